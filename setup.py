@@ -1,0 +1,54 @@
+"""The extension modules and how they are compiled; everything else is in pyproject.toml."""
+
+import os
+import platform
+from glob import glob
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CORE = "oxillama/_core"
+DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
+SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undefined"
+
+compile_args = ["-std=c11", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-D_GNU_SOURCE"]
+compile_args += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
+link_args = ["-fopenmp"]
+if platform.machine() in ("x86_64", "AMD64"):
+    compile_args.append("-march=x86-64-v2")
+if SANITIZE:
+    compile_args += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
+    link_args.append(f"-fsanitize={SANITIZE}")
+
+# C files that belong to one extension only. One kernel file per instruction set: the pragma in it sets the target.
+SOURCES = {"kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
+
+
+def extension(pyx: str) -> Extension:
+    name = os.path.basename(pyx).removesuffix(".pyx")
+    return Extension(
+        f"oxillama._core.{name}",
+        [pyx, *SOURCES.get(name, [])],
+        include_dirs=[f"{CORE}/csrc"],
+        depends=sorted(glob(f"{CORE}/csrc/*.h") + glob(f"{CORE}/*.pxd")),
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(pyx) for pyx in sorted(glob(f"{CORE}/*.pyx"))],
+        build_dir="build/cython",
+        nthreads=int(os.environ.get("OXILLAMA_BUILD_JOBS", "0")),
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": True,
+            "boundscheck": DEBUG,
+            "wraparound": DEBUG,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "freethreading_compatible": True,
+        },
+    ),
+)
