@@ -1,0 +1,132 @@
+/* The contract between the program executor and the vector kernels.
+ *
+ * One `ox_kernels` table exists per instruction-set level; one is chosen at import. A kernel knows nothing of models,
+ * requests or threads: it works on the rows it is given, in an order that depends only on absolute positions, so that
+ * a value never depends on what else is in the batch. No function here allocates or keeps state. */
+#ifndef OX_KERNELS_H
+#define OX_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    OX_GROUP_ROWS = 32,      /* weight rows per group: the unit in which a matrix product is divided */
+    OX_ACT_BLOCK = 256,      /* values of an activation row that share one int8 scale */
+    OX_KV_BLOCK = 32,        /* tokens per KV block, and per attention tile */
+    OX_ATTN_RANGE = 1024,    /* keys per partial softmax; ranges are combined in ascending order */
+    OX_ALIGN = 64            /* alignment of every packed weight, activation and KV block */
+};
+
+/* A weight matrix of `rows` x `k`, packed by the same table's pack_group(): ceil(rows / 32) groups, ascending, each
+ * `group_bytes` long; missing rows of the last group are zero. */
+typedef struct ox_matrix {
+    int32_t type;             /* ggml type number of the values */
+    int32_t rows;
+    int32_t k;                /* values per row */
+    size_t group_bytes;       /* packed_group_bytes(type, k) */
+    const uint8_t *data;      /* [n_groups][group_bytes], OX_ALIGN-aligned */
+    const float *bias;        /* [rows], or NULL */
+} ox_matrix;
+
+/* n rows of activations as the products read them. `values` always holds the float32 row; the rest is written by
+ * quantize_row() and read by the int8 products. k_padded is k rounded up to OX_ACT_BLOCK; the padding is zero. */
+typedef struct ox_activations {
+    int32_t k;
+    int32_t k_padded;
+    const float *values;      /* [n][value_stride] */
+    size_t value_stride;      /* floats */
+    int8_t *quants;           /* [n][k_padded], in [-127, 127] */
+    float *scales;            /* [n][k_padded / 256]; value = quant * scale */
+    int32_t *neg_sums16;      /* [n][k_padded / 16]: minus the sum of 16 quants */
+    int32_t *neg_sums32;      /* [n][k_padded / 32] */
+    int16_t *sums32;          /* [n][k_padded / 32]: the sum of 32 quants */
+} ox_activations;
+
+typedef enum ox_kv_type { OX_KV_F32 = 0, OX_KV_F16 = 1, OX_KV_BF16 = 2, OX_KV_Q8_0 = 3 } ox_kv_type;
+
+/* How one block of OX_KV_BLOCK tokens lies in memory: for each KV head first K, then V.
+ * K is transposed, [head_dim][32 tokens], so that a score has its token in a vector lane; V is [32 tokens][head_dim
+ * rounded up to 16]. Neither needs horizontal sums. A quantised cache keeps its scales behind the values. */
+typedef struct ox_kv_layout {
+    ox_kv_type type;
+    int32_t n_head_kv;
+    int32_t head_dim;         /* of K and of V */
+    size_t k_bytes;           /* of one head in one block; V begins here */
+    size_t head_bytes;        /* K and V of one head in one block */
+    size_t block_bytes;       /* n_head_kv * head_bytes */
+} ox_kv_layout;
+
+/* Attention of consecutive tokens of one sequence with one KV head and its group of query heads. */
+typedef struct ox_attention_run {
+    const float *q;           /* q[t * q_stride + g * head_dim + d]: points at the first query head of the group */
+    size_t q_stride;          /* floats from one token to the next */
+    float *out;               /* same indexing as q */
+    size_t out_stride;
+    int32_t n_tokens;
+    int32_t first_position;   /* absolute position of token 0; token t attends keys 0 .. first_position + t */
+    int32_t group;            /* query heads per KV head */
+    int32_t head_kv;
+    int32_t window;           /* keys at distance >= window are masked; 0 means no window */
+    float scale;
+    const uint8_t *layer;     /* KV arena of this layer: block b lies at layer + b * block_bytes */
+    const int32_t *blocks;    /* block table of the sequence: block of positions [32 i, 32 i + 32) */
+    void *scratch;            /* attention_scratch() bytes, OX_ALIGN-aligned, one per thread */
+} ox_attention_run;
+
+typedef enum ox_rope_layout { OX_ROPE_INTERLEAVED = 0, OX_ROPE_HALVES = 1 } ox_rope_layout;
+
+typedef struct ox_kernels {
+    const char *name;
+
+    /* --- weights --- */
+    /* Bytes of one packed group, a multiple of OX_ALIGN; 0 when this level cannot multiply the type. */
+    size_t (*packed_group_bytes)(int32_t type, int32_t k);
+    /* Packs n_rows (1..32) rows of the file's own format, `row_bytes` apart, into one group. */
+    void (*pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes, uint8_t *group);
+    /* The float32 values of one row, exactly as the format defines them (an embedding look-up). out: [k] */
+    void (*unpack_row)(const ox_matrix *w, int32_t row, float *out);
+
+    /* --- matrix products --- */
+    /* Writes quants, scales and sums of row `row` from x->values. */
+    void (*quantize_row)(const ox_activations *x, int32_t row);
+    /* Does a product with this type read quants (1), or only values (0)? */
+    int32_t (*reads_quants)(int32_t type);
+    /* out[t * out_stride + r] (+)= w[32 * group + r] . x[t] + bias, for t in [0, n) and every valid row r of the
+     * group; `out` points at the group's first column. Same bits for every n.
+     * scratch: matmul_scratch(n) bytes, OX_ALIGN-aligned, one per thread. */
+    void (*matmul_group)(const ox_matrix *w, int32_t group, const ox_activations *x, int32_t n, float *out,
+                         size_t out_stride, int32_t accumulate, void *scratch);
+    size_t (*matmul_scratch)(int32_t n);
+
+    /* --- rows --- */
+    /* y = x / sqrt(mean(x^2) + eps) * weight; weight may be NULL; x == y allowed. */
+    void (*rms_norm)(int32_t n, const float *x, const float *weight, float eps, float *y);
+    void (*add)(int32_t n, const float *x, const float *y, float *out);
+    /* out = silu(gate) * up; out may be either input. */
+    void (*swiglu)(int32_t n, const float *gate, const float *up, float *out);
+    /* Rotates n_heads heads of head_dim in place. cos_sin: [rope_dims / 2] cosines, then as many sines. */
+    void (*rope)(ox_rope_layout layout, int32_t n_heads, int32_t head_dim, int32_t rope_dims, const float *cos_sin,
+                 float *x);
+    /* log(sum(exp(x))), stable; NaN if any x is NaN. */
+    double (*log_sum_exp)(int32_t n, const float *x);
+
+    /* --- attention --- */
+    /* Fills the sizes of a layout whose type, n_head_kv and head_dim are set. */
+    void (*kv_layout)(ox_kv_layout *layout);
+    /* Stores one token's K and V rows ([n_head_kv * head_dim] each) at `slot` (0..31) of a block. */
+    void (*kv_store)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot, uint8_t *block);
+    void (*attention)(const ox_kv_layout *layout, const ox_attention_run *run);
+    size_t (*attention_scratch)(const ox_kv_layout *layout, int32_t group);
+} ox_kernels;
+
+extern const ox_kernels ox_kernels_reference;
+extern const ox_kernels ox_kernels_base;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const ox_kernels ox_kernels_avx2;
+extern const ox_kernels ox_kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const ox_kernels ox_kernels_neon;
+extern const ox_kernels ox_kernels_neon_dot;
+#endif
+
+#endif
