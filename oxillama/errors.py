@@ -90,7 +90,9 @@ class RequestCancelled(OxillamaError):
 class DeadlineExceeded(OxillamaError, TimeoutError):
     """The request's deadline passed; ``partial`` is the completion up to that point, or None."""
 
-    def __init__(self, message: str = "the deadline of the request passed", *, partial: Completion | None = None) -> None:
+    def __init__(
+        self, message: str = "the deadline of the request passed", *, partial: Completion | None = None
+    ) -> None:
         super().__init__(message)
         self.partial = partial
 

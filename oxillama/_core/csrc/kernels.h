@@ -120,8 +120,8 @@ typedef struct ox_kernels {
 } ox_kernels;
 
 extern const ox_kernels ox_kernels_reference;
-extern const ox_kernels ox_kernels_base;
 #if defined(__x86_64__) || defined(_M_X64)
+extern const ox_kernels ox_kernels_base;
 extern const ox_kernels ox_kernels_avx2;
 extern const ox_kernels ox_kernels_avx512vnni;
 #elif defined(__aarch64__)

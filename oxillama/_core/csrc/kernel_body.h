@@ -1,0 +1,42 @@
+/* The kernels of one level and its table; compiled once per level between isa_begin.h and isa_end.h.
+ * The headers included here define static functions named K(...), and nothing else. */
+
+#if defined(OX_LEVEL_REFERENCE)
+#  if __has_include("rows_reference.h")
+#    include "rows_reference.h"
+#    define OX_ROWS 1
+#  endif
+#  if __has_include("attention_reference.h")
+#    include "attention_reference.h"
+#    define OX_ATTENTION 1
+#  endif
+#else
+#  if __has_include("rows.h")
+#    include "vec.h"
+#    include "rows.h"
+#    define OX_ROWS 1
+#  endif
+#  if __has_include("attention.h")
+#    include "attention.h"
+#    define OX_ATTENTION 1
+#  endif
+#endif
+
+const ox_kernels K(ox_kernels) = {
+#define OX_TEXT2(word) #word
+#define OX_TEXT(word) OX_TEXT2(word)
+    .name = OX_TEXT(OX_ISA),
+#ifdef OX_ROWS
+    .rms_norm = K(rms_norm),
+    .add = K(add),
+    .swiglu = K(swiglu),
+    .rope = K(rope),
+    .log_sum_exp = K(log_sum_exp),
+#endif
+#ifdef OX_ATTENTION
+    .kv_layout = K(kv_layout),
+    .kv_store = K(kv_store),
+    .attention = K(attention),
+    .attention_scratch = K(attention_scratch),
+#endif
+};

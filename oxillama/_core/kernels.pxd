@@ -1,0 +1,93 @@
+"""The kernel contract of csrc/kernels.h for cimport, and the table chosen for this process."""
+
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
+
+
+cdef extern from "kernels.h" nogil:
+    enum:
+        OX_GROUP_ROWS
+        OX_ACT_BLOCK
+        OX_KV_BLOCK
+        OX_ATTN_RANGE
+        OX_ALIGN
+
+    ctypedef struct ox_matrix:
+        int32_t type
+        int32_t rows
+        int32_t k
+        size_t group_bytes
+        const uint8_t *data
+        const float *bias
+
+    ctypedef struct ox_activations:
+        int32_t k
+        int32_t k_padded
+        const float *values
+        size_t value_stride
+        int8_t *quants
+        float *scales
+        int32_t *neg_sums16
+        int32_t *neg_sums32
+        int16_t *sums32
+
+    ctypedef enum ox_kv_type:
+        OX_KV_F32
+        OX_KV_F16
+        OX_KV_BF16
+        OX_KV_Q8_0
+
+    ctypedef struct ox_kv_layout:
+        ox_kv_type type
+        int32_t n_head_kv
+        int32_t head_dim
+        size_t k_bytes
+        size_t head_bytes
+        size_t block_bytes
+
+    ctypedef struct ox_attention_run:
+        const float *q
+        size_t q_stride
+        float *out
+        size_t out_stride
+        int32_t n_tokens
+        int32_t first_position
+        int32_t group
+        int32_t head_kv
+        int32_t window
+        float scale
+        const uint8_t *layer
+        const int32_t *blocks
+        void *scratch
+
+    ctypedef enum ox_rope_layout:
+        OX_ROPE_INTERLEAVED
+        OX_ROPE_HALVES
+
+    ctypedef struct ox_kernels:
+        const char *name
+        size_t (*packed_group_bytes)(int32_t type, int32_t k) noexcept nogil
+        void (*pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
+                           uint8_t *group) noexcept nogil
+        void (*unpack_row)(const ox_matrix *w, int32_t row, float *out) noexcept nogil
+        void (*quantize_row)(const ox_activations *x, int32_t row) noexcept nogil
+        int32_t (*reads_quants)(int32_t type) noexcept nogil
+        void (*matmul_group)(const ox_matrix *w, int32_t group, const ox_activations *x, int32_t n, float *out,
+                             size_t out_stride, int32_t accumulate, void *scratch) noexcept nogil
+        size_t (*matmul_scratch)(int32_t n) noexcept nogil
+        void (*rms_norm)(int32_t n, const float *x, const float *weight, float eps, float *y) noexcept nogil
+        void (*add)(int32_t n, const float *x, const float *y, float *out) noexcept nogil
+        void (*swiglu)(int32_t n, const float *gate, const float *up, float *out) noexcept nogil
+        void (*rope)(ox_rope_layout layout, int32_t n_heads, int32_t head_dim, int32_t rope_dims,
+                     const float *cos_sin, float *x) noexcept nogil
+        double (*log_sum_exp)(int32_t n, const float *x) noexcept nogil
+        void (*kv_layout)(ox_kv_layout *layout) noexcept nogil
+        void (*kv_store)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot,
+                         uint8_t *block) noexcept nogil
+        void (*attention)(const ox_kv_layout *layout, const ox_attention_run *run) noexcept nogil
+        size_t (*attention_scratch)(const ox_kv_layout *layout, int32_t group) noexcept nogil
+
+
+# The table in use: the fastest usable level, or the one OXILLAMA_ISA names. Chosen once, at import.
+cdef const ox_kernels* active_kernels() noexcept nogil
+# The table of a usable level by name, for tests and benchmarks; raises ValueError for any other name.
+cdef const ox_kernels* kernels_of(str level) except NULL
