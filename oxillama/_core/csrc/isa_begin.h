@@ -1,5 +1,5 @@
-/* Opens one instruction-set level: defines what the level has (OX_HAS_*), how its functions are named (K) and sets the
- * compiler's target. The file that includes it has defined exactly one OX_LEVEL_*; isa_end.h undoes everything.
+/* Opens one instruction-set level: defines what the level has (OX_HAS_*) and how its functions are named (K), and sets
+ * the compiler's target. The file that includes it has defined exactly one OX_LEVEL_*; isa_end.h undoes everything.
  * Code between the two is selected by OX_HAS_* only: clang does not define __AVX2__ under a target attribute. */
 
 #if defined(OX_LEVEL_REFERENCE)
@@ -28,25 +28,6 @@
 #  error "define one OX_LEVEL_* before including isa_begin.h"
 #endif
 
-#ifndef OX_HAS_SSE41
-#  define OX_HAS_SSE41 0
-#endif
-#ifndef OX_HAS_AVX2
-#  define OX_HAS_AVX2 0
-#endif
-#ifndef OX_HAS_AVX512
-#  define OX_HAS_AVX512 0
-#endif
-#ifndef OX_HAS_NEON
-#  define OX_HAS_NEON 0
-#endif
-#ifndef OX_HAS_NEON_DOT
-#  define OX_HAS_NEON_DOT 0
-#endif
-#ifndef OX_HAS_FMA
-#  define OX_HAS_FMA 0
-#endif
-
 #define OX_GLUE2(name, isa) name##_##isa
 #define OX_GLUE(name, isa) OX_GLUE2(name, isa)
 /* The name of something in this level; everything but the table is static. */
@@ -54,7 +35,7 @@
 #define OX_INLINE static inline __attribute__((always_inline))
 
 /* x86-64-v2 is the baseline of the whole build, so `base` and `reference` need no target of their own. */
-#if OX_HAS_AVX512
+#if defined(OX_HAS_AVX512)
 #  if defined(__clang__)
 #    pragma clang attribute push( \
         __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), \
@@ -63,14 +44,14 @@
 #    pragma GCC push_options
 #    pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #  endif
-#elif OX_HAS_AVX2
+#elif defined(OX_HAS_AVX2)
 #  if defined(__clang__)
 #    pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi,bmi2"))), apply_to = function)
 #  else
 #    pragma GCC push_options
 #    pragma GCC target("avx2,fma,f16c,bmi,bmi2")
 #  endif
-#elif OX_HAS_NEON_DOT
+#elif defined(OX_HAS_NEON_DOT)
 #  if defined(__clang__)
 #    pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 #  else

@@ -1,6 +1,6 @@
 /* Closes what isa_begin.h opened. */
 
-#if OX_HAS_AVX512 || OX_HAS_AVX2 || OX_HAS_NEON_DOT
+#if defined(OX_HAS_AVX512) || defined(OX_HAS_AVX2) || defined(OX_HAS_NEON_DOT)
 #  if defined(__clang__)
 #    pragma clang attribute pop
 #  else

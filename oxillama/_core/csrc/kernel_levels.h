@@ -24,8 +24,7 @@ static const ox_kernels *const ox_compiled_levels[] = {
 
 enum { OX_COMPILED_LEVELS = sizeof(ox_compiled_levels) / sizeof(ox_compiled_levels[0]) };
 
-static inline int ox_level_usable(const ox_kernels *level)
-{
+static inline int ox_level_usable(const ox_kernels *level) {
 #if defined(__x86_64__)
     if (level == &ox_kernels_avx2 || level == &ox_kernels_avx512vnni) {
         unsigned eax, ebx, ecx, edx;
