@@ -1,0 +1,214 @@
+"""Opens GGUF models: metadata and tensors of one file, or of all files of a split model. Not what they mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from oxillama._core.filemap import FileMap
+from oxillama._core.ggml_types import GGML_TYPES, GgmlType
+from oxillama._core.gguf import GGUFShard, TensorInfo
+from oxillama._core.gguf_values import VALUE_TYPES, StringArray
+from oxillama.errors import ModelLoadError
+
+__all__ = ["GGML_TYPES", "VALUE_TYPES", "GGUFFile", "GgmlType", "Metadata", "StringArray", "TensorInfo"]
+
+SHARD_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
+
+
+class Metadata(Mapping[str, Any]):
+    """The key-value pairs of a file, decoded when they are first asked for.
+
+    Values are int, float, bool, str, read-only ndarray (numbers), StringArray (strings), or list (nested arrays).
+    A string that is not UTF-8 raises ModelLoadError when its value is asked for.
+    """
+
+    def __init__(self, shard: GGUFShard) -> None:
+        self._shard = shard
+        self._keys = dict.fromkeys(shard.keys)
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._values:
+            if key not in self._keys:
+                raise KeyError(key)
+            self._values[key] = self._shard.value(key)
+        return self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def type_of(self, key: str) -> str:
+        """The stored type of a value: "uint32", "string", "array[float32]", "array[array]" ..."""
+        return self._shard.type_of(key)
+
+    def raw(self, key: str) -> tuple[int, memoryview]:
+        """A value's type number and its bytes as they stand in the file, for ``GGUFWriter.add_raw``."""
+        return self._shard.raw_value(key)
+
+    def __repr__(self) -> str:
+        return f"<Metadata of {len(self)} keys>"
+
+
+class GGUFFile:
+    """A GGUF model, opened and checked; a context manager.
+
+    ``metadata`` maps keys to values, ``tensors`` maps names to TensorInfo in file order. Given the first file of a
+    split model (``NAME-00001-of-0000N.gguf``), all of them are opened; metadata is the first one's.
+
+    Arrays and tensor data are views of the mapped file (``mmap=False``: of a copy in memory). They stay valid after
+    ``close()``, which only lets go of this object's own references.
+
+    Raises OSError when a file cannot be opened, and ModelLoadError, naming the place, what was expected and what was
+    found, when it is not a sound little-endian GGUF file of version 2 or 3.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, mmap: bool = True) -> None:
+        self._path = os.fspath(path)
+        self._metadata: Metadata | None = None
+        self._tensors: Mapping[str, TensorInfo] = MappingProxyType({})
+        shards = open_shards(self._path, mmap=mmap)
+        self._paths = tuple(shard.path for shard in shards)
+        self._version = shards[0].version
+        self._alignment = shards[0].alignment
+        self._metadata = Metadata(shards[0])
+        self._tensors = MappingProxyType(collect_tensors(shards))
+
+    @property
+    def path(self) -> str:
+        """The path that was opened."""
+        return self._path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all files of the model; ``TensorInfo.shard`` counts in this order."""
+        return self._paths
+
+    @property
+    def version(self) -> int:
+        """GGUF version of the (first) file, 2 or 3."""
+        return self._version
+
+    @property
+    def alignment(self) -> int:
+        """Alignment of tensor data in the (first) file, in bytes."""
+        return self._alignment
+
+    @property
+    def metadata(self) -> Metadata:
+        """The key-value pairs of the (first) file; ValueError after ``close()``."""
+        self._check_open()
+        assert self._metadata is not None
+        return self._metadata
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """All tensors by name; ValueError after ``close()``."""
+        self._check_open()
+        return self._tensors
+
+    def tensor(self, name: str) -> TensorInfo:
+        """The tensor of that name; ModelLoadError if the model has none."""
+        try:
+            return self.tensors[name]
+        except KeyError:
+            found = f"{len(self.tensors)} others"
+            raise ModelLoadError(f"{self._path}: expected a tensor {name!r}, found {found}") from None
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._metadata is None
+
+    def close(self) -> None:
+        """Let go of the file. Arrays and TensorInfo objects taken from it stay valid. May be called again."""
+        self._metadata = None
+        self._tensors = MappingProxyType({})
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"{self._path}: the GGUF file is closed")
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self._tensors)} tensors"
+        return f"<GGUFFile {self._path!r}, {state}>"
+
+
+def open_shards(path: str, *, mmap: bool) -> list[GGUFShard]:
+    """Open the file and, if it is the first of a split model, all others."""
+    first = GGUFShard(FileMap.open(path, use_mmap=mmap), path)
+    n_shards = split_number(first, "split.count") or 1
+    if n_shards == 1:
+        return [first]
+    folder, name = os.path.split(path)
+    match = SHARD_NAME.match(name)
+    if match is None or int(match["count"]) != n_shards:
+        expected = f"a name that ends in -00001-of-{n_shards:05d}.gguf"
+        raise ModelLoadError(f"{path}: metadata key 'split.count': expected {expected}, found {name!r}")
+    names = [f"{match['stem']}-{number:05d}-of-{n_shards:05d}.gguf" for number in range(1, n_shards + 1)]
+    if name != names[0]:
+        raise ModelLoadError(f"{path}: expected the first file of the split model, {names[0]!r}, found {name!r}")
+    shards = [first]
+    for index, shard_name in enumerate(names[1:], start=1):
+        shard_path = os.path.join(folder, shard_name)
+        try:
+            file = FileMap.open(shard_path, use_mmap=mmap)
+        except FileNotFoundError:
+            missing = f"expected {n_shards} files, found no {shard_name!r}"
+            raise ModelLoadError(f"{path}: the split model is incomplete: {missing}") from None
+        shards.append(GGUFShard(file, shard_path, index=index))
+    for shard in shards:
+        check_split(shard, "split.no", shard.index)
+        check_split(shard, "split.count", n_shards)
+    n_tensors = sum(len(shard.tensors) for shard in shards)
+    if "split.tensors.count" in first.keys:
+        check_split(first, "split.tensors.count", n_tensors)
+    return shards
+
+
+def collect_tensors(shards: list[GGUFShard]) -> dict[str, TensorInfo]:
+    """All tensors by name; ModelLoadError if two files have one of the same name."""
+    tensors: dict[str, TensorInfo] = {}
+    for shard in shards:
+        for info in shard.tensors:
+            if info.name in tensors:
+                other = shards[tensors[info.name].shard].path
+                raise ModelLoadError(
+                    f"{shard.path}: tensor {info.name!r}: expected unique names, found it in {other} too"
+                )
+            tensors[info.name] = info
+    return tensors
+
+
+def split_number(shard: GGUFShard, key: str) -> int | None:
+    """The value of one of the ``split.*`` keys, or None without the key."""
+    if key not in shard.keys:
+        return None
+    value = shard.value(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ModelLoadError(f"{shard.path}: metadata key {key!r}: expected an integer, found {shard.type_of(key)}")
+    return value
+
+
+def check_split(shard: GGUFShard, key: str, expected: int) -> None:
+    found = split_number(shard, key)
+    if found != expected:
+        raise ModelLoadError(f"{shard.path}: metadata key {key!r}: expected {expected}, found {found}")
