@@ -1,0 +1,91 @@
+"""The request: everything the worker knows about one sequence, in one allocation without Python objects.
+
+Lives as long as somebody holds a reference (the Python handle one, ring and scheduler together one).
+"""
+
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+
+from oxillama._core.atomics cimport ox_atomic_i32
+from oxillama._core.kv_blocks cimport ox_prefix_domain
+
+cdef enum ox_request_kind:
+    OX_REQUEST_GENERATE = 0
+    OX_REQUEST_STREAM = 1
+    OX_REQUEST_EMBED = 2      # wants every hidden row of the prompt, generates nothing
+    OX_REQUEST_EVALUATE = 3   # wants every logits row of the prompt, generates nothing
+
+cdef enum ox_request_state:
+    OX_STATE_NEW = 0          # created, or in the ring
+    OX_STATE_WAITING = 1      # in the scheduler, never run
+    OX_STATE_RUNNING = 2      # holds a batch slot and KV blocks
+    OX_STATE_PREEMPTED = 3    # has run, lost its blocks, waits
+    OX_STATE_FINISHED = 4
+
+cdef enum ox_finish_reason:
+    OX_FINISH_NONE = 0
+    OX_FINISH_STOP = 1
+    OX_FINISH_LENGTH = 2
+    OX_FINISH_CANCELLED = 3
+    OX_FINISH_DEADLINE = 4
+    OX_FINISH_ERROR = 5
+    OX_FINISH_CLOSED = 6
+
+ctypedef void (*ox_destroy)(void *object) noexcept nogil
+
+# Written by the creator before submit, by the worker afterwards; the atomic fields by anyone.
+# Times are ox_monotonic_ns(); 0 means "has not happened" or "none".
+ctypedef struct ox_request:
+    ox_atomic_i32 num_references
+    ox_atomic_i32 cancelled       # set by anyone, read by the worker every step
+    ox_atomic_i32 finish_reason   # stored with release after everything else of the request is final
+
+    # set by the creator
+    uint64_t id
+    ox_request_kind kind
+    int32_t priority              # larger is sooner
+    int64_t arrival_ns
+    int64_t deadline_ns
+    int8_t cache_prompt           # look up and register prefix blocks
+    ox_prefix_domain domain
+    void *sampling                # destroyed with the request
+    ox_destroy destroy_sampling
+    void *output                  # destroyed with the request
+    ox_destroy destroy_output
+    int32_t *tokens               # [n_prompt + max_output]: the prompt, then the output
+    int32_t n_prompt
+    int32_t max_output
+
+    # written by the worker
+    ox_request_state state
+    int32_t n_output
+    int32_t num_computed_tokens   # tokens whose K and V are in the cache
+    int32_t num_cached_tokens     # prompt tokens taken from the prefix cache when it first ran
+    int32_t num_preemptions
+    int32_t slot                  # batch slot while running (0 .. max_batch_size - 1), else -1
+    int32_t *blocks               # [max_blocks]: block of positions [32 i, 32 i + 32)
+    int32_t n_blocks
+    int32_t max_blocks
+    int32_t stop_detail           # meaning belongs to the output stage
+    int32_t status                # ox_status, or the output stage's own code, of OX_FINISH_ERROR
+    int64_t start_ns              # first scheduled
+    int64_t prefill_end_ns
+    int64_t first_token_ns
+    int64_t end_ns
+
+    # the scheduler's own
+    uint64_t sequence             # order of arrival
+    int64_t waiting_since_ns
+    int64_t waited_ns             # time spent without a share of a step
+    int32_t level                 # priority plus one per priority_aging waited
+    int32_t served                # has a share of the present step
+    int32_t num_shares            # steps it had a share of since it last began to run
+
+# NULL when a count is negative, there is no prompt, or memory is short. The caller holds the one reference.
+cdef ox_request *request_create(const int32_t *prompt, int32_t n_prompt, int32_t max_output) noexcept nogil
+cdef ox_request *request_ref(ox_request *request) noexcept nogil
+# Frees the request, its sampling and its output with the last reference. NULL is allowed.
+cdef void request_unref(ox_request *request) noexcept nogil
+cdef void request_cancel(ox_request *request) noexcept nogil
+cdef bint request_is_cancelled(ox_request *request) noexcept nogil
+# OX_FINISH_NONE while the request lives; after another value everything the worker wrote may be read.
+cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil

@@ -1,0 +1,64 @@
+"""Allocation and reference counting of requests; what the fields mean stands in the .pxd."""
+
+from libc.stdint cimport INT32_MAX, int32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from oxillama._core.atomics cimport (
+    ox_fetch_add_acq_rel_i32,
+    ox_fetch_add_relaxed_i32,
+    ox_load_acquire_i32,
+    ox_load_relaxed_i32,
+    ox_store_relaxed_i32,
+)
+from oxillama._core.kv_blocks cimport OX_KV_BLOCK
+
+
+cdef ox_request *request_create(const int32_t *prompt, int32_t n_prompt, int32_t max_output) noexcept nogil:
+    if n_prompt < 1 or max_output < 0 or max_output > INT32_MAX - OX_KV_BLOCK - n_prompt:
+        return NULL
+    cdef size_t n_tokens = <size_t> n_prompt + max_output
+    cdef size_t max_blocks = (n_tokens + OX_KV_BLOCK - 1) // OX_KV_BLOCK
+    cdef ox_request *request = <ox_request *> malloc(sizeof(ox_request) + (n_tokens + max_blocks) * sizeof(int32_t))
+    if request == NULL:
+        return NULL
+    memset(request, 0, sizeof(ox_request))
+    ox_store_relaxed_i32(&request.num_references, 1)
+    request.tokens = <int32_t *> (request + 1)
+    request.blocks = request.tokens + n_tokens
+    request.max_blocks = <int32_t> max_blocks
+    request.n_prompt = n_prompt
+    request.max_output = max_output
+    request.cache_prompt = 1
+    request.slot = -1
+    memcpy(request.tokens, prompt, n_prompt * sizeof(int32_t))
+    return request
+
+
+cdef ox_request *request_ref(ox_request *request) noexcept nogil:
+    # Relaxed is enough: whoever copies a reference holds one, so the request cannot go away meanwhile.
+    ox_fetch_add_relaxed_i32(&request.num_references, 1)
+    return request
+
+
+cdef void request_unref(ox_request *request) noexcept nogil:
+    # acq_rel: everything other holders did to the request happens before it is freed.
+    if request == NULL or ox_fetch_add_acq_rel_i32(&request.num_references, -1) != 1:
+        return
+    if request.destroy_sampling != NULL:
+        request.destroy_sampling(request.sampling)
+    if request.destroy_output != NULL:
+        request.destroy_output(request.output)
+    free(request)
+
+
+cdef void request_cancel(ox_request *request) noexcept nogil:
+    ox_store_relaxed_i32(&request.cancelled, 1)
+
+
+cdef bint request_is_cancelled(ox_request *request) noexcept nogil:
+    return ox_load_relaxed_i32(&request.cancelled) != 0
+
+
+cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil:
+    return <ox_finish_reason> ox_load_acquire_i32(&request.finish_reason)
