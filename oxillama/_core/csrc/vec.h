@@ -12,7 +12,8 @@
  * vf_fma(x, y, z)   x * y + z; one rounding where the level has FMA, two on SSE4.1 and in plain C
  * vf_max, vf_min    x > y ? x : y and x < y ? x : y, so a NaN in either operand gives y
  * vf_lt(x, y)       mask, false for NaN          vf_isnan(x)
- * vm_first(n)       lanes below n, any n         vm_and(x, y), vm_andnot(x, y) = x & ~y, vm_any(x)
+ * vm_first(n)       lanes below n, any n         vm_any(x)
+ * vm_and(x, y), vm_or(x, y), vm_andnot(x, y) = x & ~y
  * vf_select(m, yes, no)
  * vf_round(x)       to the nearest integer, ties to even
  * vf_add_exponent(x, n)   x * 2^n by adding to the exponent field: n integral, x and the result normal

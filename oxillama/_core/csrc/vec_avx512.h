@@ -12,6 +12,7 @@ static inline void vf_store(float *p, vf v) { _mm512_storeu_ps(p, v.a); }
 
 static inline vm vm_first(int32_t n) { return (vm){n <= 0 ? 0 : (__mmask16)(0xffffu >> (n < 16 ? 16 - n : 0))}; }
 static inline vm vm_and(vm x, vm y) { return (vm){(__mmask16)(x.a & y.a)}; }
+static inline vm vm_or(vm x, vm y) { return (vm){(__mmask16)(x.a | y.a)}; }
 static inline vm vm_andnot(vm x, vm y) { return (vm){(__mmask16)(x.a & ~y.a)}; }
 static inline int32_t vm_any(vm x) { return x.a != 0; }
 static inline vm vf_lt(vf x, vf y) { return (vm){_mm512_cmp_ps_mask(x.a, y.a, _CMP_LT_OQ)}; }

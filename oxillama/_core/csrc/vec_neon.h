@@ -30,6 +30,7 @@ static inline uint32x4_t vec_first(int32_t n) {
 }
 static inline vm vm_first(int32_t n) { return (vm){vec_first(n), vec_first(n - 4), vec_first(n - 8), vec_first(n - 12)}; }
 static inline vm vm_and(vm x, vm y) { return VEC_2(vm, vandq_u32, x, y); }
+static inline vm vm_or(vm x, vm y) { return VEC_2(vm, vorrq_u32, x, y); }
 static inline vm vm_andnot(vm x, vm y) { return VEC_2(vm, vbicq_u32, x, y); }
 static inline int32_t vm_any(vm x) {
     return vmaxvq_u32(vorrq_u32(vorrq_u32(x.a, x.b), vorrq_u32(x.c, x.d))) != 0;

@@ -22,6 +22,7 @@ static inline void vf_store(float *p, vf v) { memcpy(p, v.a, sizeof v.a); }
 
 static inline vm vm_first(int32_t n) { VEC_EACH(vm, i < n); }
 static inline vm vm_and(vm x, vm y) { VEC_EACH(vm, x.a[i] & y.a[i]); }
+static inline vm vm_or(vm x, vm y) { VEC_EACH(vm, x.a[i] | y.a[i]); }
 static inline vm vm_andnot(vm x, vm y) { VEC_EACH(vm, x.a[i] & ~y.a[i]); }
 static inline int32_t vm_any(vm x) {
     uint32_t any = 0;

@@ -29,6 +29,7 @@ static inline __m128 vec_first(int32_t n) {
 }
 static inline vm vm_first(int32_t n) { return (vm){vec_first(n), vec_first(n - 4), vec_first(n - 8), vec_first(n - 12)}; }
 static inline vm vm_and(vm x, vm y) { return VEC_2(vm, _mm_and_ps, x, y); }
+static inline vm vm_or(vm x, vm y) { return VEC_2(vm, _mm_or_ps, x, y); }
 static inline vm vm_andnot(vm x, vm y) { return VEC_2(vm, _mm_andnot_ps, y, x); }
 static inline int32_t vm_any(vm x) {
     return _mm_movemask_ps(_mm_or_ps(_mm_or_ps(x.a, x.b), _mm_or_ps(x.c, x.d))) != 0;

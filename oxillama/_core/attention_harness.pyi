@@ -1,0 +1,51 @@
+"""Row, KV and attention kernels of any usable level on NumPy arrays, for tests and benchmarks only.
+
+All arrays are C-contiguous; floats are float32. A wrong shape, level or KV type is a ``ValueError``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float32]
+_Bytes = NDArray[np.uint8]
+_Blocks = NDArray[np.int32]
+
+KV_TYPES: dict[str, int]
+
+def aligned_bytes(size: int) -> _Bytes:
+    """Uninitialised memory, aligned as the kernels expect."""
+
+def kv_layout(level: str, kv_type: str, n_head_kv: int, head_dim: int) -> tuple[int, int, int]:
+    """``k_bytes``, ``head_bytes`` and ``block_bytes`` of the layout."""
+
+def kv_store(
+    level: str, kv_type: str, k: _Floats, v: _Floats, first_position: int, arena: _Bytes, blocks: _Blocks
+) -> None:
+    """Stores k and v, [tokens, n_head_kv, head_dim], at consecutive positions."""
+
+def attention(
+    level: str,
+    kv_type: str,
+    q: _Floats,
+    n_head_kv: int,
+    first_position: int,
+    window: int,
+    scale: float,
+    arena: _Bytes,
+    blocks: _Blocks,
+    out: _Floats,
+    first_head_kv: int = 0,
+    end_head_kv: int = -1,
+    repeat: int = 1,
+) -> None:
+    """Attends q, [tokens, heads, head_dim], into ``out`` with KV heads [first_head_kv, end_head_kv), without the GIL."""
+
+def rms_norm(level: str, x: _Floats, weight: _Floats | None, eps: float) -> NDArray[Any]: ...
+def add(level: str, x: _Floats, y: _Floats) -> NDArray[Any]: ...
+def swiglu(level: str, gate: _Floats, up: _Floats) -> NDArray[Any]: ...
+def rope(level: str, halves: bool, x: _Floats, cos_sin: _Floats) -> None:
+    """Rotates the heads x, [heads, head_dim], in place."""
+
+def log_sum_exp(level: str, x: _Floats) -> float: ...

@@ -1,0 +1,141 @@
+"""Calls the row, KV and attention kernels of any usable level on NumPy arrays, for tests and benchmarks only."""
+
+import numpy as np
+
+from libc.stdint cimport int32_t, uint8_t
+
+from oxillama._core.kernels cimport (
+    OX_ALIGN,
+    OX_KV_BLOCK,
+    OX_ROPE_HALVES,
+    OX_ROPE_INTERLEAVED,
+    kernels_of,
+    ox_attention_run,
+    ox_kernels,
+    ox_kv_layout,
+    ox_kv_type,
+)
+
+KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3}
+
+
+cdef ox_kv_layout _layout(const ox_kernels* kernels, str kv_type, int n_head_kv, int head_dim) except *:
+    cdef ox_kv_layout layout
+    if kv_type not in KV_TYPES:
+        raise ValueError(f"kv_type is {kv_type!r}, expected one of {', '.join(KV_TYPES)}")
+    if n_head_kv < 1 or head_dim < 1:
+        raise ValueError(f"n_head_kv={n_head_kv} and head_dim={head_dim} must be positive")
+    layout.type = <ox_kv_type><int>KV_TYPES[kv_type]
+    layout.n_head_kv = n_head_kv
+    layout.head_dim = head_dim
+    kernels.kv_layout(&layout)
+    return layout
+
+
+def aligned_bytes(size_t size):
+    buffer = np.empty(size + OX_ALIGN, np.uint8)
+    skip = -buffer.ctypes.data % OX_ALIGN
+    return buffer[skip:skip + size]
+
+
+def kv_layout(str level, str kv_type, int n_head_kv, int head_dim):
+    layout = _layout(kernels_of(level), kv_type, n_head_kv, head_dim)
+    return layout.k_bytes, layout.head_bytes, layout.block_bytes
+
+
+cdef void _check_blocks(const ox_kv_layout* layout, const uint8_t[::1] arena, const int32_t[::1] blocks,
+                        Py_ssize_t n_positions) except *:
+    cdef Py_ssize_t i
+    if blocks.shape[0] * OX_KV_BLOCK < n_positions:
+        raise ValueError(f"{blocks.shape[0]} blocks do not hold {n_positions} positions")
+    for i in range(blocks.shape[0]):
+        if blocks[i] < 0 or (blocks[i] + 1) * layout.block_bytes > <size_t>arena.shape[0]:
+            raise ValueError(f"block {blocks[i]} lies outside an arena of {arena.shape[0]} bytes")
+
+
+def kv_store(str level, str kv_type, const float[:, :, ::1] k, const float[:, :, ::1] v, int first_position,
+             uint8_t[::1] arena, const int32_t[::1] blocks):
+    cdef const ox_kernels* kernels = kernels_of(level)
+    cdef ox_kv_layout layout = _layout(kernels, kv_type, k.shape[1], k.shape[2])
+    cdef int token, position
+    if v.shape[0] != k.shape[0] or v.shape[1] != k.shape[1] or v.shape[2] != k.shape[2]:
+        raise ValueError("k and v differ in shape")
+    _check_blocks(&layout, arena, blocks, first_position + k.shape[0])
+    with nogil:
+        for token in range(<int>k.shape[0]):
+            position = first_position + token
+            kernels.kv_store(&layout, &k[token, 0, 0], &v[token, 0, 0], position % OX_KV_BLOCK,
+                             &arena[0] + blocks[position // OX_KV_BLOCK] * layout.block_bytes)
+
+
+def attention(str level, str kv_type, const float[:, :, ::1] q, int n_head_kv, int first_position, int window,
+              float scale, const uint8_t[::1] arena, const int32_t[::1] blocks, float[:, :, ::1] out,
+              int first_head_kv=0, int end_head_kv=-1, int repeat=1):
+    cdef const ox_kernels* kernels = kernels_of(level)
+    cdef ox_kv_layout layout = _layout(kernels, kv_type, n_head_kv, q.shape[2])
+    cdef ox_attention_run run
+    cdef int head, turn, group, end
+    if q.shape[1] % n_head_kv != 0 or q.shape[0] < 1:
+        raise ValueError(f"{q.shape[1]} query heads over {n_head_kv} KV heads, {q.shape[0]} tokens")
+    if out.shape[0] != q.shape[0] or out.shape[1] != q.shape[1] or out.shape[2] != q.shape[2]:
+        raise ValueError("q and out differ in shape")
+    _check_blocks(&layout, arena, blocks, first_position + q.shape[0])
+    group = q.shape[1] // n_head_kv
+    end = n_head_kv if end_head_kv < 0 else end_head_kv
+    cdef uint8_t[::1] scratch = aligned_bytes(kernels.attention_scratch(&layout, group))
+    run.q_stride = run.out_stride = q.shape[1] * q.shape[2]
+    run.n_tokens = q.shape[0]
+    run.first_position = first_position
+    run.group = group
+    run.window = window
+    run.scale = scale
+    run.layer = &arena[0]
+    run.blocks = &blocks[0]
+    run.scratch = &scratch[0]
+    with nogil:
+        for turn in range(repeat):
+            for head in range(first_head_kv, end):
+                run.head_kv = head
+                run.q = &q[0, head * group, 0]
+                run.out = &out[0, head * group, 0]
+                kernels.attention(&layout, &run)
+
+
+def rms_norm(str level, const float[::1] x, weight, float eps):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] y = out
+    cdef const float[::1] w = x if weight is None else weight
+    if w.shape[0] != x.shape[0]:
+        raise ValueError("x and weight differ in length")
+    kernels_of(level).rms_norm(<int32_t>x.shape[0], &x[0], NULL if weight is None else &w[0], eps, &y[0])
+    return out
+
+
+def add(str level, const float[::1] x, const float[::1] y):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] z = out
+    if y.shape[0] != x.shape[0]:
+        raise ValueError("x and y differ in length")
+    kernels_of(level).add(<int32_t>x.shape[0], &x[0], &y[0], &z[0])
+    return out
+
+
+def swiglu(str level, const float[::1] gate, const float[::1] up):
+    out = np.empty(gate.shape[0], np.float32)
+    cdef float[::1] z = out
+    if up.shape[0] != gate.shape[0]:
+        raise ValueError("gate and up differ in length")
+    kernels_of(level).swiglu(<int32_t>gate.shape[0], &gate[0], &up[0], &z[0])
+    return out
+
+
+def rope(str level, bint halves, float[:, ::1] x, const float[::1] cos_sin):
+    cdef int rope_dims = <int>cos_sin.shape[0]
+    if rope_dims % 2 or rope_dims < 2 or rope_dims > x.shape[1]:
+        raise ValueError(f"{rope_dims} rotated dimensions in heads of {x.shape[1]}")
+    kernels_of(level).rope(OX_ROPE_HALVES if halves else OX_ROPE_INTERLEAVED, <int32_t>x.shape[0],
+                           <int32_t>x.shape[1], rope_dims, &cos_sin[0], &x[0, 0])
+
+
+def log_sum_exp(str level, const float[::1] x):
+    return kernels_of(level).log_sum_exp(<int32_t>x.shape[0], &x[0])

@@ -1,0 +1,236 @@
+/* Attention of a run of query rows with one KV head, in an order that depends on absolute positions only.
+ *
+ * A row walks tiles of 32 keys, ascending, with an online softmax (Milakov and Gimelshein, 2018) that starts anew every
+ * 1024 keys; the partial results are merged in ascending order. Rows are worked off in batches that share each tile's
+ * conversion to float32; nothing of one row ever enters another. Masked keys are skipped: their slots may hold anything. */
+#ifndef OX_ATTENTION_H
+#define OX_ATTENTION_H
+
+#include "attention_rows.h"
+#include "kv.h"
+
+enum { OX_BATCH_ROWS = 48 };
+
+/* A batch of query rows; row = token * group + head of the group, so the key ranges of the rows ascend. */
+typedef struct K(row_batch) {
+    int32_t rows;
+    int32_t micro;            /* rows per call of the inner loops; the last call may have fewer */
+    int32_t stride;           /* floats per row of sums: v_stride */
+    int32_t first[OX_BATCH_ROWS], end[OX_BATCH_ROWS]; /* keys [first, end) of each row */
+    float top[OX_BATCH_ROWS]; /* of the current range: greatest score, then per lane the sum of weights, then per */
+    float *lanes;             /* [rows][16]                               dimension the sum of weights times values */
+    float *sums;              /* [rows][stride] */
+    float merged_top[OX_BATCH_ROWS], merged_total[OX_BATCH_ROWS];
+    float *merged;            /* [rows][stride]: the ranges before the current one */
+    float *q;                 /* per micro group [head_dim][rows of the group] */
+    float *scores;            /* [rows][32], then the weights in the same place */
+    float *k, *v;             /* the current tile */
+} K(row_batch);
+
+/* Whole tokens where the group allows it, so that the rows of a token share their masks. */
+static int32_t K(batch_rows)(int32_t group) {
+    return group < OX_BATCH_ROWS ? OX_BATCH_ROWS / group * group : OX_BATCH_ROWS;
+}
+
+static size_t K(attention_scratch)(const ox_kv_layout *layout, int32_t group) {
+    const size_t rows = (size_t)K(batch_rows)(group);
+    const size_t stride = (size_t)ox_kv_v_stride(layout);
+    return (rows * (stride * 3 + 16 + OX_KV_BLOCK) + OX_KV_BLOCK * stride * 2) * sizeof(float);
+}
+
+static void K(carve_scratch)(K(row_batch) *batch, int32_t group, int32_t stride, float *scratch) {
+    const size_t rows = (size_t)K(batch_rows)(group);
+    batch->stride = stride;
+    batch->k = scratch;
+    batch->v = batch->k + OX_KV_BLOCK * stride;
+    batch->q = batch->v + OX_KV_BLOCK * stride;
+    batch->sums = batch->q + rows * (size_t)stride;
+    batch->merged = batch->sums + rows * (size_t)stride;
+    batch->lanes = batch->merged + rows * (size_t)stride;
+    batch->scores = batch->lanes + rows * 16;
+}
+
+/* Takes rows [start, start + n) of the run: their key ranges and their queries, interleaved per micro group. */
+static void K(fill_batch)(K(row_batch) *batch, const ox_attention_run *run, int32_t head_dim, int32_t start, int32_t n) {
+    const int32_t calls = (n + OX_MICRO_ROWS - 1) / OX_MICRO_ROWS;
+    batch->rows = n;
+    batch->micro = (n + calls - 1) / calls;
+    for (int32_t row = 0; row < n; row++) {
+        const int32_t token = (start + row) / run->group;
+        const int32_t head = (start + row) % run->group;
+        const int32_t position = run->first_position + token;
+        const int32_t in_group = row % batch->micro;
+        const int32_t group_start = row - in_group;
+        const int32_t width = n - group_start < batch->micro ? n - group_start : batch->micro;
+        const float *from = run->q + (size_t)token * run->q_stride + (size_t)head * (size_t)head_dim;
+        float *to = batch->q + group_start * head_dim + in_group;
+        batch->first[row] = run->window > 0 && position >= run->window ? position - run->window + 1 : 0;
+        batch->end[row] = position + 1;
+        for (int32_t d = 0; d < head_dim; d++) {
+            to[d * width] = from[d];
+        }
+    }
+}
+
+static void K(begin_range)(K(row_batch) *batch) {
+    for (int32_t row = 0; row < batch->rows; row++) {
+        batch->top[row] = -INFINITY;
+    }
+    memset(batch->lanes, 0, (size_t)batch->rows * 16 * sizeof(float));
+    memset(batch->sums, 0, (size_t)batch->rows * (size_t)batch->stride * sizeof(float));
+}
+
+OX_INLINE void K(scale_row)(int32_t n, vf factor, float *x) {
+    for (int32_t i = 0; i < n; i += 16) {
+        vf_store(x + i, vf_mul(vf_load(x + i), factor));
+    }
+}
+
+/* Turns the scores of one row and tile into weights; keys outside [first, end) of the tile are masked. */
+OX_INLINE void K(soften_row)(K(row_batch) *batch, int32_t row, int32_t first, int32_t end, float scale) {
+    const vf least = vf_set(-INFINITY);
+    float *scores = batch->scores + row * OX_KV_BLOCK;
+    float *lanes = batch->lanes + row * 16;
+    vf low = vf_mul(vf_load(scores), vf_set(scale));
+    vf high = vf_mul(vf_load(scores + 16), vf_set(scale));
+    if (first > 0 || end < OX_KV_BLOCK) {
+        low = vf_select(vm_andnot(vm_first(end), vm_first(first)), low, least);
+        high = vf_select(vm_andnot(vm_first(end - 16), vm_first(first - 16)), high, least);
+    }
+    const float greatest = vf_reduce_max(vf_max(low, high));
+    vf total = vf_load(lanes);
+    if (greatest > batch->top[row]) {
+        const vf shrink = vf_exp(vf_set(batch->top[row] - greatest));
+        batch->top[row] = greatest;
+        total = vf_mul(total, shrink);
+        K(scale_row)(batch->stride, shrink, batch->sums + row * batch->stride);
+    }
+    const vf top = vf_set(batch->top[row]);
+    low = vf_exp(vf_sub(low, top));
+    high = vf_exp(vf_sub(high, top));
+    vf_store(scores, low);
+    vf_store(scores + 16, high);
+    vf_store(lanes, vf_add(total, vf_add(low, high)));
+}
+
+/* Adds the weighted values of one tile for rows [begin, until) of one micro group. Rows differ in their keys only where
+ * the tile is cut by the diagonal or by the window: the common keys go together, the others row by row, in order. */
+OX_INLINE void K(weigh_group)(K(row_batch) *batch, int32_t begin, int32_t until, int32_t base, const float *v) {
+    const int32_t stride = batch->stride;
+    const int32_t last_first = batch->first[until - 1] - base;
+    const int32_t first_end = batch->end[begin] - base;
+    const int32_t common = last_first > 0 ? last_first : 0;
+    const int32_t common_end = first_end < OX_KV_BLOCK ? first_end : OX_KV_BLOCK;
+    for (int32_t row = begin; row < until && batch->first[row] - base < common; row++) {
+        const int32_t first = batch->first[row] > base ? batch->first[row] - base : 0;
+        const int32_t end = batch->end[row] - base < common ? batch->end[row] - base : common;
+        K(weigh)(1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
+    }
+    if (common < common_end) {
+        K(weigh)(until - begin, stride, batch->scores + begin * OX_KV_BLOCK, v, common, common_end,
+                 batch->sums + begin * stride);
+    }
+    for (int32_t row = begin; row < until; row++) {
+        const int32_t first = common > common_end ? common : common_end;
+        const int32_t end = batch->end[row] - base < OX_KV_BLOCK ? batch->end[row] - base : OX_KV_BLOCK;
+        if (first < end) {
+            K(weigh)(1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
+        }
+    }
+}
+
+static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, const uint8_t *head, int32_t base,
+                           float scale) {
+    int32_t begin = 0;
+    int32_t until = batch->rows;
+    while (batch->end[begin] <= base) {
+        begin++;
+    }
+    while (batch->first[until - 1] >= base + OX_KV_BLOCK) {
+        until--;
+    }
+    const float *k = K(kv_read_k)(layout, head, batch->k);
+    const int32_t group_begin = begin - begin % batch->micro;
+    for (int32_t row = group_begin; row < until; row += batch->micro) {
+        const int32_t rows = batch->rows - row < batch->micro ? batch->rows - row : batch->micro;
+        K(score)(rows, layout->head_dim, batch->q + row * layout->head_dim, k, batch->scores + row * OX_KV_BLOCK);
+    }
+    for (int32_t row = begin; row < until; row++) {
+        K(soften_row)(batch, row, batch->first[row] - base, batch->end[row] - base, scale);
+    }
+    const int32_t first = batch->first[begin] > base ? batch->first[begin] - base : 0;
+    const int32_t end = batch->end[until - 1] - base < OX_KV_BLOCK ? batch->end[until - 1] - base : OX_KV_BLOCK;
+    const float *v = K(kv_read_v)(layout, head, first, end, batch->v);
+    for (int32_t row = begin; row < until; row += batch->micro) {
+        K(weigh_group)(batch, row, until - row < batch->micro ? until : row + batch->micro, base, v);
+    }
+}
+
+/* Merges the range that begins at key `range` into what came before it, for the rows that have keys in it. */
+static void K(end_range)(K(row_batch) *batch, int32_t range) {
+    for (int32_t row = 0; row < batch->rows; row++) {
+        if (batch->end[row] <= range || batch->first[row] >= range + OX_ATTN_RANGE) {
+            continue;
+        }
+        const int32_t stride = batch->stride;
+        const float total = vf_sum(vf_load(batch->lanes + row * 16));
+        const float *sums = batch->sums + row * stride;
+        float *merged = batch->merged + row * stride;
+        if (batch->first[row] >= range) {
+            batch->merged_top[row] = batch->top[row];
+            batch->merged_total[row] = total;
+            memcpy(merged, sums, (size_t)stride * sizeof(float));
+            continue;
+        }
+        const float old = batch->merged_top[row];
+        const float top = old > batch->top[row] ? old : batch->top[row];
+        const vf keep = vf_exp(vf_set(old - top));
+        const vf take = vf_exp(vf_set(batch->top[row] - top));
+        float factors[2][16];
+        vf_store(factors[0], keep);
+        vf_store(factors[1], take);
+        batch->merged_top[row] = top;
+        batch->merged_total[row] = batch->merged_total[row] * factors[0][0] + total * factors[1][0];
+        for (int32_t i = 0; i < stride; i += 16) {
+            vf_store(merged + i, vf_fma(vf_load(sums + i), take, vf_mul(vf_load(merged + i), keep)));
+        }
+    }
+}
+
+static void K(write_batch)(const K(row_batch) *batch, const ox_attention_run *run, int32_t head_dim, int32_t start) {
+    for (int32_t row = 0; row < batch->rows; row++) {
+        const int32_t token = (start + row) / run->group;
+        const int32_t head = (start + row) % run->group;
+        const vf total = vf_set(batch->merged_total[row]);
+        const float *merged = batch->merged + row * batch->stride;
+        float *out = run->out + (size_t)token * run->out_stride + (size_t)head * (size_t)head_dim;
+        for (int32_t i = 0; i < head_dim; i += 16) {
+            vf_store_n(out + i, vf_div(vf_load(merged + i), total), head_dim - i);
+        }
+    }
+}
+
+static void K(attention)(const ox_kv_layout *layout, const ox_attention_run *run) {
+    K(row_batch) batch;
+    K(carve_scratch)(&batch, run->group, ox_kv_v_stride(layout), run->scratch);
+    const int32_t all = run->n_tokens * run->group;
+    const int32_t step = K(batch_rows)(run->group);
+    for (int32_t start = 0; start < all; start += step) {
+        K(fill_batch)(&batch, run, layout->head_dim, start, all - start < step ? all - start : step);
+        const int32_t first_tile = batch.first[0] / OX_KV_BLOCK;
+        const int32_t end_tile = (batch.end[batch.rows - 1] - 1) / OX_KV_BLOCK + 1;
+        K(begin_range)(&batch);
+        for (int32_t tile = first_tile; tile < end_tile; tile++) {
+            const int32_t base = tile * OX_KV_BLOCK;
+            const uint8_t *block = run->layer + (size_t)run->blocks[tile] * layout->block_bytes;
+            K(attend_tile)(&batch, layout, block + (size_t)run->head_kv * layout->head_bytes, base, run->scale);
+            if ((base + OX_KV_BLOCK) % OX_ATTN_RANGE == 0 || tile + 1 == end_tile) {
+                K(end_range)(&batch, base - base % OX_ATTN_RANGE);
+                K(begin_range)(&batch);
+            }
+        }
+        K(write_batch)(&batch, run, layout->head_dim, start);
+    }
+}
+
+#endif

@@ -1,0 +1,180 @@
+/* Writing a token into a KV block and reading a tile of 32 tokens back as float32. Every value of every type is read back
+ * exactly; rounding happens once, in kv_store. */
+#ifndef OX_KV_H
+#define OX_KV_H
+
+#include "kv_layout.h"
+
+static void K(kv_layout)(ox_kv_layout *layout) {
+    ox_kv_fill_layout(layout);
+}
+
+/* Quantises n (1..32) values to int8 with one float16 scale. A sub-block with a NaN or an infinity gets a NaN scale, so
+ * that the fault stays visible. */
+static uint16_t K(kv_quantize)(int32_t n, const float *x, int8_t *quants) {
+    uint32_t greatest = 0; /* bits of non-negative floats order as the floats do, NaN above all */
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t magnitude = ox_float_bits(x[i]) & 0x7fffffffu;
+        greatest = magnitude > greatest ? magnitude : greatest;
+    }
+    if (greatest >= 0x7f800000u) {
+        memset(quants, 0, (size_t)n);
+        return 0x7e00;
+    }
+    const float step = ox_bits_float(greatest) / 127.0f;
+    const uint16_t scale = ox_f32_to_f16(step < 65504.0f ? step : 65504.0f);
+    const float rounded = ox_f16_to_f32(scale);
+    for (int32_t i = 0; i < n; i++) {
+        float q = rounded > 0.0f ? x[i] / rounded : 0.0f;
+        q = q < -127.0f ? -127.0f : q > 127.0f ? 127.0f : q;
+        /* 1.5 * 2^23: adding it rounds to nearest even and leaves the integer in the low bits */
+        quants[i] = (int8_t)(int32_t)(ox_float_bits(q + 12582912.0f) - 0x4b400000u);
+    }
+    return scale;
+}
+
+OX_INLINE void K(kv_store_head_q8)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot,
+                                   uint8_t *head) {
+    const int32_t n_sub = ox_kv_sub_blocks(layout);
+    const int32_t stride = ox_kv_v_stride(layout);
+    int8_t *k_values = (int8_t *)head;
+    int8_t *v_values = (int8_t *)head + layout->k_bytes + (size_t)slot * (size_t)stride;
+    uint16_t *k_scales = (uint16_t *)(void *)(head + ox_kv_k_scales(layout));
+    uint16_t *v_scales = (uint16_t *)(void *)(head + layout->k_bytes + ox_kv_v_scales(layout));
+    for (int32_t sub = 0; sub < n_sub; sub++) {
+        const int32_t start = sub * 32;
+        const int32_t n = layout->head_dim - start < 32 ? layout->head_dim - start : 32;
+        int8_t quants[32];
+        k_scales[sub * OX_KV_BLOCK + slot] = K(kv_quantize)(n, k + start, quants);
+        for (int32_t i = 0; i < n; i++) {
+            k_values[(start + i) * OX_KV_BLOCK + slot] = quants[i];
+        }
+        v_scales[slot * n_sub + sub] = K(kv_quantize)(n, v + start, v_values + start);
+    }
+    memset(v_values + layout->head_dim, 0, (size_t)(stride - layout->head_dim));
+}
+
+OX_INLINE void K(kv_store_head_f32)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot,
+                                    uint8_t *head) {
+    const int32_t stride = ox_kv_v_stride(layout);
+    float *k_values = (float *)(void *)head;
+    float *v_values = (float *)(void *)(head + layout->k_bytes) + (size_t)slot * (size_t)stride;
+    for (int32_t i = 0; i < layout->head_dim; i++) {
+        k_values[i * OX_KV_BLOCK + slot] = k[i];
+    }
+    for (int32_t i = 0; i < stride; i += 16) {
+        vf_store(v_values + i, vf_load_n(v + i, layout->head_dim - i));
+    }
+}
+
+OX_INLINE void K(kv_store_16_bits)(ox_kv_type type, uint16_t *p, vf v) {
+    if (type == OX_KV_F16) {
+        vf_store_f16(p, v);
+    } else {
+        vf_store_bf16(p, v);
+    }
+}
+
+OX_INLINE void K(kv_store_head_16_bits)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot,
+                                        uint8_t *head) {
+    const int32_t stride = ox_kv_v_stride(layout);
+    uint16_t *k_values = (uint16_t *)(void *)head;
+    uint16_t *v_values = (uint16_t *)(void *)(head + layout->k_bytes) + (size_t)slot * (size_t)stride;
+    for (int32_t i = 0; i < stride; i += 16) {
+        const int32_t n = layout->head_dim - i < 16 ? layout->head_dim - i : 16;
+        uint16_t narrow[16];
+        K(kv_store_16_bits)(layout->type, narrow, vf_load_n(k + i, n));
+        for (int32_t j = 0; j < n; j++) {
+            k_values[(i + j) * OX_KV_BLOCK + slot] = narrow[j];
+        }
+        K(kv_store_16_bits)(layout->type, v_values + i, vf_load_n(v + i, n));
+    }
+}
+
+static void K(kv_store)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot, uint8_t *block) {
+    for (int32_t head = 0; head < layout->n_head_kv; head++) {
+        const size_t offset = (size_t)head * (size_t)layout->head_dim;
+        uint8_t *memory = block + (size_t)head * layout->head_bytes;
+        switch (layout->type) {
+        case OX_KV_F32:
+            K(kv_store_head_f32)(layout, k + offset, v + offset, slot, memory);
+            break;
+        case OX_KV_F16:
+        case OX_KV_BF16:
+            K(kv_store_head_16_bits)(layout, k + offset, v + offset, slot, memory);
+            break;
+        case OX_KV_Q8_0:
+            K(kv_store_head_q8)(layout, k + offset, v + offset, slot, memory);
+            break;
+        }
+    }
+}
+
+/* The K tile of one head as float32 [head_dim][32]. Slots that hold no token give garbage, as they may. */
+static const float *K(kv_read_k)(const ox_kv_layout *layout, const uint8_t *head, float *out) {
+    const int32_t n = layout->head_dim * OX_KV_BLOCK;
+    const uint16_t *halves = (const uint16_t *)(const void *)head;
+    switch (layout->type) {
+    case OX_KV_F32:
+        return (const float *)(const void *)head;
+    case OX_KV_F16:
+        for (int32_t i = 0; i < n; i += 16) {
+            vf_store(out + i, vf_load_f16(halves + i));
+        }
+        return out;
+    case OX_KV_BF16:
+        for (int32_t i = 0; i < n; i += 16) {
+            vf_store(out + i, vf_load_bf16(halves + i));
+        }
+        return out;
+    case OX_KV_Q8_0:
+        break;
+    }
+    const int8_t *quants = (const int8_t *)head;
+    const uint16_t *scales = (const uint16_t *)(const void *)(head + ox_kv_k_scales(layout));
+    for (int32_t start = 0; start < n; start += 32 * OX_KV_BLOCK, scales += OX_KV_BLOCK) {
+        const vf low = vf_load_f16(scales);
+        const vf high = vf_load_f16(scales + 16);
+        for (int32_t i = start; i < n && i < start + 32 * OX_KV_BLOCK; i += OX_KV_BLOCK) {
+            vf_store(out + i, vf_mul(vf_load_i8(quants + i), low));
+            vf_store(out + i + 16, vf_mul(vf_load_i8(quants + i + 16), high));
+        }
+    }
+    return out;
+}
+
+/* Tokens [first, end) of the V tile of one head as float32 [32][v_stride]; other tokens are left alone. */
+static const float *K(kv_read_v)(const ox_kv_layout *layout, const uint8_t *head, int32_t first, int32_t end,
+                                 float *out) {
+    const int32_t stride = ox_kv_v_stride(layout);
+    const uint8_t *memory = head + layout->k_bytes;
+    const uint16_t *halves = (const uint16_t *)(const void *)memory;
+    switch (layout->type) {
+    case OX_KV_F32:
+        return (const float *)(const void *)memory;
+    case OX_KV_F16:
+        for (int32_t i = first * stride; i < end * stride; i += 16) {
+            vf_store(out + i, vf_load_f16(halves + i));
+        }
+        return out;
+    case OX_KV_BF16:
+        for (int32_t i = first * stride; i < end * stride; i += 16) {
+            vf_store(out + i, vf_load_bf16(halves + i));
+        }
+        return out;
+    case OX_KV_Q8_0:
+        break;
+    }
+    const int8_t *quants = (const int8_t *)memory;
+    const uint16_t *scales = (const uint16_t *)(const void *)(memory + ox_kv_v_scales(layout));
+    const int32_t n_sub = ox_kv_sub_blocks(layout);
+    for (int32_t token = first; token < end; token++) {
+        for (int32_t i = 0; i < stride; i += 16) {
+            const vf scale = vf_set(ox_f16_to_f32(scales[token * n_sub + i / 32]));
+            vf_store(out + token * stride + i, vf_mul(vf_load_i8(quants + token * stride + i), scale));
+        }
+    }
+    return out;
+}
+
+#endif
