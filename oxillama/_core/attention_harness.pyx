@@ -105,9 +105,12 @@ def rms_norm(str level, const float[::1] x, weight, float eps):
     out = np.empty(x.shape[0], np.float32)
     cdef float[::1] y = out
     cdef const float[::1] w = x if weight is None else weight
+    cdef const float* factors = NULL
     if w.shape[0] != x.shape[0]:
         raise ValueError("x and weight differ in length")
-    kernels_of(level).rms_norm(<int32_t>x.shape[0], &x[0], NULL if weight is None else &w[0], eps, &y[0])
+    if weight is not None:
+        factors = &w[0]
+    kernels_of(level).rms_norm(<int32_t>x.shape[0], &x[0], factors, eps, &y[0])
     return out
 
 
