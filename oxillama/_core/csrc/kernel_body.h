@@ -2,6 +2,7 @@
  * The headers included here define static functions named K(...), and nothing else. */
 
 #if defined(OX_LEVEL_REFERENCE)
+#  include "matmul_reference.h"
 #  if __has_include("rows_reference.h")
 #    include "rows_reference.h"
 #    define OX_ROWS 1
@@ -11,8 +12,10 @@
 #    define OX_ATTENTION 1
 #  endif
 #else
+#  include "vec.h"
+#  include "vec_int.h"
+#  include "matmul.h"
 #  if __has_include("rows.h")
-#    include "vec.h"
 #    include "rows.h"
 #    define OX_ROWS 1
 #  endif
@@ -26,6 +29,13 @@ const ox_kernels K(ox_kernels) = {
 #define OX_TEXT2(word) #word
 #define OX_TEXT(word) OX_TEXT2(word)
     .name = OX_TEXT(OX_ISA),
+    .packed_group_bytes = K(packed_group_bytes),
+    .pack_group = K(pack_group),
+    .unpack_row = K(unpack_row),
+    .quantize_row = K(quantize_row),
+    .reads_quants = K(reads_quants),
+    .matmul_group = K(matmul_group),
+    .matmul_scratch = K(matmul_scratch),
 #ifdef OX_ROWS
     .rms_norm = K(rms_norm),
     .add = K(add),

@@ -1,0 +1,142 @@
+/* Products of many tokens: 32 rows x 256 k are unpacked to bytes once, and stay in the first-level cache while register
+ * tiles walk over the tokens. The terms and their order are those of matmul_direct.h, so the bits are too. */
+#ifndef OX_MATMUL_PANEL_H
+#define OX_MATMUL_PANEL_H
+
+#include "matmul_codes.h"
+
+/* Quads that are multiplied together before the next token's turn: as many as the 16-bit sums of the level bridge. */
+OX_INLINE int32_t ox_quads_per_step(const int32_t bits) {
+#if defined(OX_HAS_AVX2) || defined(OX_HAS_SSE41)
+    return bits == 5 ? 4 : bits == 6 ? 2 : 1;
+#else
+    (void)bits;
+    return 1;
+#endif
+}
+
+/* One register tile over one activation block: adds to totals[c][32] of n_cols tokens, the first of which is `token`. */
+OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int32_t strip, const ox_panel *panel,
+                             const ox_activations *x, int32_t token, int32_t block, int32_t n_subs, float *totals) {
+    const ox_format f = ox_format_of(type);
+    const int32_t halves = 32 / f.sub;
+    const int32_t quads = OX_QUADS / halves;
+    const int32_t step = ox_quads_per_step(f.bits);
+    const size_t stride = (size_t)x->k_padded;
+    const size_t sum_stride = stride / (size_t)f.sub;
+    const int8_t *quants = x->quants + (size_t)token * stride + block * OX_ACT_BLOCK;
+    const int32_t *neg_sums =
+        (halves == 2 ? x->neg_sums16 : x->neg_sums32) + (size_t)token * sum_stride + 8 * halves * block;
+    const int16_t *sums = x->sums32 + (size_t)token * (stride / 32) + 8 * block;
+    const uint8_t *lines = panel->codes + strip * OX_LINE;
+    vf part[OX_TILE_COLS][OX_TILE_STRIPS];
+    OX_UNROLL
+    for (int32_t c = 0; c < n_cols; c++) {
+        OX_UNROLL
+        for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+            part[c][s] = vf_zero();
+        }
+    }
+    for (int32_t index = 0; index < n_subs * halves; index++) {
+        vi first[OX_TILE_COLS];
+        va sum[OX_TILE_COLS][OX_TILE_STRIPS];
+        OX_UNROLL
+        for (int32_t c = 0; c < n_cols; c++) {
+            first[c] = K(first_sum)(type, neg_sums + (size_t)c * sum_stride + index);
+            OX_UNROLL
+            for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+                sum[c][s] = va_begin(f.bits, first[c]);
+            }
+        }
+        OX_UNROLL
+        for (int32_t q0 = 0; q0 < quads; q0 += step) {
+            OX_UNROLL
+            for (int32_t c = 0; c < n_cols; c++) {
+                OX_UNROLL
+                for (int32_t q = q0; q < q0 + step; q++) {
+                    const vq x_quad = vq_load(quants + (size_t)c * stride + f.sub * index + 4 * q);
+                    OX_UNROLL
+                    for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+                        const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
+                        sum[c][s] = va_dot(f.bits, q, sum[c][s], line, x_quad);
+                    }
+                }
+            }
+        }
+        OX_UNROLL
+        for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+            const vf scale = vf_load(panel->scales[index] + 16 * (strip + s));
+            OX_UNROLL
+            for (int32_t c = 0; c < n_cols; c++) {
+                part[c][s] = vf_fma(vi_float(va_end(f.bits, sum[c][s], first[c])), scale, part[c][s]);
+            }
+            if (f.minima == OX_ADDED_MIN) {
+                const vf m = vf_load(panel->added[index] + 16 * (strip + s));
+                OX_UNROLL
+                for (int32_t c = 0; c < n_cols; c++) {
+                    part[c][s] = vf_fma(vf_set((float)sums[(size_t)c * (stride / 32) + index]), m, part[c][s]);
+                }
+            }
+        }
+    }
+    OX_UNROLL
+    for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+        vi minimum[OX_TILE_COLS];
+        if (f.minima == OX_SUBTRACTED_MIN) {
+            OX_UNROLL
+            for (int32_t pair = 0; pair < 4; pair++) {
+                const vw minima = K(load_minima)(panel->minima, pair, strip + s);
+                OX_UNROLL
+                for (int32_t c = 0; c < n_cols; c++) {
+                    const vq pair_sums = vq_load(sums + (size_t)c * (stride / 32) + 2 * pair);
+                    minimum[c] = vi_dot_words(pair == 0 ? vi_set(0) : minimum[c], minima, pair_sums);
+                }
+            }
+        }
+        OX_UNROLL
+        for (int32_t c = 0; c < n_cols; c++) {
+            if (f.minima == OX_SUBTRACTED_MIN) {
+                part[c][s] = vf_fma(vi_float(minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)), part[c][s]);
+            }
+            float *total = totals + OX_GROUP_ROWS * c + 16 * (strip + s);
+            const vf scale = vf_set(x->scales[(size_t)(token + c) * (stride / OX_ACT_BLOCK) + (size_t)block]);
+            vf_store(total, vf_fma(part[c][s], scale, vf_load(total)));
+        }
+    }
+}
+
+OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t group, const ox_activations *x,
+                               int32_t n, float *out, size_t out_stride, int32_t accumulate, void *scratch) {
+    const uint8_t *data = w->data + (size_t)group * w->group_bytes;
+    ox_panel *panel = scratch;
+    float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
+    memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
+    for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
+        const int32_t left = (w->k - block * OX_ACT_BLOCK) / 32;
+        const int32_t n_subs = left < 8 ? left : 8;
+        K(unpack_panel)(type, data, block, n_subs, panel);
+        for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
+            for (int32_t t = 0, width; t < n; t += width) {
+                width = ox_tile_width(n - t);
+#define OX_TILE(cols) \
+    case cols: \
+        if (cols <= OX_TILE_COLS) { \
+            K(panel_tile)(type, cols, strip, panel, x, t, block, n_subs, totals + OX_GROUP_ROWS * t); \
+        } \
+        break;
+                switch (width) {
+                    OX_TILE(1)
+                    OX_TILE(2)
+                    OX_TILE(3)
+                    OX_TILE(4)
+                    OX_TILE(5)
+                    OX_TILE(6)
+                }
+#undef OX_TILE
+            }
+        }
+    }
+    K(write_totals)(w, group * OX_GROUP_ROWS, totals, n, out, out_stride, accumulate);
+}
+
+#endif

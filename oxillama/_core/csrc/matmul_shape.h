@@ -1,0 +1,73 @@
+/* What the matrix products of a level share: the size of a register tile, the scratch memory and the way results leave. */
+#ifndef OX_MATMUL_SHAPE_H
+#define OX_MATMUL_SHAPE_H
+
+#include "pack.h"
+
+/* A register tile is OX_TILE_STRIPS x 16 rows by at most OX_TILE_COLS tokens; up to OX_DIRECT_COLS tokens are multiplied
+ * straight from the packed weights, more than that from a panel of bytes that is unpacked once for all of them. */
+#if defined(OX_HAS_AVX512)
+enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 6, OX_DIRECT_COLS = 4 };
+#elif defined(OX_HAS_AVX2)
+enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 4, OX_DIRECT_COLS = 2 };
+#elif defined(OX_HAS_NEON)
+enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 4, OX_DIRECT_COLS = 2 };
+#else
+enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
+#endif
+
+#if defined(__clang__)
+#  define OX_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#  define OX_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* 32 rows x 256 k as bytes, [8 subs][8 quads][2 strips][64], with the float scale of every row and sub-block. */
+typedef struct ox_panel {
+    uint8_t codes[OX_GROUP_ROWS * OX_ACT_BLOCK];
+    float scales[OX_MAX_SUBS][OX_GROUP_ROWS];
+    float added[8][OX_GROUP_ROWS];   /* OX_ADDED_MIN: the minimum of each sub-block */
+    float neg_dmin[OX_GROUP_ROWS];   /* OX_SUBTRACTED_MIN */
+    const uint8_t *minima;           /* OX_SUBTRACTED_MIN: the pairs in the header of the tile */
+} ox_panel;
+
+enum { OX_PANEL_BYTES = (sizeof(ox_panel) + OX_ALIGN - 1) / OX_ALIGN * OX_ALIGN };
+
+/* A panel, then the running totals [n][32] of the products. */
+static size_t K(matmul_scratch)(int32_t n) {
+    return OX_PANEL_BYTES + (size_t)n * OX_GROUP_ROWS * sizeof(float);
+}
+
+/* Tokens of the next tile when `left` remain: tiles of nearly equal width, because a narrow one wastes the loads. */
+OX_INLINE int32_t ox_tile_width(int32_t left) {
+    const int32_t tiles = (left + OX_TILE_COLS - 1) / OX_TILE_COLS;
+    return (left + tiles - 1) / tiles;
+}
+
+/* Adds the bias of a strip whose first row is `row`, and stores its valid rows. */
+OX_INLINE void K(write_strip)(const ox_matrix *w, int32_t row, vf total, float *out, int32_t accumulate) {
+    const int32_t valid = w->rows - row;
+    if (valid >= 16) {
+        if (w->bias) {
+            total = vf_add(total, vf_load(w->bias + row));
+        }
+        vf_store(out, accumulate ? vf_add(vf_load(out), total) : total);
+    } else if (valid > 0) {
+        if (w->bias) {
+            total = vf_add(total, vf_load_n(w->bias + row, valid));
+        }
+        vf_store_n(out, accumulate ? vf_add(vf_load_n(out, valid), total) : total, valid);
+    }
+}
+
+static void K(write_totals)(const ox_matrix *w, int32_t row, const float *totals, int32_t n, float *out,
+                            size_t out_stride, int32_t accumulate) {
+    for (int32_t t = 0; t < n; t++) {
+        for (int32_t s = 0; s < 2; s++) {
+            K(write_strip)(w, row + 16 * s, vf_load(totals + 32 * t + 16 * s), out + (size_t)t * out_stride + 16 * s,
+                           accumulate);
+        }
+    }
+}
+
+#endif

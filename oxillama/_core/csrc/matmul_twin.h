@@ -1,0 +1,70 @@
+/* One element of a matrix product in plain C: from the file's own blocks and the same int8 activations, in the order that
+ * docs/design/kernels.md fixes. Every vector level must give exactly these bits; `fused` says whether it has FMA. */
+#ifndef OX_MATMUL_TWIN_H
+#define OX_MATMUL_TWIN_H
+
+#include <math.h>
+
+#include "blocks.h"
+#include "kernels.h"
+
+static inline float ox_twin_step(int32_t fused, float x, float y, float z) {
+    return fused ? fmaf(x, y, z) : x * y + z;
+}
+
+/* The terms of `n` consecutive values (the blocks of one activation block). */
+static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const uint8_t *blocks, const int8_t *quants) {
+    const ox_format f = ox_format_of(type);
+    float part = 0.0f;
+    for (int32_t i = 0; i < n; i += f.block, blocks += f.block_bytes) {
+        ox_codes codes;
+        ox_decode_block(type, blocks, &codes);
+        const float d = ox_f16_to_f32(codes.d);
+        const float m = ox_f16_to_f32(codes.m);
+        int32_t minima = 0;
+        for (int32_t s = 0; s < f.block / f.sub; s++) {
+            int32_t products = 0;
+            int32_t sum = 0;
+            for (int32_t lane = 0; lane < f.sub; lane++) {
+                const int32_t quant = quants[i + s * f.sub + lane];
+                products += (codes.code[s * f.sub + lane] - f.offset) * quant;
+                sum += quant;
+            }
+            part = ox_twin_step(fused, (float)products, d * (float)codes.scale[s], part);
+            if (f.minima == OX_ADDED_MIN) {
+                part = ox_twin_step(fused, (float)sum, m, part);
+            } else if (f.minima == OX_SUBTRACTED_MIN) {
+                minima += codes.min[s] * sum;
+            }
+        }
+        if (f.minima == OX_SUBTRACTED_MIN) {
+            part = ox_twin_step(fused, (float)minima, -m, part);
+        }
+    }
+    return part;
+}
+
+/* row: one row of the file; x: one token's values, quants and scales. */
+static inline float ox_twin_dot(int32_t type, int32_t fused, int32_t k, const uint8_t *row, const float *x,
+                                const int8_t *quants, const float *scales) {
+    const ox_format f = ox_format_of(type);
+    float total = 0.0f;
+    if (f.bits == 0) {
+        for (int32_t i = 0; i < k; i++) {
+            float weight;
+            ox_dequantize_block(type, row + (size_t)i * (size_t)f.block_bytes, &weight);
+            total = ox_twin_step(fused, weight, x[i], total);
+        }
+        return total;
+    }
+    for (int32_t block = 0; block * OX_ACT_BLOCK < k; block++) {
+        const int32_t left = k - block * OX_ACT_BLOCK;
+        const size_t first = (size_t)(block * OX_ACT_BLOCK / f.block) * (size_t)f.block_bytes;
+        const float part = ox_twin_block(type, fused, left < OX_ACT_BLOCK ? left : OX_ACT_BLOCK, row + first,
+                                         quants + block * OX_ACT_BLOCK);
+        total = ox_twin_step(fused, part, scales[block], total);
+    }
+    return total;
+}
+
+#endif

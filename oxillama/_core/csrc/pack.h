@@ -1,0 +1,225 @@
+/* How the vector levels keep weights, and packing into and out of that layout.
+ *
+ * A group holds 32 rows as two strips of 16. A line is 64 bytes: 16 rows x 4 consecutive k (a "quad"), so a 32-bit lane
+ * is a row. A group is one ascending stream of tiles; a tile covers 32 k (formats with blocks of 32) or 256 k (K-quants):
+ *
+ *   header   d            float16 [32 rows]
+ *            m or dmin    float16 [32]                              formats with minima
+ *            scales       int8 [subs][32]                           K-quants
+ *            minima       uint8 [4 pairs of subs][32 rows][2]       Q4_K, Q5_K
+ *   then for each 32 k:
+ *            fifth bits   [2 strips][64]     bit q of a byte belongs to quad q            5-bit codes
+ *            crumbs       [2][2 strips][64]  2 bits each; line h has quads 4h .. 4h + 3   6-bit codes
+ *            nibbles      [4][2 strips][64]  low: quad j, high: quad j + 4                4, 5, 6 bits
+ *            bytes        [8][2 strips][64]                                               8 bits
+ *
+ * Float types: [k][32 rows]. Every part is a multiple of 64 bytes. */
+#ifndef OX_PACK_H
+#define OX_PACK_H
+
+#include "blocks.h"
+
+enum { OX_LINE = 64, OX_QUADS = 8 };
+
+/* Eight-bit codes are kept unsigned where the dot product wants unsigned weights, else as the signed value. */
+#if defined(OX_HAS_AVX512)
+enum { OX_SIGNED_BYTES = 0 };
+#else
+enum { OX_SIGNED_BYTES = 1 };
+#endif
+
+OX_INLINE size_t ox_float_bytes(int32_t type) {
+    return type == OX_F32 ? 4 : 2;
+}
+
+OX_INLINE size_t ox_header_bytes(int32_t type) {
+    const ox_format f = ox_format_of(type);
+    size_t bytes = OX_LINE;
+    if (f.minima != OX_NO_MIN) {
+        bytes += OX_LINE;
+    }
+    if (f.block == 256) {
+        bytes += (size_t)(256 / f.sub) * OX_GROUP_ROWS;
+    }
+    if (f.minima == OX_SUBTRACTED_MIN) {
+        bytes += 8 * OX_GROUP_ROWS;
+    }
+    return bytes;
+}
+
+/* Where the scales and the pairs of minima lie in the header of a K-quant. */
+OX_INLINE size_t ox_scales_offset(int32_t type) {
+    return ox_format_of(type).minima == OX_SUBTRACTED_MIN ? 2 * OX_LINE : OX_LINE;
+}
+OX_INLINE size_t ox_minima_offset(int32_t type) {
+    return ox_scales_offset(type) + 8 * OX_GROUP_ROWS;
+}
+
+/* Bytes of the codes of 32 k, and of the part that stands before the nibbles. */
+OX_INLINE size_t ox_codes_bytes(int32_t type) {
+    return (size_t)ox_format_of(type).bits * 32 * OX_GROUP_ROWS / 8;
+}
+OX_INLINE size_t ox_high_bits_bytes(int32_t type) {
+    const int32_t bits = ox_format_of(type).bits;
+    return bits == 8 ? 0 : (size_t)(bits - 4) * 32 * OX_GROUP_ROWS / 8;
+}
+
+OX_INLINE size_t ox_tile_bytes(int32_t type) {
+    return ox_header_bytes(type) + ox_codes_bytes(type) * (size_t)(ox_format_of(type).block / 32);
+}
+
+static size_t K(packed_group_bytes)(int32_t type, int32_t k) {
+    const ox_format f = ox_format_of(type);
+    if (f.block == 0) {
+        return 0;
+    }
+    if (f.bits == 0) {
+        return (size_t)k * OX_GROUP_ROWS * ox_float_bytes(type);
+    }
+    return (size_t)(k / f.block) * ox_tile_bytes(type);
+}
+
+/* The two halves of the layout, for one row of a group. A row's codes of 32 k are eight words of four bytes. */
+static void K(pack_codes)(int32_t bits, int32_t row, const uint8_t *code, uint8_t *lines) {
+    const int32_t strip = row / 16;
+    const int32_t lane = row % 16;
+    uint32_t word[OX_QUADS];
+    memcpy(word, code, sizeof word);
+    uint32_t *cell = (uint32_t *)lines + strip * 16 + lane;  /* line j of this strip is at cell[32 * j] */
+    if (bits == 8) {
+        for (int32_t q = 0; q < OX_QUADS; q++) {
+            cell[32 * q] = OX_SIGNED_BYTES ? word[q] ^ 0x80808080u : word[q];
+        }
+        return;
+    }
+    if (bits == 5) {
+        uint32_t fifth = 0;
+        for (int32_t q = 0; q < OX_QUADS; q++) {
+            fifth |= ((word[q] >> 4) & 0x01010101u) << q;
+        }
+        *cell = fifth;
+        cell += 32;
+    }
+    if (bits == 6) {
+        for (int32_t h = 0; h < 2; h++, cell += 32) {
+            uint32_t crumbs = 0;
+            for (int32_t c = 0; c < 4; c++) {
+                crumbs |= ((word[4 * h + c] >> 4) & 0x03030303u) << (2 * c);
+            }
+            *cell = crumbs;
+        }
+    }
+    for (int32_t j = 0; j < 4; j++) {
+        cell[32 * j] = (word[j] & 0x0f0f0f0fu) | ((word[j + 4] & 0x0f0f0f0fu) << 4);
+    }
+}
+
+static void K(unpack_codes)(int32_t bits, int32_t row, const uint8_t *lines, uint8_t *code) {
+    const uint32_t *cell = (const uint32_t *)lines + (row / 16) * 16 + row % 16;
+    const uint32_t *high = cell;
+    uint32_t word[OX_QUADS];
+    cell += bits == 5 ? 32 : bits == 6 ? 64 : 0;
+    for (int32_t q = 0; q < OX_QUADS; q++) {
+        if (bits == 8) {
+            word[q] = OX_SIGNED_BYTES ? cell[32 * q] ^ 0x80808080u : cell[32 * q];
+            continue;
+        }
+        word[q] = (cell[32 * (q % 4)] >> (q < 4 ? 0 : 4)) & 0x0f0f0f0fu;
+        if (bits == 5) {
+            word[q] |= ((*high >> q) & 0x01010101u) << 4;
+        } else if (bits == 6) {
+            word[q] |= ((high[32 * (q / 4)] >> (2 * (q % 4))) & 0x03030303u) << 4;
+        }
+    }
+    memcpy(code, word, sizeof word);
+}
+
+/* One block of the file, row `row` of the group, into its tile. */
+static void K(pack_block)(int32_t type, int32_t row, const uint8_t *block, uint8_t *tile) {
+    const ox_format f = ox_format_of(type);
+    ox_codes codes;
+    ox_decode_block(type, block, &codes);
+    memcpy(tile + 2 * row, &codes.d, 2);
+    if (f.minima != OX_NO_MIN) {
+        memcpy(tile + OX_LINE + 2 * row, &codes.m, 2);
+    }
+    if (f.block == 256) {
+        for (int32_t s = 0; s < 256 / f.sub; s++) {
+            tile[ox_scales_offset(type) + (size_t)(s * OX_GROUP_ROWS + row)] = (uint8_t)codes.scale[s];
+        }
+    }
+    if (f.minima == OX_SUBTRACTED_MIN) {
+        for (int32_t s = 0; s < 8; s++) {
+            tile[ox_minima_offset(type) + (size_t)((s / 2 * OX_GROUP_ROWS + row) * 2 + s % 2)] = codes.min[s];
+        }
+    }
+    for (int32_t s = 0; s < f.block / 32; s++) {
+        K(pack_codes)(f.bits, row, codes.code + 32 * s,
+                      tile + ox_header_bytes(type) + (size_t)s * ox_codes_bytes(type));
+    }
+}
+
+static void K(unpack_block)(int32_t type, int32_t row, const uint8_t *tile, float *out) {
+    const ox_format f = ox_format_of(type);
+    ox_codes codes;
+    codes.d = ox_read_u16(tile + 2 * row);
+    codes.m = f.minima != OX_NO_MIN ? ox_read_u16(tile + OX_LINE + 2 * row) : 0;
+    codes.scale[0] = 1;
+    if (f.block == 256) {
+        for (int32_t s = 0; s < 256 / f.sub; s++) {
+            codes.scale[s] = (int8_t)tile[ox_scales_offset(type) + (size_t)(s * OX_GROUP_ROWS + row)];
+        }
+    }
+    if (f.minima == OX_SUBTRACTED_MIN) {
+        for (int32_t s = 0; s < 8; s++) {
+            codes.min[s] = tile[ox_minima_offset(type) + (size_t)((s / 2 * OX_GROUP_ROWS + row) * 2 + s % 2)];
+        }
+    }
+    for (int32_t s = 0; s < f.block / 32; s++) {
+        K(unpack_codes)(f.bits, row, tile + ox_header_bytes(type) + (size_t)s * ox_codes_bytes(type),
+                        codes.code + 32 * s);
+    }
+    ox_block_values(type, &codes, out);
+}
+
+static void K(pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
+                          uint8_t *group) {
+    const ox_format f = ox_format_of(type);
+    if (n_rows < OX_GROUP_ROWS) {
+        memset(group, 0, K(packed_group_bytes)(type, k));
+    }
+    if (f.bits == 0) {
+        const size_t size = ox_float_bytes(type);
+        for (int32_t r = 0; r < n_rows; r++) {
+            for (int32_t i = 0; i < k; i++) {
+                memcpy(group + (size_t)(i * OX_GROUP_ROWS + r) * size, rows + (size_t)r * row_bytes + (size_t)i * size,
+                       size);
+            }
+        }
+        return;
+    }
+    for (int32_t i = 0; i < k / f.block; i++) {
+        for (int32_t r = 0; r < n_rows; r++) {
+            K(pack_block)(type, r, rows + (size_t)r * row_bytes + (size_t)(i * f.block_bytes),
+                          group + (size_t)i * ox_tile_bytes(type));
+        }
+    }
+}
+
+static void K(unpack_row)(const ox_matrix *w, int32_t row, float *out) {
+    const ox_format f = ox_format_of(w->type);
+    const uint8_t *group = w->data + (size_t)(row / OX_GROUP_ROWS) * w->group_bytes;
+    const int32_t r = row % OX_GROUP_ROWS;
+    if (f.bits == 0) {
+        const size_t size = ox_float_bytes(w->type);
+        for (int32_t i = 0; i < w->k; i++) {
+            ox_dequantize_block(w->type, group + (size_t)(i * OX_GROUP_ROWS + r) * size, out + i);
+        }
+        return;
+    }
+    for (int32_t i = 0; i < w->k / f.block; i++) {
+        K(unpack_block)(w->type, r, group + (size_t)i * ox_tile_bytes(w->type), out + i * f.block);
+    }
+}
+
+#endif

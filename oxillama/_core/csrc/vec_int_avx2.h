@@ -1,0 +1,94 @@
+/* vec_int.h with AVX2: two ymm registers. Bytes multiply into pairs of int16, which are kept as long as they fit. */
+#ifndef OX_VEC_INT_AVX2_H
+#define OX_VEC_INT_AVX2_H
+
+typedef struct { __m256i a, b; } vi;
+typedef struct { __m256i a, b; } vb;
+typedef struct { __m256i a; } vq;
+typedef struct { __m256i a, b; } vw;
+typedef struct { __m256i short_a, short_b, a, b; } va; /* int16 sums of the open steps, int32 sums */
+
+OX_INLINE vi vi_set(int32_t x) {
+    const __m256i v = _mm256_set1_epi32(x);
+    return (vi){v, v};
+}
+OX_INLINE vi vi_add(vi x, vi y) { return (vi){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
+    return (vi){_mm256_slli_epi32(v.a, n), _mm256_slli_epi32(v.b, n)};
+}
+OX_INLINE vf vi_float(vi v) { return (vf){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)}; }
+
+OX_INLINE vb vb_load(const uint8_t *p) {
+    return (vb){_mm256_load_si256((const __m256i *)p), _mm256_load_si256((const __m256i *)(p + 32))};
+}
+OX_INLINE void vb_store(uint8_t *p, vb v) {
+    _mm256_store_si256((__m256i *)p, v.a);
+    _mm256_store_si256((__m256i *)(p + 32), v.b);
+}
+OX_INLINE vb vb_low(vb v) {
+    const __m256i mask = _mm256_set1_epi8(0x0f);
+    return (vb){_mm256_and_si256(v.a, mask), _mm256_and_si256(v.b, mask)};
+}
+OX_INLINE vb vb_high(vb v) {
+    return vb_low((vb){_mm256_srli_epi16(v.a, 4), _mm256_srli_epi16(v.b, 4)});
+}
+
+OX_INLINE __m256i vec_merge(__m256i v, __m256i line, const int32_t left, const int8_t mask) {
+    const __m256i shifted = left > 0   ? _mm256_slli_epi16(line, left)
+                            : left < 0 ? _mm256_srli_epi16(line, -left)
+                                       : line;
+    return _mm256_or_si256(v, _mm256_and_si256(shifted, _mm256_set1_epi8(mask)));
+}
+OX_INLINE vb vb_fifth(vb v, vb line, const int32_t quad) {
+    return (vb){vec_merge(v.a, line.a, 4 - quad, 0x10), vec_merge(v.b, line.b, 4 - quad, 0x10)};
+}
+OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) {
+    return (vb){vec_merge(v.a, line.a, 4 - 2 * c, 0x30), vec_merge(v.b, line.b, 4 - 2 * c, 0x30)};
+}
+
+OX_INLINE vq vq_load(const void *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return (vq){_mm256_set1_epi32(word)};
+}
+OX_INLINE vw vw_load_u8(const uint8_t *p) {
+    return (vw){_mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)p)),
+                _mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)(p + 16)))};
+}
+OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
+    return (vi){_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x.a)),
+                _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, x.a))};
+}
+
+OX_INLINE va va_begin(const int32_t bits, vi first) {
+    const __m256i zero = _mm256_setzero_si256();
+    return bits == 4 ? (va){zero, zero, zero, zero} : (va){zero, zero, first.a, first.b};
+}
+OX_INLINE __m256i vec_widen(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
+    __m256i a, b;
+    if (bits == 8) {  /* signed weights: the sign moves to the activation, since one factor must be unsigned */
+        a = _mm256_maddubs_epi16(_mm256_abs_epi8(w.a), _mm256_sign_epi8(x.a, w.a));
+        b = _mm256_maddubs_epi16(_mm256_abs_epi8(w.b), _mm256_sign_epi8(x.a, w.b));
+    } else {
+        a = _mm256_maddubs_epi16(w.a, x.a);
+        b = _mm256_maddubs_epi16(w.b, x.a);
+    }
+    const int32_t period = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
+    if (step % period != 0) {
+        a = _mm256_add_epi16(a, sum.short_a);
+        b = _mm256_add_epi16(b, sum.short_b);
+    }
+    if (bits != 4 && step % period == period - 1) {
+        return (va){a, b, _mm256_add_epi32(sum.a, vec_widen(a)), _mm256_add_epi32(sum.b, vec_widen(b))};
+    }
+    return (va){a, b, sum.a, sum.b};
+}
+OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
+    if (bits == 4) {
+        return vi_add((vi){vec_widen(sum.short_a), vec_widen(sum.short_b)}, first);
+    }
+    return (vi){sum.a, sum.b};
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* vec_int.h with VNNI: one zmm register, unsigned x signed bytes straight into int32. */
+#ifndef OX_VEC_INT_AVX512_H
+#define OX_VEC_INT_AVX512_H
+
+typedef struct { __m512i a; } vi;
+typedef struct { __m512i a; } vb;
+typedef struct { __m512i a; } vq;
+typedef struct { __m512i a; } vw;
+typedef vi va;
+
+OX_INLINE vi vi_set(int32_t x) { return (vi){_mm512_set1_epi32(x)}; }
+OX_INLINE vi vi_add(vi x, vi y) { return (vi){_mm512_add_epi32(x.a, y.a)}; }
+OX_INLINE vi vi_shift_left(vi v, const int32_t n) { return (vi){_mm512_slli_epi32(v.a, (unsigned)n)}; }
+OX_INLINE vf vi_float(vi v) { return (vf){_mm512_cvtepi32_ps(v.a)}; }
+
+OX_INLINE vb vb_load(const uint8_t *p) { return (vb){_mm512_load_si512(p)}; }
+OX_INLINE void vb_store(uint8_t *p, vb v) { _mm512_store_si512(p, v.a); }
+OX_INLINE vb vb_low(vb v) { return (vb){_mm512_and_si512(v.a, _mm512_set1_epi8(0x0f))}; }
+OX_INLINE vb vb_high(vb v) { return (vb){_mm512_and_si512(_mm512_srli_epi16(v.a, 4), _mm512_set1_epi8(0x0f))}; }
+
+/* v | (shifted & mask) in one ternary operation */
+OX_INLINE vb vec_merge(vb v, vb line, const int32_t left, const int8_t mask) {
+    const __m512i shifted = left > 0   ? _mm512_slli_epi16(line.a, (unsigned)left)
+                            : left < 0 ? _mm512_srli_epi16(line.a, (unsigned)-left)
+                                       : line.a;
+    return (vb){_mm512_ternarylogic_epi32(v.a, shifted, _mm512_set1_epi8(mask), 0xf8)};
+}
+OX_INLINE vb vb_fifth(vb v, vb line, const int32_t quad) { return vec_merge(v, line, 4 - quad, 0x10); }
+OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) { return vec_merge(v, line, 4 - 2 * c, 0x30); }
+
+OX_INLINE vq vq_load(const void *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return (vq){_mm512_set1_epi32(word)};
+}
+OX_INLINE vw vw_load_u8(const uint8_t *p) {
+    return (vw){_mm512_cvtepu8_epi16(_mm256_load_si256((const __m256i *)p))};
+}
+OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) { return (vi){_mm512_dpwssd_epi32(sum.a, w.a, x.a)}; }
+
+OX_INLINE va va_begin(const int32_t bits, vi first) {
+    (void)bits;
+    return first;
+}
+OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
+    (void)bits;
+    (void)step;
+    return (va){_mm512_dpbusd_epi32(sum.a, w.a, x.a)};
+}
+OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
+    (void)bits;
+    (void)first;
+    return sum;
+}
+
+#endif

@@ -1,0 +1,94 @@
+/* vec_int.h with SSE4.1 and SSSE3: four xmm registers. Each operation is written for one register (vec_*) and applied to
+ * the four. */
+#ifndef OX_VEC_INT_SSE41_H
+#define OX_VEC_INT_SSE41_H
+
+#define VEC_INT_1(type, f, x) (type){f((x).a), f((x).b), f((x).c), f((x).d)}
+#define VEC_INT_2(type, f, x, y) (type){f((x).a, (y).a), f((x).b, (y).b), f((x).c, (y).c), f((x).d, (y).d)}
+
+typedef struct { __m128i a, b, c, d; } vi;
+typedef struct { __m128i a, b, c, d; } vb;
+typedef struct { __m128i a; } vq;
+typedef struct { __m128i a, b, c, d; } vw;
+typedef struct { vi pairs, sum; } va; /* int16 sums of the open steps, int32 sums */
+
+OX_INLINE vi vi_set(int32_t x) {
+    const __m128i v = _mm_set1_epi32(x);
+    return (vi){v, v, v, v};
+}
+OX_INLINE vi vi_add(vi x, vi y) { return VEC_INT_2(vi, _mm_add_epi32, x, y); }
+OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
+    return (vi){_mm_slli_epi32(v.a, n), _mm_slli_epi32(v.b, n), _mm_slli_epi32(v.c, n), _mm_slli_epi32(v.d, n)};
+}
+OX_INLINE vf vi_float(vi v) { return VEC_INT_1(vf, _mm_cvtepi32_ps, v); }
+
+OX_INLINE vb vb_load(const uint8_t *p) {
+    const __m128i *line = (const __m128i *)p;
+    return (vb){_mm_load_si128(line), _mm_load_si128(line + 1), _mm_load_si128(line + 2), _mm_load_si128(line + 3)};
+}
+OX_INLINE void vb_store(uint8_t *p, vb v) {
+    __m128i *line = (__m128i *)p;
+    _mm_store_si128(line, v.a);
+    _mm_store_si128(line + 1, v.b);
+    _mm_store_si128(line + 2, v.c);
+    _mm_store_si128(line + 3, v.d);
+}
+OX_INLINE __m128i vec_low(__m128i v) { return _mm_and_si128(v, _mm_set1_epi8(0x0f)); }
+OX_INLINE __m128i vec_high(__m128i v) { return vec_low(_mm_srli_epi16(v, 4)); }
+OX_INLINE vb vb_low(vb v) { return VEC_INT_1(vb, vec_low, v); }
+OX_INLINE vb vb_high(vb v) { return VEC_INT_1(vb, vec_high, v); }
+
+OX_INLINE __m128i vec_merge(__m128i v, __m128i line, const int32_t left, const int8_t mask) {
+    const __m128i shifted = left > 0 ? _mm_slli_epi16(line, left) : left < 0 ? _mm_srli_epi16(line, -left) : line;
+    return _mm_or_si128(v, _mm_and_si128(shifted, _mm_set1_epi8(mask)));
+}
+OX_INLINE vb vec_merge_line(vb v, vb line, const int32_t left, const int8_t mask) {
+    return (vb){vec_merge(v.a, line.a, left, mask), vec_merge(v.b, line.b, left, mask),
+                vec_merge(v.c, line.c, left, mask), vec_merge(v.d, line.d, left, mask)};
+}
+OX_INLINE vb vb_fifth(vb v, vb line, const int32_t quad) { return vec_merge_line(v, line, 4 - quad, 0x10); }
+OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) { return vec_merge_line(v, line, 4 - 2 * c, 0x30); }
+
+OX_INLINE vq vq_load(const void *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return (vq){_mm_set1_epi32(word)};
+}
+OX_INLINE vw vw_load_u8(const uint8_t *p) {
+    return (vw){_mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)p)),
+                _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(p + 8))),
+                _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(p + 16))),
+                _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(p + 24)))};
+}
+OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
+    const vi products = {_mm_madd_epi16(w.a, x.a), _mm_madd_epi16(w.b, x.a), _mm_madd_epi16(w.c, x.a),
+                         _mm_madd_epi16(w.d, x.a)};
+    return vi_add(sum, products);
+}
+
+OX_INLINE va va_begin(const int32_t bits, vi first) {
+    const vi zero = vi_set(0);
+    return (va){zero, bits == 4 ? zero : first};
+}
+OX_INLINE __m128i vec_widen(__m128i pairs) { return _mm_madd_epi16(pairs, _mm_set1_epi16(1)); }
+/* Signed weights: the sign moves to the activation, since one factor must be unsigned. */
+OX_INLINE __m128i vec_pairs(const int32_t bits, __m128i w, __m128i x) {
+    return bits == 8 ? _mm_maddubs_epi16(_mm_abs_epi8(w), _mm_sign_epi8(x, w)) : _mm_maddubs_epi16(w, x);
+}
+OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
+    const int32_t period = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
+    vi pairs = {vec_pairs(bits, w.a, x.a), vec_pairs(bits, w.b, x.a), vec_pairs(bits, w.c, x.a),
+                vec_pairs(bits, w.d, x.a)};
+    if (step % period != 0) {
+        pairs = VEC_INT_2(vi, _mm_add_epi16, pairs, sum.pairs);
+    }
+    if (bits != 4 && step % period == period - 1) {
+        return (va){pairs, vi_add(sum.sum, VEC_INT_1(vi, vec_widen, pairs))};
+    }
+    return (va){pairs, sum.sum};
+}
+OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
+    return bits == 4 ? vi_add(VEC_INT_1(vi, vec_widen, sum.pairs), first) : sum.sum;
+}
+
+#endif

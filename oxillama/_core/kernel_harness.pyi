@@ -1,0 +1,47 @@
+"""Runs the weight and product kernels of any usable level on NumPy arrays, for tests and benchmarks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+def dequantize(type: int, k: int, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The values of ``raw`` [rows, bytes of a row] as the format of the ggml type defines them: [rows, k]."""
+
+class Matrix:
+    """A weight matrix packed by ``level`` from the file's own rows ``raw`` [rows, bytes of a row].
+
+    Memory of 2 MiB and more asks for huge pages. Raises ValueError for a type, shape or level that does not fit.
+    """
+
+    def __init__(
+        self, level: str, type: int, k: int, raw: NDArray[np.uint8], bias: NDArray[np.float32] | None = None
+    ) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed matrix."""
+    def unpack_row(self, row: int) -> NDArray[np.float32]:
+        """The values of one row [k], read back from the packed form."""
+    def multiply(
+        self, x: Activations, out: NDArray[np.float32], *, accumulate: bool = False, n_threads: int = 1
+    ) -> None:
+        """Writes, or adds, the products to ``out`` [n, rows]; row groups are divided statically between threads."""
+
+class Activations:
+    """Rows of float32 activations [n, k] with their int8 form, made by ``level`` (`reference` leaves it unwritten)."""
+
+    n: int
+    values: NDArray[np.float32]
+    quants: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    neg_sums16: NDArray[np.int32]
+    neg_sums32: NDArray[np.int32]
+    sums32: NDArray[np.int16]
+
+    def __init__(self, level: str, values: NDArray[np.float32]) -> None: ...
+    def quantize(self) -> None:
+        """Quantises every row again."""
+
+def reads_quants(level: str, type: int) -> bool:
+    """Whether products with this ggml type read the int8 form."""
+
+def twin(level: str, type: int, raw: NDArray[np.uint8], x: Activations) -> NDArray[np.float32]:
+    """The products [n, rows] by the scalar twin, rounded as ``level`` rounds."""

@@ -1,0 +1,193 @@
+# cython: binding=True
+"""Runs the weight and product kernels of any usable level on NumPy arrays, for tests and benchmarks.
+
+Not part of the engine: the executor has its own buffers and threads."""
+
+import numpy as np
+
+from cython.parallel cimport parallel, threadid
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
+from libc.stdlib cimport free
+from posix.stdlib cimport posix_memalign
+from posix.mman cimport MADV_HUGEPAGE, madvise
+
+from oxillama._core.kernels cimport OX_ACT_BLOCK, OX_ALIGN, OX_GROUP_ROWS, kernels_of, ox_activations, ox_kernels, ox_matrix
+
+cdef extern from "blocks.h" nogil:
+    ctypedef struct ox_format:
+        int32_t block
+        int32_t block_bytes
+    ox_format ox_format_of(int32_t type)
+    size_t ox_row_bytes(int32_t type, int32_t k)
+    void ox_dequantize_row(int32_t type, int32_t k, const uint8_t *row, float *out)
+
+cdef extern from "matmul_twin.h" nogil:
+    float ox_twin_dot(int32_t type, int32_t fused, int32_t k, const uint8_t *row, const float *x, const int8_t *quants,
+                      const float *scales)
+
+cdef size_t HUGE_PAGE = 2 << 20
+
+
+cdef void* _allocate(size_t size, size_t align) except NULL:
+    cdef void *memory = NULL
+    if posix_memalign(&memory, align, size if size else align):
+        raise MemoryError(f"cannot allocate {size} bytes")
+    return memory
+
+
+cdef int _check_rows(int32_t type, int32_t k, const uint8_t[:, ::1] raw) except -1:
+    cdef ox_format f = ox_format_of(type)
+    if f.block == 0:
+        raise ValueError(f"ggml type {type} has no kernels")
+    if k <= 0 or k % f.block:
+        raise ValueError(f"k must be a positive multiple of {f.block} for ggml type {type}, found {k}")
+    if <size_t>raw.shape[1] != ox_row_bytes(type, k):
+        raise ValueError(f"a row of {k} values takes {ox_row_bytes(type, k)} bytes, found {raw.shape[1]}")
+    return 0
+
+
+def dequantize(int32_t type, int32_t k, const uint8_t[:, ::1] raw not None):
+    _check_rows(type, k, raw)
+    out = np.empty((raw.shape[0], k), np.float32)
+    cdef float[:, ::1] values = out
+    for r in range(raw.shape[0]):
+        ox_dequantize_row(type, k, &raw[r, 0], &values[r, 0])
+    return out
+
+
+cdef class Matrix:
+    cdef const ox_kernels *kernels
+    cdef ox_matrix matrix
+    cdef void *data
+    cdef object bias
+
+    def __cinit__(self, str level, int32_t type, int32_t k, const uint8_t[:, ::1] raw not None, bias=None):
+        _check_rows(type, k, raw)
+        if raw.shape[0] == 0:
+            raise ValueError("a matrix needs at least one row")
+        self.kernels = kernels_of(level)
+        cdef int32_t n_groups = <int32_t>((raw.shape[0] + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS)
+        self.matrix.type = type
+        self.matrix.rows = <int32_t>raw.shape[0]
+        self.matrix.k = k
+        self.matrix.group_bytes = self.kernels.packed_group_bytes(type, k)
+        if self.matrix.group_bytes == 0 or self.matrix.group_bytes % OX_ALIGN:
+            raise ValueError(f"level {level} has no kernel for ggml type {type}")
+        cdef size_t size = n_groups * self.matrix.group_bytes
+        self.data = _allocate(size, HUGE_PAGE if size >= HUGE_PAGE else OX_ALIGN)
+        if size >= HUGE_PAGE:
+            madvise(self.data, size, MADV_HUGEPAGE)
+        self.matrix.data = <const uint8_t *>self.data
+        cdef const float[::1] bias_values
+        if bias is not None:
+            bias_values = bias
+            if bias_values.shape[0] != raw.shape[0]:
+                raise ValueError(f"a bias needs {raw.shape[0]} values, found {bias_values.shape[0]}")
+            self.bias = bias
+            self.matrix.bias = &bias_values[0]
+        cdef int32_t group, n_rows
+        with nogil:
+            for group in range(n_groups):
+                n_rows = min(OX_GROUP_ROWS, self.matrix.rows - group * OX_GROUP_ROWS)
+                self.kernels.pack_group(type, k, n_rows, &raw[group * OX_GROUP_ROWS, 0], raw.shape[1],
+                                        <uint8_t *>self.data + group * self.matrix.group_bytes)
+
+    def __dealloc__(self):
+        free(self.data)
+
+    @property
+    def nbytes(self):
+        return (self.matrix.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS * self.matrix.group_bytes
+
+    def unpack_row(self, int32_t row):
+        if not 0 <= row < self.matrix.rows:
+            raise IndexError(f"row must lie in 0 .. {self.matrix.rows - 1}, found {row}")
+        out = np.empty(self.matrix.k, np.float32)
+        cdef float[::1] values = out
+        self.kernels.unpack_row(&self.matrix, row, &values[0])
+        return out
+
+    def multiply(self, Activations x not None, float[:, ::1] out not None, *, bint accumulate=False, int n_threads=1):
+        cdef int32_t n = x.n, rows = self.matrix.rows
+        if x.kernels != self.kernels:
+            raise ValueError("matrix and activations belong to different levels")
+        if x.view.k != self.matrix.k:
+            raise ValueError(f"activations must have {self.matrix.k} values, found {x.view.k}")
+        if out.shape[0] != n or out.shape[1] != rows:
+            raise ValueError(f"out must have the shape ({n}, {rows}), found ({out.shape[0]}, {out.shape[1]})")
+        if n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, found {n_threads}")
+        if n == 0:
+            return
+        cdef size_t scratch_bytes = (self.kernels.matmul_scratch(n) + OX_ALIGN - 1) // OX_ALIGN * OX_ALIGN
+        cdef uint8_t *scratch = <uint8_t *>_allocate(scratch_bytes * n_threads, OX_ALIGN)
+        cdef int32_t n_groups = (rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
+        cdef int32_t group, thread
+        with nogil, parallel(num_threads=n_threads):
+            thread = threadid()
+            for group in range(n_groups * thread // n_threads, n_groups * (thread + 1) // n_threads):
+                self.kernels.matmul_group(&self.matrix, group, &x.view, n, &out[0, group * OX_GROUP_ROWS], rows,
+                                          accumulate, scratch + thread * scratch_bytes)
+        free(scratch)
+
+
+cdef class Activations:
+    cdef const ox_kernels *kernels
+    cdef ox_activations view
+    cdef readonly int32_t n
+    cdef readonly object values, quants, scales, neg_sums16, neg_sums32, sums32
+
+    def __cinit__(self, str level, values not None):
+        cdef const float[:, ::1] rows = values
+        cdef size_t padded = (rows.shape[1] + OX_ACT_BLOCK - 1) // OX_ACT_BLOCK * OX_ACT_BLOCK
+        self.kernels = kernels_of(level)
+        self.values = values
+        self.n = <int32_t>rows.shape[0]
+        n = max(self.n, 1)
+        # rubbish, so that a test sees what the kernel leaves unwritten
+        self.quants = np.full((n, padded), 99, np.int8)
+        self.scales = np.full((n, padded // 256), np.nan, np.float32)
+        self.neg_sums16 = np.full((n, padded // 16), 1 << 30, np.int32)
+        self.neg_sums32 = np.full((n, padded // 32), 1 << 30, np.int32)
+        self.sums32 = np.full((n, padded // 32), 32767, np.int16)
+        cdef int8_t[:, ::1] quants = self.quants
+        cdef float[:, ::1] scales = self.scales
+        cdef int32_t[:, ::1] neg_sums16 = self.neg_sums16
+        cdef int32_t[:, ::1] neg_sums32 = self.neg_sums32
+        cdef int16_t[:, ::1] sums32 = self.sums32
+        self.view.k = <int32_t>rows.shape[1]
+        self.view.k_padded = <int32_t>padded
+        self.view.value_stride = rows.shape[1]
+        self.view.values = &rows[0, 0] if self.n else NULL
+        self.view.quants = &quants[0, 0]
+        self.view.scales = &scales[0, 0]
+        self.view.neg_sums16 = &neg_sums16[0, 0]
+        self.view.neg_sums32 = &neg_sums32[0, 0]
+        self.view.sums32 = &sums32[0, 0]
+        self.quantize()
+
+    def quantize(self):
+        cdef int32_t row
+        with nogil:
+            for row in range(self.n):
+                self.kernels.quantize_row(&self.view, row)
+
+
+def reads_quants(str level, int32_t type):
+    return bool(kernels_of(level).reads_quants(type))
+
+
+def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activations x not None):
+    cdef int32_t k = x.view.k
+    cdef size_t blocks = x.view.k_padded // OX_ACT_BLOCK
+    cdef int32_t fused = level not in ("base", "reference")
+    _check_rows(type, k, raw)
+    out = np.empty((x.n, raw.shape[0]), np.float32)
+    cdef float[:, ::1] results = out
+    cdef Py_ssize_t t, r
+    with nogil:
+        for t in range(x.n):
+            for r in range(raw.shape[0]):
+                results[t, r] = ox_twin_dot(type, fused, k, &raw[r, 0], x.view.values + t * k,
+                                            x.view.quants + t * x.view.k_padded, x.view.scales + t * blocks)
+    return out
