@@ -1,0 +1,92 @@
+# `make demo` and `make test` start from nothing: they create .venv, install into it, and run.
+# PYTHON=... chooses the interpreter that .venv is made with. OXILLAMA_DEBUG=1 builds with checks, see CONTRIBUTING.md.
+
+PYTHON ?=
+ARGS ?=
+VENV := .venv
+BUILD := build/dev
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --disable-pip-version-check
+SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
+
+.PHONY: help demo test test-slow lint format dev bench sanitize neon dist clean distclean FORCE
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo       install into .venv and watch the embedded model write a story'
+	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
+	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
+	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
+	@echo 'make bench      prefill and decode speed (ARGS="model.gguf ...")'
+	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
+	@echo 'make neon       compile the arm64 kernels with a cross compiler'
+	@echo 'make dist       source distribution and wheel, into dist/'
+	@echo 'make clean      remove what was built (distclean: .venv too)'
+
+demo: dev
+	$(VENV)/bin/oxillama run --demo -p "Once upon a time" $(ARGS)
+
+test: dev $(VENV)/test.stamp
+	$(PY) -m pytest --session-timeout=840 $(ARGS)
+
+test-slow: dev $(VENV)/test.stamp
+	$(PY) -m pytest -m slow --timeout=3600 $(ARGS)
+
+lint: dev $(VENV)/test.stamp $(VENV)/lint.stamp
+	$(PY) -m ruff format --check
+	$(PY) -m ruff check
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint oxillama
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest oxillama._core --concise --ignore-missing-stub --ignore-disjoint-bases \
+		--allowlist tools/stubtest_allowlist.txt --ignore-unused-allowlist
+
+format: $(VENV)/lint.stamp
+	$(PY) -m ruff format
+	$(PY) -m ruff check --fix
+
+bench: dev $(VENV)/bench.stamp
+	$(PY) benchmarks/speed.py $(ARGS)
+
+sanitize: $(VENV)/test.stamp
+	tools/sanitize.sh $(PY) $(ARGS)
+
+neon:
+	tools/compile_neon.sh
+
+dist: $(VENV)/dist.stamp
+	rm -rf dist
+	$(PY) -m build
+
+clean:
+	rm -rf build dist *.egg-info oxillama/_core/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean
+	rm -rf $(VENV)
+
+# Installation. A stamp is remade only when what it stands for has changed.
+
+dev: $(BUILD)/dev.stamp
+
+$(PY):
+	@python=$$(sh tools/check_build_tools.sh $(PYTHON)) && echo "creating $(VENV) with $$python" && \
+		"$$python" -m venv --clear $(VENV)
+	$(INSTALL) --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
+$(VENV)/%.stamp: pyproject.toml | $(PY)
+	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
+	@touch $@
+
+# The editable install compiles into $(BUILD)/lib, which is kept: only modules whose sources changed are compiled again.
+$(BUILD)/dev.stamp: $(VENV)/build.stamp $(BUILD)/flags $(SOURCES)
+	@printf '[build_ext]\nbuild_lib = $(BUILD)/lib\nbuild_temp = $(BUILD)/temp\nparallel = %s\n' \
+		"$$(getconf _NPROCESSORS_ONLN)" > $(BUILD)/setup.cfg
+	PYTHONWARNINGS=ignore DIST_EXTRA_CONFIG=$(BUILD)/setup.cfg $(INSTALL) $(if $(wildcard $@),--quiet) --no-build-isolation --editable .
+	@touch $@
+
+# What every compiled file depends on, none of which the build itself looks at: a change compiles everything again.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo "$(CURDIR) $$(cksum < setup.py) $$OXILLAMA_DEBUG $$OXILLAMA_SANITIZE $$CC $$CFLAGS" > $@.now
+	@if cmp -s $@.now $@; then rm $@.now; else \
+		rm -rf build/cython $(BUILD)/lib oxillama/_core/*.so; mv $@.now $@; fi

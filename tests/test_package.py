@@ -1,0 +1,96 @@
+"""The package as an import sees it: its names, what importing it costs, what it was built from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oxillama
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Slow to import, or needed by a minority: they are imported where they are used.
+HEAVY = {
+    "starlette",
+    "uvicorn",
+    "hypothesis",
+    "tokenizers",
+    "sentencepiece",
+    "jinja2",
+    "tqdm",
+    "huggingface_hub",
+    "torch",
+}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints when it runs ``code`` with warnings as errors."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, cwd=REPOSITORY).stdout
+
+
+def test_all_lists_exactly_what_is_exported() -> None:
+    public = {
+        name
+        for name in dir(oxillama)
+        if not name.startswith("_") and not isinstance(getattr(oxillama, name), types.ModuleType)
+    }
+    # `annotations` is the __future__ flag; submodules are found by their own import.
+    assert public - {"annotations"} <= set(oxillama.__all__)
+    assert list(oxillama.__all__) == sorted(set(oxillama.__all__), key=str)
+    for name in oxillama.__all__:
+        assert getattr(oxillama, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        oxillama.no_such_name  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_importing_is_cheap() -> None:
+    modules = set(json.loads(python("import json, sys, oxillama; print(json.dumps(sorted(sys.modules)))")))
+    assert "oxillama" in modules
+    assert modules & HEAVY == set()
+
+
+@pytest.mark.parametrize("name", ["os", "threading", "logging"])
+def test_importing_changes_nothing_of_the_host(name: str) -> None:
+    state = {
+        "os": "sorted(os.environ.items())",
+        "threading": "threading.active_count()",
+        "logging": "(logging.root.level, logging.root.handlers, logging.getLogger('oxillama').level)",
+    }[name]
+    assert python(f"import {name}; before = {state}; import oxillama; print(before == {state})") == "True\n"
+
+
+def test_every_name_survives_a_star_import() -> None:
+    assert python("from oxillama import *; print('OxillamaError' in globals())") == "True\n"
+
+
+def test_the_installed_version_is_the_project_s(project: dict[str, Any]) -> None:
+    try:
+        installed = importlib.metadata.version("oxillama-engine")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("built in place, not installed")
+    assert installed == project["project"]["version"]
+
+
+def test_build_requirements_are_told_once(project: dict[str, Any]) -> None:
+    assert sorted(project["dependency-groups"]["build"]) == sorted(project["build-system"]["requires"])
+
+
+def test_the_typing_marker_is_shipped() -> None:
+    assert (Path(oxillama.__file__).parent / "py.typed").is_file()
