@@ -63,8 +63,8 @@ cdef void kv_pool_release(ox_kv_pool *pool, int32_t block) noexcept nogil
 # Takes no reference.
 cdef int32_t kv_pool_find(const ox_kv_pool *pool, int32_t parent, const int32_t *tokens,
                           const ox_prefix_domain *domain) noexcept nogil
-# Puts a referenced, completely computed block into the index. Returns the block the caller must hold from now on: the same one,
-# or an equal one that was there already (the reference has then moved; equal tokens have equal bits).
+# Puts a referenced, completely computed block into the index. Returns the block the caller holds from now on: the same
+# one, or an equal one that was there already (the reference has then moved; equal tokens have equal bits).
 cdef int32_t kv_pool_register(ox_kv_pool *pool, int32_t block, int32_t parent, const int32_t *tokens,
                               const ox_prefix_domain *domain) noexcept nogil
 # Empties the index: cached blocks become free, referenced ones unknown.

@@ -74,6 +74,7 @@ ctypedef struct ox_request:
 
     # the scheduler's own
     uint64_t sequence             # order of arrival
+    int8_t uses_prefix            # cache_prompt, as far as cache and kind allow
     int64_t waiting_since_ns
     int64_t waited_ns             # time spent without a share of a step
     int32_t level                 # priority plus one per priority_aging waited
@@ -89,3 +90,12 @@ cdef void request_cancel(ox_request *request) noexcept nogil
 cdef bint request_is_cancelled(ox_request *request) noexcept nogil
 # OX_FINISH_NONE while the request lives; after another value everything the worker wrote may be read.
 cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil
+
+cdef int32_t num_known(const ox_request *request) noexcept nogil    # tokens of prompt and output
+cdef int32_t num_pending(const ox_request *request) noexcept nogil  # of them not yet computed
+# Computes the last token of an output.
+cdef bint request_is_decoding(const ox_request *request) noexcept nogil
+# Generates nothing: OX_REQUEST_EMBED and OX_REQUEST_EVALUATE.
+cdef bint request_is_prompt_only(const ox_request *request) noexcept nogil
+# OX_FINISH_CANCELLED or OX_FINISH_DEADLINE when the request is to be ended, else OX_FINISH_NONE.
+cdef ox_finish_reason request_due_end(ox_request *request, int64_t now_ns) noexcept nogil

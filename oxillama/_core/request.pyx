@@ -62,3 +62,27 @@ cdef bint request_is_cancelled(ox_request *request) noexcept nogil:
 
 cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil:
     return <ox_finish_reason> ox_load_acquire_i32(&request.finish_reason)
+
+
+cdef int32_t num_known(const ox_request *request) noexcept nogil:
+    return request.n_prompt + request.n_output
+
+
+cdef int32_t num_pending(const ox_request *request) noexcept nogil:
+    return num_known(request) - request.num_computed_tokens
+
+
+cdef bint request_is_decoding(const ox_request *request) noexcept nogil:
+    return request.n_output > 0 and num_pending(request) == 1
+
+
+cdef bint request_is_prompt_only(const ox_request *request) noexcept nogil:
+    return request.kind == OX_REQUEST_EMBED or request.kind == OX_REQUEST_EVALUATE
+
+
+cdef ox_finish_reason request_due_end(ox_request *request, int64_t now_ns) noexcept nogil:
+    if request_is_cancelled(request):
+        return OX_FINISH_CANCELLED
+    if request.deadline_ns != 0 and now_ns >= request.deadline_ns:
+        return OX_FINISH_DEADLINE
+    return OX_FINISH_NONE

@@ -77,7 +77,7 @@ cdef bint count_in(ox_ring *ring, int32_t n) noexcept nogil:
 
 
 cdef void put(ox_ring *ring, ox_request *request) noexcept nogil:
-    # The cell is empty: of the position + 1 requests counted in so far at most queue_size were not yet counted out again,
+    # The cell is empty: of the position + 1 requests counted in so far at most queue_size are not yet counted out,
     # which happens after their cell was emptied. acq_rel on both counters makes that emptying visible here.
     cdef int64_t position = ox_fetch_add_acq_rel_i64(&ring.tail, 1)
     cdef ox_ring_cell *cell = &ring.cells[position & ring.cell_mask]

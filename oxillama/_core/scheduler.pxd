@@ -9,28 +9,9 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from oxillama._core.atomics cimport ox_atomic_i64
 from oxillama._core.kv_blocks cimport ox_kv_pool
 from oxillama._core.pace cimport ox_pace
+from oxillama._core.plan cimport ox_plan
 from oxillama._core.request cimport ox_finish_reason, ox_request
 from oxillama._core.status cimport ox_status
-
-cdef enum ox_wants_output:
-    OX_OUTPUT_NONE = 0   # the tokens only fill the KV cache
-    OX_OUTPUT_LAST = 1   # the last token's logits: one token is to be sampled
-    OX_OUTPUT_ALL = 2    # every token's row (OX_REQUEST_EMBED, OX_REQUEST_EVALUATE)
-
-# Tokens [first_position, first_position + n_tokens) of request->tokens; their blocks are in request->blocks.
-ctypedef struct ox_plan_item:
-    ox_request *request
-    int32_t n_tokens
-    int32_t first_position
-    int32_t wants_output
-
-# One step. Items that decode (one token each) come first. Valid until apply() or the next schedule().
-ctypedef struct ox_plan:
-    ox_plan_item *items      # [n_items], at most max_batch_size
-    int32_t n_items
-    int32_t n_tokens         # at most max_batch_tokens
-    int32_t n_decode         # items that continue an output
-    int32_t n_outputs        # rows wanted
 
 # What the output stage made of an item, in the order of the plan.
 ctypedef struct ox_step_result:
@@ -102,8 +83,6 @@ cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil
 # Commits the current plan; results: [plan.n_items].
 cdef void scheduler_apply(ox_scheduler *s, const ox_step_result *results, int64_t now_ns) noexcept nogil
 
-# Between layers: 0 when every request of the plan is cancelled or overdue, so that the step may be abandoned.
-cdef bint plan_is_alive(const ox_plan *plan, int64_t now_ns) noexcept nogil
 # How long the applied step took.
 cdef void scheduler_observe(ox_scheduler *s, int64_t step_ns, int32_t n_tokens, int32_t n_decode) noexcept nogil
 # Ends every request, running or waiting.

@@ -5,31 +5,32 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memmove
 
 from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_store_relaxed_i64, ox_store_release_i32
-from oxillama._core.kv_blocks cimport (
-    OX_KV_BLOCK,
-    kv_pool_find,
-    kv_pool_num_available,
-    kv_pool_register,
-    kv_pool_release,
-    kv_pool_retain,
-    kv_pool_take,
+from oxillama._core.block_table cimport (
+    blocks_for,
+    table_attach,
+    table_leads,
+    table_match,
+    table_register,
+    table_release,
 )
+from oxillama._core.kv_blocks cimport OX_KV_BLOCK, kv_pool_num_available, kv_pool_take
 from oxillama._core.pace cimport pace_chunk_tokens, pace_observe
+from oxillama._core.plan cimport OX_OUTPUT_LAST, ox_plan_item, plan_clear, plan_num_tokens, plan_remove, plan_set
 from oxillama._core.request cimport (
-    OX_FINISH_CANCELLED,
     OX_FINISH_CLOSED,
-    OX_FINISH_DEADLINE,
     OX_FINISH_ERROR,
     OX_FINISH_LENGTH,
     OX_FINISH_NONE,
     OX_FINISH_STOP,
-    OX_REQUEST_EMBED,
-    OX_REQUEST_EVALUATE,
     OX_STATE_FINISHED,
     OX_STATE_PREEMPTED,
     OX_STATE_RUNNING,
     OX_STATE_WAITING,
-    request_is_cancelled,
+    num_known,
+    num_pending,
+    request_due_end,
+    request_is_decoding,
+    request_is_prompt_only,
     request_unref,
 )
 from oxillama._core.status cimport OX_INVALID, OX_NO_MEMORY, OX_OK, OX_TOO_LONG
@@ -77,7 +78,7 @@ cdef void scheduler_destroy(ox_scheduler *s) noexcept nogil:
 
 cdef ox_status scheduler_check(const ox_scheduler_config *config, int32_t n_blocks,
                                const ox_request *request) noexcept nogil:
-    cdef int32_t n_room = 0 if is_prompt_only(request) else 1  # for the first token of the output
+    cdef int32_t n_room = 0 if request_is_prompt_only(request) else 1  # for the first token of the output
     if request.n_prompt > config.n_ctx - n_room or blocks_for(request.n_prompt) > n_blocks:
         return OX_TOO_LONG
     return OX_OK
@@ -98,6 +99,7 @@ cdef ox_status scheduler_add(ox_scheduler *s, ox_request *request, int64_t now_n
         s.max_waiting = max_waiting
     request.state = OX_STATE_WAITING
     request.sequence = s.num_added
+    request.uses_prefix = s.config.prefix_cache and request.cache_prompt and not request_is_prompt_only(request)
     request.waiting_since_ns = min(request.arrival_ns, now_ns) if request.arrival_ns > 0 else now_ns
     s.num_added += 1
     s.waiting[s.n_waiting] = request
@@ -107,7 +109,7 @@ cdef ox_status scheduler_add(ox_scheduler *s, ox_request *request, int64_t now_n
 
 
 cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil:
-    s.plan.n_items = s.plan.n_tokens = s.plan.n_decode = s.plan.n_outputs = 0
+    plan_clear(&s.plan)
     end_overdue(s, s.running, s.n_running, now_ns)
     end_overdue(s, s.waiting, s.n_waiting, now_ns)
     rank(s, s.running, s.n_running, now_ns)
@@ -129,14 +131,6 @@ cdef void scheduler_apply(ox_scheduler *s, const ox_step_result *results, int64_
     publish(s)
 
 
-cdef bint plan_is_alive(const ox_plan *plan, int64_t now_ns) noexcept nogil:
-    cdef int32_t i
-    for i in range(plan.n_items):
-        if end_of(plan.items[i].request, now_ns) == OX_FINISH_NONE:
-            return True
-    return False
-
-
 cdef void scheduler_observe(ox_scheduler *s, int64_t step_ns, int32_t n_tokens, int32_t n_decode) noexcept nogil:
     pace_observe(&s.pace, step_ns, n_tokens, n_decode)
 
@@ -152,40 +146,6 @@ cdef void scheduler_finish_all(ox_scheduler *s, ox_finish_reason reason, int64_t
 
 cdef int32_t scheduler_num_alive(const ox_scheduler *s) noexcept nogil:
     return s.n_running + s.n_waiting
-
-
-# What is true of one request.
-
-cdef int32_t blocks_for(int32_t n_tokens) noexcept nogil:
-    return n_tokens // OX_KV_BLOCK + (1 if n_tokens % OX_KV_BLOCK else 0)
-
-
-cdef int32_t num_known(const ox_request *request) noexcept nogil:
-    return request.n_prompt + request.n_output
-
-
-cdef int32_t num_pending(const ox_request *request) noexcept nogil:
-    return num_known(request) - request.num_computed_tokens
-
-
-cdef bint is_prompt_only(const ox_request *request) noexcept nogil:
-    return request.kind == OX_REQUEST_EMBED or request.kind == OX_REQUEST_EVALUATE
-
-
-cdef bint is_decoding(const ox_request *request) noexcept nogil:
-    return request.n_output > 0 and num_pending(request) == 1
-
-
-cdef bint uses_prefix(const ox_scheduler *s, const ox_request *request) noexcept nogil:
-    return s.config.prefix_cache and request.cache_prompt and not is_prompt_only(request)
-
-
-cdef ox_finish_reason end_of(ox_request *request, int64_t now_ns) noexcept nogil:
-    if request_is_cancelled(request):
-        return OX_FINISH_CANCELLED
-    if request.deadline_ns != 0 and now_ns >= request.deadline_ns:
-        return OX_FINISH_DEADLINE
-    return OX_FINISH_NONE
 
 
 # Order: by level, then by arrival. It is total, so whoever stands first always advances.
@@ -238,7 +198,7 @@ cdef void end_overdue(ox_scheduler *s, ox_request **requests, int32_t n, int64_t
     cdef int32_t i
     cdef ox_finish_reason reason
     for i in range(n - 1, -1, -1):
-        reason = end_of(requests[i], now_ns)
+        reason = request_due_end(requests[i], now_ns)
         if reason != OX_FINISH_NONE:
             finish(s, requests[i], reason, now_ns)
 
@@ -264,13 +224,11 @@ cdef void stop_running(ox_scheduler *s, ox_request *request) noexcept nogil:
     s.free_slots[s.n_free_slots] = request.slot
     s.n_free_slots += 1
     request.slot = -1
-    while request.n_blocks > 0:
-        request.n_blocks -= 1
-        kv_pool_release(s.pool, request.blocks[request.n_blocks])
+    table_release(s.pool, request)
 
 
 cdef void preempt(ox_scheduler *s, ox_request *request) noexcept nogil:
-    remove_item(&s.plan, request)
+    plan_remove(&s.plan, request)
     stop_running(s, request)
     request.state = OX_STATE_PREEMPTED
     request.served = 0
@@ -295,7 +253,7 @@ cdef void admit(ox_scheduler *s, int64_t now_ns) noexcept nogil:
             if last.level >= request.level or last.num_shares > 0:
                 return
             preempt(s, last)
-        n_cached = match_prefix(s, request)
+        n_cached = table_match(s.pool, request)
         if not has_room(s, request, n_cached):
             return
         remove(s.waiting, &s.n_waiting, request)
@@ -310,13 +268,14 @@ cdef void admit(ox_scheduler *s, int64_t now_ns) noexcept nogil:
         s.running[s.n_running] = request
         s.n_running += 1
         sort(s.running, s.n_running)
-        attach_prefix(s, request, n_cached)
+        attach(s, request, n_cached)
 
 
 cdef bint has_room(const ox_scheduler *s, const ox_request *request, int32_t n_cached) noexcept nogil:
-    # Blocks for all it has to compute, beside those promised in the same way to the running ones, and one more for each of
-    # them to grow into: otherwise it would soon be preempted again.
-    cdef int32_t i, n_wanted = blocks_for(num_known(request)) - n_cached
+    # Blocks for all it has to compute, beside those promised in the same way to the running ones, and one more for each
+    # of them to grow into: otherwise it would soon be preempted again.
+    cdef int32_t i
+    cdef int32_t n_wanted = blocks_for(num_known(request)) - n_cached
     if s.n_running == 0:
         return True
     for i in range(n_cached):
@@ -327,96 +286,18 @@ cdef bint has_room(const ox_scheduler *s, const ox_request *request, int32_t n_c
     return n_wanted <= kv_pool_num_available(s.pool)
 
 
-# The prefix cache.
-
-cdef int32_t last_block(const ox_request *request, int32_t n_blocks) noexcept nogil:
-    return request.blocks[n_blocks - 1] if n_blocks > 0 else -1
-
-
-cdef int32_t match_prefix(ox_scheduler *s, ox_request *request) noexcept nogil:
-    # Cached blocks that continue what is computed, written behind its table without taking them yet. At least one token is
-    # always left to compute.
-    cdef int32_t n = request.n_blocks
-    cdef int32_t block
-    if not uses_prefix(s, request) or n * OX_KV_BLOCK != request.num_computed_tokens:
-        return 0
-    while (n + 1) * OX_KV_BLOCK < num_known(request):
-        block = kv_pool_find(s.pool, last_block(request, n), request.tokens + n * OX_KV_BLOCK, &request.domain)
-        if block < 0:
-            break
-        request.blocks[n] = block
-        n += 1
-    return n - request.n_blocks
-
-
-cdef void attach_prefix(ox_scheduler *s, ox_request *request, int32_t n_matched) noexcept nogil:
-    cdef int32_t i
-    for i in range(n_matched):
-        kv_pool_retain(s.pool, request.blocks[request.n_blocks])
-        request.n_blocks += 1
-    request.num_computed_tokens += n_matched * OX_KV_BLOCK
+cdef void attach(ox_scheduler *s, ox_request *request, int32_t n_matched) noexcept nogil:
+    table_attach(s.pool, request, n_matched)
     if request.num_preemptions == 0:
         request.num_cached_tokens += n_matched * OX_KV_BLOCK
     ox_fetch_add_relaxed_i64(&s.stats.num_cached_tokens, n_matched * OX_KV_BLOCK)
 
 
-cdef void register_blocks(ox_scheduler *s, ox_request *request, int32_t first) noexcept nogil:
-    cdef int32_t i
-    if not uses_prefix(s, request):
-        return
-    for i in range(first, request.num_computed_tokens // OX_KV_BLOCK):
-        request.blocks[i] = kv_pool_register(s.pool, request.blocks[i], last_block(request, i),
-                                             request.tokens + i * OX_KV_BLOCK, &request.domain)
-
-
-cdef bint is_leader(const ox_scheduler *s, const ox_request *a, const ox_request *b) noexcept nogil:
-    # Does a, which has a share of this step, compute the block that b needs next?
-    cdef int32_t i, first = b.num_computed_tokens
-    if a.num_computed_tokens != first or b.n_blocks * OX_KV_BLOCK != first or num_pending(b) <= OX_KV_BLOCK:
-        return False
-    if num_pending(a) < OX_KV_BLOCK or not uses_prefix(s, a) or not uses_prefix(s, b):
-        return False
-    if a.domain.adapter_set != b.domain.adapter_set:
-        return False
-    if a.domain.salt[0] != b.domain.salt[0] or a.domain.salt[1] != b.domain.salt[1]:
-        return False
-    if last_block(a, b.n_blocks) != last_block(b, b.n_blocks):
-        return False
-    for i in range(first, first + OX_KV_BLOCK):
-        if a.tokens[i] != b.tokens[i]:
-            return False
-    return True
-
-
 # The plan.
-
-cdef ox_plan_item *find_item(ox_plan *plan, const ox_request *request) noexcept nogil:
-    cdef int32_t i
-    for i in range(plan.n_items):
-        if plan.items[i].request == request:
-            return &plan.items[i]
-    return NULL
-
-
-cdef int32_t n_rows(const ox_plan_item *item) noexcept nogil:
-    return item.n_tokens if item.wants_output == OX_OUTPUT_ALL else item.wants_output
-
-
-cdef void remove_item(ox_plan *plan, const ox_request *request) noexcept nogil:
-    cdef ox_plan_item *item = find_item(plan, request)
-    if item == NULL:
-        return
-    plan.n_tokens -= item.n_tokens
-    plan.n_outputs -= n_rows(item)
-    plan.n_decode -= is_decoding(request)
-    plan.n_items -= 1
-    memmove(item, item + 1, (plan.items + plan.n_items - item) * sizeof(ox_plan_item))
-
 
 cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexcept nogil:
     # Gives a request up to n_tokens more of this step; returns how many it took.
-    cdef ox_plan_item *item = find_item(&s.plan, request)
-    cdef int32_t n_had = item.n_tokens if item != NULL else 0
+    cdef int32_t n_had = plan_num_tokens(&s.plan, request)
     cdef int32_t n = min(n_had + n_tokens, num_pending(request))
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:
@@ -424,24 +305,10 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     n = grow(s, request, n)
     if n <= n_had:
         return 0
-    item = find_item(&s.plan, request)  # grow() may have moved it
-    if item == NULL:
-        item = &s.plan.items[s.plan.n_items]
-        s.plan.n_items += 1
-        item.request = request
-        item.n_tokens = item.wants_output = 0
-        item.first_position = request.num_computed_tokens
+    plan_set(&s.plan, request, n)
+    if n_had == 0:
         request.served = 1
         request.num_shares += 1
-    s.plan.n_tokens += n - n_had
-    s.plan.n_outputs -= n_rows(item)
-    item.n_tokens = n
-    item.wants_output = OX_OUTPUT_NONE
-    if is_prompt_only(request):
-        item.wants_output = OX_OUTPUT_ALL
-    elif n == num_pending(request) and request.n_output < request.max_output:
-        item.wants_output = OX_OUTPUT_LAST
-    s.plan.n_outputs += n_rows(item)
     return n - n_had
 
 
@@ -481,14 +348,14 @@ cdef void plan_decodes(ox_scheduler *s) noexcept nogil:
     # In order, so that whoever is preempted for another's block has no share of this step yet.
     cdef int32_t i = 0
     while i < s.n_running:
-        if is_decoding(s.running[i]) and give(s, s.running[i], 1):
-            s.plan.n_decode += 1
+        if request_is_decoding(s.running[i]):
+            give(s, s.running[i], 1)
         i += 1
 
 
 cdef void plan_prompts(ox_scheduler *s) noexcept nogil:
-    # Half of the room for prompts belongs to the first in order, so that a long prompt cannot be held up; the rest goes to
-    # the shortest first, so that it holds up nobody either. With room for a single block they take turns.
+    # Half of the room for prompts belongs to the first in order, so that a long prompt cannot be held up; the rest goes
+    # to the shortest first, so that it holds up nobody either. With room for a single block they take turns.
     cdef int32_t room = s.config.max_batch_tokens - s.plan.n_tokens
     cdef int32_t n = collect_prompts(s)
     cdef int32_t i, half
@@ -517,11 +384,13 @@ cdef int32_t collect_prompts(ox_scheduler *s) noexcept nogil:
     cdef ox_request *request
     for i in range(s.n_running):
         request = s.running[i]
-        if is_decoding(request):
+        if request_is_decoding(request):
             continue
-        attach_prefix(s, request, match_prefix(s, request))
+        attach(s, request, table_match(s.pool, request))
         j = n
-        while j > 1 and s.prompts[j - 1].level == request.level and num_pending(s.prompts[j - 1]) > num_pending(request):
+        while j > 1 and s.prompts[j - 1].level == request.level:
+            if num_pending(s.prompts[j - 1]) <= num_pending(request):
+                break
             s.prompts[j] = s.prompts[j - 1]
             j -= 1
         s.prompts[j] = request
@@ -529,21 +398,23 @@ cdef int32_t collect_prompts(ox_scheduler *s) noexcept nogil:
     return n
 
 
-cdef bint has_leader(ox_scheduler *s, const ox_request *request) noexcept nogil:
+cdef bint has_leader(const ox_scheduler *s, const ox_request *request) noexcept nogil:
+    # Somebody with a share of this step computes the block that the request needs next: wait for it.
     cdef int32_t i
     for i in range(s.plan.n_items):
-        if is_leader(s, s.plan.items[i].request, request):
+        if table_leads(s.plan.items[i].request, request):
             return True
     return False
 
 
 # After the step.
 
-cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result *result, int64_t now_ns) noexcept nogil:
+cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result *result,
+                 int64_t now_ns) noexcept nogil:
     cdef ox_request *request = item.request
     cdef int32_t reason = result.finish_reason
     request.num_computed_tokens = item.first_position + item.n_tokens
-    register_blocks(s, request, item.first_position // OX_KV_BLOCK)
+    table_register(s.pool, request, item.first_position // OX_KV_BLOCK)
     if request.prefill_end_ns == 0 and request.num_computed_tokens >= request.n_prompt:
         request.prefill_end_ns = now_ns
     if item.wants_output == OX_OUTPUT_LAST:
@@ -562,7 +433,7 @@ cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result
 
 
 cdef ox_finish_reason natural_end(const ox_scheduler *s, const ox_request *request) noexcept nogil:
-    if is_prompt_only(request):
+    if request_is_prompt_only(request):
         return OX_FINISH_STOP if num_pending(request) == 0 else OX_FINISH_NONE
     if num_pending(request) == 0:
         return OX_FINISH_LENGTH  # no output was asked for

@@ -17,6 +17,7 @@ from oxillama._core.kv_blocks cimport (
     ox_kv_pool,
     ox_prefix_domain,
 )
+from oxillama._core.plan cimport ox_plan, plan_is_alive
 from oxillama._core.request cimport (
     OX_STATE_FINISHED,
     ox_finish_reason,
@@ -29,11 +30,9 @@ from oxillama._core.request cimport (
     request_unref,
 )
 from oxillama._core.scheduler cimport (
-    ox_plan,
     ox_scheduler,
     ox_scheduler_config,
     ox_step_result,
-    plan_is_alive,
     scheduler_add,
     scheduler_apply,
     scheduler_create,
@@ -172,8 +171,9 @@ cdef class Scheduler:
     cdef readonly list finished
 
     def __cinit__(
-        self, BlockPool pool, *, int32_t max_batch_size=8, int32_t max_batch_tokens=128, int64_t max_step_ns=100_000_000,
-        int64_t priority_aging_ns=10_000_000_000, int32_t n_ctx=1024, bint prefix_cache=True,
+        self, BlockPool pool, *, int32_t max_batch_size=8, int32_t max_batch_tokens=128,
+        int64_t max_step_ns=100_000_000, int64_t priority_aging_ns=10_000_000_000, int32_t n_ctx=1024,
+        bint prefix_cache=True
     ):
         self.pool = pool
         self.pointers = {}
@@ -207,7 +207,7 @@ cdef class Scheduler:
 
     def add(
         self, prompt, *, int32_t max_output=16, int32_t kind=0, int32_t priority=0, int64_t deadline_ns=0,
-        domain=(0, 0, 0), bint cache_prompt=True, int64_t now_ns=0, int64_t arrival_ns=0,
+        domain=(0, 0, 0), bint cache_prompt=True, int64_t now_ns=0, int64_t arrival_ns=0
     ):
         """Returns the request's id; ValueError when it is refused."""
         cdef ox_prefix_domain d = domain_of(domain)
