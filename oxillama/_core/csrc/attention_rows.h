@@ -12,12 +12,6 @@ enum { OX_MICRO_ROWS = 3 };
 enum { OX_MICRO_ROWS = 1 };
 #endif
 
-#if defined(__clang__)
-#define OX_UNROLL _Pragma("unroll")
-#else
-#define OX_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 /* scores[row][32] = q . k, one chain per row and key, d ascending. q: [head_dim][rows], k: [head_dim][32]. */
 OX_INLINE void K(score_rows)(const int32_t rows, int32_t head_dim, const float *q, const float *k, float *scores) {
     vf low[OX_MICRO_ROWS], high[OX_MICRO_ROWS];

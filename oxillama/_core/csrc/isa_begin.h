@@ -33,6 +33,12 @@
 /* The name of something in this level; everything but the table is static. */
 #define K(name) OX_GLUE(name, OX_ISA)
 #define OX_INLINE static inline __attribute__((always_inline))
+/* Before a loop with constant bounds over an array of vectors: unrolled, the array stays in registers. */
+#if defined(__clang__)
+#  define OX_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#  define OX_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /* x86-64-v2 is the baseline of the whole build, so `base` and `reference` need no target of their own. */
 #if defined(OX_HAS_AVX512)

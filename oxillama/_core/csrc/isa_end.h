@@ -19,3 +19,4 @@
 #undef OX_GLUE
 #undef K
 #undef OX_INLINE
+#undef OX_UNROLL

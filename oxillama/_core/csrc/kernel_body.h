@@ -3,26 +3,14 @@
 
 #if defined(OX_LEVEL_REFERENCE)
 #  include "matmul_reference.h"
-#  if __has_include("rows_reference.h")
-#    include "rows_reference.h"
-#    define OX_ROWS 1
-#  endif
-#  if __has_include("attention_reference.h")
-#    include "attention_reference.h"
-#    define OX_ATTENTION 1
-#  endif
+#  include "rows_reference.h"
+#  include "attention_reference.h"
 #else
 #  include "vec.h"
 #  include "vec_int.h"
 #  include "matmul.h"
-#  if __has_include("rows.h")
-#    include "rows.h"
-#    define OX_ROWS 1
-#  endif
-#  if __has_include("attention.h")
-#    include "attention.h"
-#    define OX_ATTENTION 1
-#  endif
+#  include "rows.h"
+#  include "attention.h"
 #endif
 
 const ox_kernels K(ox_kernels) = {
@@ -36,17 +24,13 @@ const ox_kernels K(ox_kernels) = {
     .reads_quants = K(reads_quants),
     .matmul_group = K(matmul_group),
     .matmul_scratch = K(matmul_scratch),
-#ifdef OX_ROWS
     .rms_norm = K(rms_norm),
     .add = K(add),
     .swiglu = K(swiglu),
     .rope = K(rope),
     .log_sum_exp = K(log_sum_exp),
-#endif
-#ifdef OX_ATTENTION
     .kv_layout = K(kv_layout),
     .kv_store = K(kv_store),
     .attention = K(attention),
     .attention_scratch = K(attention_scratch),
-#endif
 };

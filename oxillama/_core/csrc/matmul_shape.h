@@ -16,12 +16,6 @@ enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 4, OX_DIRECT_COLS = 2 };
 enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
 #endif
 
-#if defined(__clang__)
-#  define OX_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#  define OX_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* 32 rows x 256 k as bytes, [8 subs][8 quads][2 strips][64], with the float scale of every row and sub-block. */
 typedef struct ox_panel {
     uint8_t codes[OX_GROUP_ROWS * OX_ACT_BLOCK];

@@ -73,7 +73,9 @@ OX_INLINE va va_begin(const int32_t bits, vi first) {
 OX_INLINE int32x4_t vec_dot_bytes(int32x4_t sum, uint8x16_t w, int8x16_t x) {
     const int8x16_t weights = vreinterpretq_s8_u8(w);  /* below 64, or signed */
 #if defined(OX_HAS_NEON_DOT)
-    return vdotq_s32(sum, weights, x);
+    /* clang declares vdotq_s32 only when the whole file is compiled for it */
+    __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(weights), "w"(x));
+    return sum;
 #else
     const int16x8_t low = vmull_s8(vget_low_s8(weights), vget_low_s8(x));
     return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(weights, x)));
