@@ -1,0 +1,210 @@
+"""Writes GGUF models of real shapes with random weights, for benchmarks: `python -m tools.random_model --help`.
+
+The files load in llama.cpp too. They need no download and say nothing sensible. One tensor is in memory at a time, in
+pieces; the same seed gives the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oxillama.gguf_writer import GGUFWriter
+from tools.random_blocks import FORMATS
+
+DEVIATION = 0.02
+PIECE_VALUES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Hyper-parameters of a model family member; lengths in values."""
+
+    architecture: str
+    embedding_length: int
+    block_count: int
+    feed_forward_length: int
+    head_count: int
+    head_count_kv: int
+    head_dim: int
+    vocab_size: int
+    rope_freq_base: float
+    tied: bool = True
+    qk_norm: bool = False
+    context_length: int = 8192
+
+
+SHAPES = {
+    "llama-1b": Shape("llama", 2048, 16, 8192, 32, 8, 64, 128256, 500000.0),
+    "qwen3-0.6b": Shape("qwen3", 1024, 28, 3072, 16, 8, 128, 151936, 1000000.0, qk_norm=True),
+    "llama-8b": Shape("llama", 4096, 32, 14336, 32, 8, 128, 128256, 500000.0, tied=False),
+    "llama-tiny": Shape("llama", 256, 2, 512, 4, 2, 64, 1024, 10000.0, context_length=512),
+}
+# Of a whole-file type: the type of its matrices, and llama.cpp's number for general.file_type.
+FILE_TYPES = {"F32": ("F32", 0), "F16": ("F16", 1), "BF16": ("BF16", 32), "Q4_0": ("Q4_0", 2), "Q8_0": ("Q8_0", 7),
+              "Q4_K_M": ("Q4_K", 15), "Q6_K": ("Q6_K", 18)}  # fmt: skip
+
+
+def has_more_bits(block: int, block_count: int) -> bool:
+    """Whether a *_M mixture gives a block's attn_v and ffn_down the better type.
+
+    It does in the first and the last eighth of the blocks and in every third between, about half of all. The rule is
+    llama.cpp's (`use_more_bits` in src/llama-quant.cpp).
+    """
+    eighth = block_count // 8
+    return block < eighth or block >= 7 * block_count // 8 or (block - eighth) % 3 == 2
+
+
+def tensor_type(name: str, file_type: str, shape: Shape) -> str:
+    """The type llama-quantize gives a tensor in a file of `file_type`, for the shapes and types known here."""
+    base = FILE_TYPES[file_type][0]
+    if name.endswith("_norm.weight"):
+        return "F32"
+    if name == ("token_embd.weight" if shape.tied else "output.weight") and base in ("Q4_0", "Q4_K"):
+        return "Q6_K"
+    if file_type == "Q4_K_M" and name.endswith(("attn_v.weight", "ffn_down.weight")):
+        return "Q6_K" if has_more_bits(int(name.split(".")[1]), shape.block_count) else base
+    return base
+
+
+def tensor_shapes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes (rows, columns) of all tensors, in file order."""
+    dim, ff = shape.embedding_length, shape.feed_forward_length
+    q_dim, kv_dim = shape.head_count * shape.head_dim, shape.head_count_kv * shape.head_dim
+    yield "token_embd.weight", (shape.vocab_size, dim)
+    for block in range(shape.block_count):
+        rows = {
+            "attn_norm": (dim,),
+            "attn_q": (q_dim, dim),
+            "attn_k": (kv_dim, dim),
+            "attn_v": (kv_dim, dim),
+            "attn_output": (dim, q_dim),
+            "ffn_norm": (dim,),
+            "ffn_gate": (ff, dim),
+            "ffn_up": (ff, dim),
+            "ffn_down": (dim, ff),
+        }
+        if shape.qk_norm:
+            rows |= {"attn_q_norm": (shape.head_dim,), "attn_k_norm": (shape.head_dim,)}
+        for part, size in rows.items():
+            yield f"blk.{block}.{part}.weight", size
+    yield "output_norm.weight", (dim,)
+    if not shape.tied:
+        yield "output.weight", (shape.vocab_size, dim)
+
+
+def byte_letters() -> list[str]:
+    """The printable letter of each byte in GPT-2's byte-level BPE (Radford et al. 2019, encoder.py)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    extra = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(extra)) for byte in range(256)]
+
+
+def vocabulary(size: int) -> tuple[list[str], list[int], list[str]]:
+    """(tokens, types, merges) of a byte-level BPE tokenizer: bytes, a few merges, made-up words, <s> and </s>."""
+    letters = byte_letters()
+    space = letters[32]
+    merges = [f"{space} {chr(letter)}" for letter in range(ord("a"), ord("z") + 1)]
+    words = itertools.chain.from_iterable(
+        (space + "".join(parts) for parts in itertools.product(_syllables(), repeat=count)) for count in (1, 2, 3)
+    )
+    head = [*letters, *(merge.replace(" ", "") for merge in merges)]
+    tokens = [*head, *itertools.islice(words, size - len(head) - 2), "<s>", "</s>"]
+    normal, control = 1, 3
+    return tokens, [normal] * (size - 2) + [control] * 2, merges
+
+
+def _syllables() -> list[str]:
+    return [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in ("a", "e", "i", "o", "u", "ai")]
+
+
+def add_metadata(writer: GGUFWriter, name: str, shape: Shape, file_type: str) -> None:
+    """Add everything llama.cpp asks for, a tokenizer included."""
+    arch = shape.architecture
+    writer.add("general.architecture", arch)
+    writer.add("general.name", f"random {name}")
+    writer.add("general.file_type", FILE_TYPES[file_type][1], "uint32")
+    writer.add("general.quantization_version", 2, "uint32")
+    numbers = {
+        "vocab_size": shape.vocab_size,
+        "context_length": shape.context_length,
+        "embedding_length": shape.embedding_length,
+        "block_count": shape.block_count,
+        "feed_forward_length": shape.feed_forward_length,
+        "attention.head_count": shape.head_count,
+        "attention.head_count_kv": shape.head_count_kv,
+        "attention.key_length": shape.head_dim,
+        "attention.value_length": shape.head_dim,
+        "rope.dimension_count": shape.head_dim,
+    }
+    for key, number in numbers.items():
+        writer.add(f"{arch}.{key}", number, "uint32")
+    writer.add(f"{arch}.rope.freq_base", shape.rope_freq_base, "float32")
+    writer.add(f"{arch}.attention.layer_norm_rms_epsilon", 1e-5, "float32")
+    tokens, types, merges = vocabulary(shape.vocab_size)
+    writer.add("tokenizer.ggml.model", "gpt2")
+    writer.add("tokenizer.ggml.pre", "llama-bpe" if arch == "llama" else "qwen2")
+    writer.add("tokenizer.ggml.tokens", tokens)
+    writer.add("tokenizer.ggml.token_type", np.array(types, np.int32))
+    writer.add("tokenizer.ggml.merges", merges)
+    writer.add("tokenizer.ggml.bos_token_id", shape.vocab_size - 2, "uint32")
+    writer.add("tokenizer.ggml.eos_token_id", shape.vocab_size - 1, "uint32")
+    writer.add("tokenizer.ggml.add_bos_token", True)
+
+
+def random_bytes(type_name: str, num_values: int, seed: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    """The packed bytes of one tensor, in pieces. `seed` alone decides them."""
+    rng = np.random.default_rng(seed)
+    row = FORMATS[type_name]
+    left = num_values // row.block_size
+    while left:
+        count = min(left, PIECE_VALUES // row.block_size)
+        yield row.fill(rng, count, DEVIATION)
+        left -= count
+
+
+def norm_weights(length: int, seed: Sequence[int]) -> NDArray[np.float32]:
+    """Weights of an RMSNorm, around 1."""
+    return np.random.default_rng(seed).uniform(0.8, 1.2, length).astype(np.float32)
+
+
+def write_model(path: Path, name: str, file_type: str, *, seed: int = 0, block_count: int | None = None) -> None:
+    """Write the shape `name` (a key of SHAPES) as `file_type` (a key of FILE_TYPES) to `path`.
+
+    `block_count` cuts the number of layers. Raises KeyError for unknown names.
+    """
+    shape = SHAPES[name]
+    shape = replace(shape, block_count=block_count or shape.block_count)
+    with GGUFWriter(path) as writer:
+        add_metadata(writer, name, shape, file_type)
+        for number, (tensor, size) in enumerate(tensor_shapes(shape)):
+            key = (seed, number)
+            if len(size) == 1:
+                writer.add_tensor(tensor, norm_weights(size[0], key))
+            else:
+                type_name = tensor_type(tensor, file_type, shape)
+                pieces = functools.partial(random_bytes, type_name, size[0] * size[1], key)
+                writer.add_tensor(tensor, pieces, shape=size[::-1], type_name=type_name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.random_model", description=__doc__)
+    parser.add_argument("path", type=Path, help="file to write")
+    parser.add_argument("--shape", choices=SHAPES, default="llama-1b")
+    parser.add_argument("--type", choices=FILE_TYPES, default="Q4_0", dest="file_type")
+    parser.add_argument("--layers", type=int, help="write only so many layers")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    write_model(options.path, options.shape, options.file_type, seed=options.seed, block_count=options.layers)
+    print(f"{options.path}: {options.path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
