@@ -10,6 +10,7 @@ from setuptools import Extension, setup
 CORE = "oxillama/_core"
 DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
 SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undefined"
+MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf gguf_scan"
 
 compile_args = ["-std=c11", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 compile_args += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
@@ -24,8 +25,12 @@ if SANITIZE:
 SOURCES = {"kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
 
 
+def module(pyx: str) -> str:
+    return os.path.basename(pyx).removesuffix(".pyx")
+
+
 def extension(pyx: str) -> Extension:
-    name = os.path.basename(pyx).removesuffix(".pyx")
+    name = module(pyx)
     return Extension(
         f"oxillama._core.{name}",
         [pyx, *SOURCES.get(name, [])],
@@ -38,7 +43,7 @@ def extension(pyx: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(pyx) for pyx in sorted(glob(f"{CORE}/*.pyx"))],
+        [extension(pyx) for pyx in sorted(glob(f"{CORE}/*.pyx")) if not MODULES or module(pyx) in MODULES],
         build_dir="build/cython",
         nthreads=int(os.environ.get("OXILLAMA_BUILD_JOBS", "0")),
         compiler_directives={
@@ -48,6 +53,7 @@ setup(
             "wraparound": DEBUG,
             "initializedcheck": DEBUG,
             "cdivision": True,
+            "auto_pickle": False,  # the generated code reads a `const uint8_t*` member as a C string
             "freethreading_compatible": True,
         },
     ),

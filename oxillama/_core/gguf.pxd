@@ -28,4 +28,4 @@ cdef class GGUFShard:
     cdef readonly uint32_t version    # 2 or 3
     cdef readonly uint64_t alignment  # bytes
     cdef readonly list tensors        # of TensorInfo, in file order
-    cdef dict entries                 # key -> (value type, first byte, end byte)
+    cdef dict entries                 # key -> (value type, first byte, end byte, name of the type)

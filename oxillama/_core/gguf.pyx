@@ -103,21 +103,17 @@ cdef class GGUFShard:
 
         KeyError if there is no such key; ModelLoadError if a string is not UTF-8.
         """
-        value_type, first, _ = self.entries[key]
+        value_type, first, _, _ = self.entries[key]
         cdef ValueReader reader = ValueReader(self.file, self.path, first)
         return reader.decode(value_type, f"metadata key {key!r}")
 
     def type_of(self, str key not None):
         """The stored type of a value: "uint32", "string", "array[string]", "array[array]" ..."""
-        value_type, first, _ = self.entries[key]
-        name = VALUE_TYPES[value_type]
-        if value_type == GGUF_ARRAY:
-            name = f"array[{VALUE_TYPES[read_u32(self.file.base + <uint64_t> first)]}]"
-        return name
+        return self.entries[key][3]
 
     def raw_value(self, str key not None):
         """The value's type number and its bytes as they stand in the file (a read-only view), for copying."""
-        value_type, first, end = self.entries[key]
+        value_type, first, end, _ = self.entries[key]
         return value_type, memoryview(self.file)[first:end]
 
 
@@ -171,7 +167,10 @@ cdef class ShardParser(ValueReader):
             first = self.scan.pos
             scan_value(&self.scan, value_type, 0)
             self.check(place)
-            self.shard.entries[key] = (value_type, first, self.scan.pos)
+            type_name = VALUE_TYPES[value_type]
+            if value_type == GGUF_ARRAY:
+                type_name = f"array[{VALUE_TYPES[read_u32(self.file.base + first)]}]"
+            self.shard.entries[key] = (value_type, first, self.scan.pos, type_name)
         return 0
 
     cdef int read_alignment(self) except -1:
@@ -179,7 +178,7 @@ cdef class ShardParser(ValueReader):
         entry = self.shard.entries.get("general.alignment")
         if entry is None:
             return 0
-        value_type, first, _ = entry
+        value_type, first, _, _ = entry
         place = "metadata key 'general.alignment'"
         if value_type != GGUF_UINT32:
             raise self.error(place, first, "type uint32", VALUE_TYPES[value_type])

@@ -128,7 +128,7 @@ cdef class ValueReader:
         if self.scan.fault == SCAN_TRUNCATED:
             raise self.error(place, at, f"{found} more bytes", f"{left} before the end of the file")
         if self.scan.fault == SCAN_COUNT:
-            raise self.error(place, at, f"a count that fits the {left} bytes left of the file", found)
+            raise self.error(place, at, f"a count that fits the {left - 8} bytes behind it", found)
         if self.scan.fault == SCAN_TYPE:
             raise self.error(place, at, f"a value type from 0 to {GGUF_VALUE_TYPE_COUNT - 1}", found)
         if self.scan.fault == SCAN_BOOL:
