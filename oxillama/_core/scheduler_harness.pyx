@@ -1,5 +1,6 @@
 """Block pool and scheduler as Python objects, so that tests can drive them without a model. Not used by the engine."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -87,6 +88,7 @@ cdef list linked(const ox_kv_pool *pool, int32_t head):
     return blocks
 
 
+@cython.final
 cdef class BlockPool:
     cdef ox_kv_pool *pool
 
@@ -160,6 +162,7 @@ cdef void record_finish(void *context, ox_request *request, ox_finish_reason rea
         (<Scheduler> context).finished.append((request.id, <int> reason, request.n_blocks))
 
 
+@cython.final
 cdef class Scheduler:
     """Holds one reference to every request it was given, so that finished ones can still be looked at."""
 

@@ -1,0 +1,1 @@
+"""A request's block table; nothing of it is visible to Python."""

@@ -1,0 +1,1 @@
+"""The KV block pool; nothing of it is visible to Python."""

@@ -1,0 +1,1 @@
+"""The measured pace of steps; nothing of it is visible to Python."""

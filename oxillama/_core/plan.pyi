@@ -1,0 +1,1 @@
+"""One step as data; nothing of it is visible to Python."""

@@ -1,0 +1,1 @@
+"""The request struct; nothing of it is visible to Python."""

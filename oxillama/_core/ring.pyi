@@ -1,0 +1,1 @@
+"""The request ring; nothing of it is visible to Python."""

@@ -1,0 +1,1 @@
+"""The scheduler; nothing of it is visible to Python."""

@@ -1,0 +1,96 @@
+"""Block pool and scheduler as Python objects, for tests."""
+
+from collections.abc import Sequence
+from typing import TypedDict, final
+
+KV_BLOCK: int
+
+Domain = tuple[int, int, int]
+
+class BlockState(TypedDict):
+    references: int
+    indexed: bool
+    parent: int
+    parent_live: bool
+    domain: Domain
+    tokens: list[int]
+
+class RequestState(TypedDict):
+    state: int
+    finish_reason: int
+    output: list[int]
+    num_computed_tokens: int
+    num_cached_tokens: int
+    num_preemptions: int
+    blocks: list[int]
+    slot: int
+    level: int
+    start_ns: int
+    prefill_end_ns: int
+    first_token_ns: int
+    end_ns: int
+    finished: bool
+
+@final
+class BlockPool:
+    def __init__(self, n_blocks: int, *, hash_mask: int = ...) -> None: ...
+    def take(self) -> int: ...
+    def retain(self, block: int) -> None: ...
+    def release(self, block: int) -> None: ...
+    def find(self, parent: int, tokens: Sequence[int], domain: Domain = (0, 0, 0)) -> int: ...
+    def register(self, block: int, parent: int, tokens: Sequence[int], domain: Domain = (0, 0, 0)) -> int: ...
+    def forget(self) -> None: ...
+    @property
+    def stats(self) -> dict[str, int]: ...
+    @property
+    def blocks(self) -> list[BlockState]: ...
+    @property
+    def free(self) -> list[int]: ...
+    @property
+    def cached(self) -> list[int]: ...
+
+@final
+class Scheduler:
+    started: list[int]
+    finished: list[tuple[int, int, int]]
+    def __init__(
+        self,
+        pool: BlockPool,
+        *,
+        max_batch_size: int = 8,
+        max_batch_tokens: int = 128,
+        max_step_ns: int = 100_000_000,
+        priority_aging_ns: int = 10_000_000_000,
+        n_ctx: int = 1024,
+        prefix_cache: bool = True,
+    ) -> None: ...
+    def add(
+        self,
+        prompt: Sequence[int],
+        *,
+        max_output: int = 16,
+        kind: int = 0,
+        priority: int = 0,
+        deadline_ns: int = 0,
+        domain: Domain = (0, 0, 0),
+        cache_prompt: bool = True,
+        now_ns: int = 0,
+        arrival_ns: int = 0,
+    ) -> int: ...
+    def cancel(self, request_id: int) -> None: ...
+    def schedule(self, now_ns: int = 0) -> list[tuple[int, int, int, int]]: ...
+    @property
+    def totals(self) -> tuple[int, int, int]: ...
+    def apply(self, results: Sequence[tuple[int, int]], now_ns: int = 0) -> None: ...
+    def plan_is_alive(self, now_ns: int = 0) -> bool: ...
+    def observe(self, step_ns: int, n_tokens: int, n_decode: int) -> None: ...
+    def finish_all(self, reason: int, now_ns: int = 0) -> None: ...
+    @property
+    def num_alive(self) -> int: ...
+    @property
+    def running(self) -> list[int]: ...
+    @property
+    def waiting(self) -> list[int]: ...
+    @property
+    def stats(self) -> dict[str, int]: ...
+    def request(self, request_id: int) -> RequestState: ...
