@@ -1,0 +1,56 @@
+"""Checks what a built wheel contains against the source tree: what must be in it, and what must not.
+
+Usage: check_wheel.py WHEEL
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+PACKAGE = Path(__file__).resolve().parent.parent / "oxillama"
+SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf", ".typed"}
+NOT_SHIPPED = {".c", ".h", ".pyx"}
+
+
+def expected_names() -> set[str]:
+    return {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.suffix in SHIPPED_AS_THEY_ARE or path.name == "py.typed"
+    }
+
+
+def problems(wheel: zipfile.ZipFile) -> list[str]:
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    found = [f"missing: {name}" for name in sorted(expected_names() - set(names))]
+    found += [f"outside the package: {name}" for name in names if not name.startswith("oxillama/")]
+    found += [f"source in the wheel: {name}" for name in names if PurePosixPath(name).suffix in NOT_SHIPPED]
+
+    binaries = [name for name in names if name.endswith(".so")]
+    built = {PurePosixPath(name).name.partition(".")[0] for name in binaries}
+    found += [
+        f"not compiled: {path.name}" for path in sorted((PACKAGE / "_core").glob("*.pyx")) if path.stem not in built
+    ]
+    # The section's name is part of any ELF file that has the section.
+    found += [f"debug information: {name}" for name in binaries if b".debug_info" in wheel.read(name)]
+
+    metadata = [name.partition(".dist-info/")[2] for name in wheel.namelist() if ".dist-info/" in name]
+    found += [f"missing: {name}" for name in ("licenses/LICENSE", "entry_points.txt") if name not in metadata]
+    return found
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    path = Path(sys.argv[1])
+    with zipfile.ZipFile(path) as wheel:
+        found = problems(wheel)
+        print("\n".join([*found, f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(found)} problems"]))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
