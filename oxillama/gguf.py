@@ -106,14 +106,12 @@ class GGUFFile:
     @property
     def metadata(self) -> Metadata:
         """The key-value pairs of the (first) file; ValueError after ``close()``."""
-        self._check_open()
-        assert self._metadata is not None
-        return self._metadata
+        return self._open_metadata()
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """All tensors by name; ValueError after ``close()``."""
-        self._check_open()
+        self._open_metadata()
         return self._tensors
 
     def tensor(self, name: str) -> TensorInfo:
@@ -121,7 +119,7 @@ class GGUFFile:
         try:
             return self.tensors[name]
         except KeyError:
-            found = f"{len(self.tensors)} others"
+            found = f"no such name among {len(self.tensors)}"
             raise ModelLoadError(f"{self._path}: expected a tensor {name!r}, found {found}") from None
 
     @property
@@ -134,12 +132,13 @@ class GGUFFile:
         self._metadata = None
         self._tensors = MappingProxyType({})
 
-    def _check_open(self) -> None:
-        if self.closed:
+    def _open_metadata(self) -> Metadata:
+        if self._metadata is None:
             raise ValueError(f"{self._path}: the GGUF file is closed")
+        return self._metadata
 
     def __enter__(self) -> Self:
-        self._check_open()
+        self._open_metadata()
         return self
 
     def __exit__(

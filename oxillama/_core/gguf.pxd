@@ -18,7 +18,7 @@ cdef class TensorInfo:
     cdef readonly uint32_t shard      # index of the file
     cdef uint64_t byte_count          # 0 when the size is unknown
     cdef uint64_t row_bytes           # bytes of ne[0] values; 0 when the size is unknown
-    cdef const uint8_t* address       # of the data; aligned to the file's general.alignment, at least 8
+    cdef const uint8_t* address       # of the data; aligned to general.alignment (at least 8 bytes), up to 64 bytes
 
 
 cdef class GGUFShard:
