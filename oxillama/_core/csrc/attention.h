@@ -6,8 +6,9 @@
 #ifndef OX_ATTENTION_H
 #define OX_ATTENTION_H
 
-#include "attention_rows.h"
 #include "kv.h"
+
+#include "attention_rows.h"
 
 enum { OX_BATCH_ROWS = 48 };
 
@@ -24,7 +25,8 @@ typedef struct K(row_batch) {
     float *merged;            /* [rows][stride]: the ranges before the current one */
     float *q;                 /* per micro group [head_dim][rows of the group] */
     float *scores;            /* [rows][32], then the weights in the same place */
-    float *k, *v;             /* the current tile */
+    float *k, *v;             /* the current tile as float32, where it pays to widen it once */
+    float *scales;            /* q8_0: of the current tile of K or V, [sub-blocks][32] or [32][sub-blocks] */
 } K(row_batch);
 
 /* Whole tokens where the group allows it, so that the rows of a token share their masks. */
@@ -35,7 +37,8 @@ static int32_t K(batch_rows)(int32_t group) {
 static size_t K(attention_scratch)(const ox_kv_layout *layout, int32_t group) {
     const size_t rows = (size_t)K(batch_rows)(group);
     const size_t stride = (size_t)ox_kv_v_stride(layout);
-    return (rows * (stride * 3 + 16 + OX_KV_BLOCK) + OX_KV_BLOCK * stride * 2) * sizeof(float);
+    return (rows * (stride * 3 + 16 + OX_KV_BLOCK) + OX_KV_BLOCK * (stride * 2 + (stride + 31) / 32)) *
+           sizeof(float);
 }
 
 static void K(carve_scratch)(K(row_batch) *batch, int32_t group, int32_t stride, float *scratch) {
@@ -48,6 +51,7 @@ static void K(carve_scratch)(K(row_batch) *batch, int32_t group, int32_t stride,
     batch->merged = batch->sums + rows * (size_t)stride;
     batch->lanes = batch->merged + rows * (size_t)stride;
     batch->scores = batch->lanes + rows * 16;
+    batch->scales = batch->scores + rows * OX_KV_BLOCK;
 }
 
 /* Takes rows [start, start + n) of the run: their key ranges and their queries, interleaved per micro group. */
@@ -55,19 +59,22 @@ static void K(fill_batch)(K(row_batch) *batch, const ox_attention_run *run, int3
     const int32_t calls = (n + OX_MICRO_ROWS - 1) / OX_MICRO_ROWS;
     batch->rows = n;
     batch->micro = (n + calls - 1) / calls;
-    for (int32_t row = 0; row < n; row++) {
-        const int32_t token = (start + row) / run->group;
-        const int32_t head = (start + row) % run->group;
-        const int32_t position = run->first_position + token;
-        const int32_t in_group = row % batch->micro;
-        const int32_t group_start = row - in_group;
-        const int32_t width = n - group_start < batch->micro ? n - group_start : batch->micro;
-        const float *from = run->q + (size_t)token * run->q_stride + (size_t)head * (size_t)head_dim;
-        float *to = batch->q + group_start * head_dim + in_group;
-        batch->first[row] = run->window > 0 && position >= run->window ? position - run->window + 1 : 0;
-        batch->end[row] = position + 1;
+    for (int32_t begin = 0; begin < n; begin += batch->micro) {
+        const int32_t width = n - begin < batch->micro ? n - begin : batch->micro;
+        const float *from[OX_MICRO_ROWS];
+        float *to = batch->q + begin * head_dim;
+        for (int32_t i = 0; i < width; i++) {
+            const int32_t token = (start + begin + i) / run->group;
+            const int32_t head = (start + begin + i) % run->group;
+            const int32_t position = run->first_position + token;
+            from[i] = run->q + (size_t)token * run->q_stride + (size_t)head * (size_t)head_dim;
+            batch->first[begin + i] = run->window > 0 && position >= run->window ? position - run->window + 1 : 0;
+            batch->end[begin + i] = position + 1;
+        }
         for (int32_t d = 0; d < head_dim; d++) {
-            to[d * width] = from[d];
+            for (int32_t i = 0; i < width; i++) {
+                *to++ = from[i][d];
+            }
         }
     }
 }
@@ -115,7 +122,8 @@ OX_INLINE void K(soften_row)(K(row_batch) *batch, int32_t row, int32_t first, in
 
 /* Adds the weighted values of one tile for rows [begin, until) of one micro group. Rows differ in their keys only where
  * the tile is cut by the diagonal or by the window: the common keys go together, the others row by row, in order. */
-OX_INLINE void K(weigh_group)(K(row_batch) *batch, int32_t begin, int32_t until, int32_t base, const float *v) {
+OX_INLINE void K(weigh_group)(K(row_batch) *batch, ox_kv_type type, K(kv_tile) v, int32_t base,
+                              int32_t begin, int32_t until) {
     const int32_t stride = batch->stride;
     const int32_t last_first = batch->first[until - 1] - base;
     const int32_t first_end = batch->end[begin] - base;
@@ -124,23 +132,29 @@ OX_INLINE void K(weigh_group)(K(row_batch) *batch, int32_t begin, int32_t until,
     for (int32_t row = begin; row < until && batch->first[row] - base < common; row++) {
         const int32_t first = batch->first[row] > base ? batch->first[row] - base : 0;
         const int32_t end = batch->end[row] - base < common ? batch->end[row] - base : common;
-        K(weigh)(1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
+        K(weigh)(type, 1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
     }
     if (common < common_end) {
-        K(weigh)(until - begin, stride, batch->scores + begin * OX_KV_BLOCK, v, common, common_end,
+        K(weigh)(type, until - begin, stride, batch->scores + begin * OX_KV_BLOCK, v, common, common_end,
                  batch->sums + begin * stride);
     }
     for (int32_t row = begin; row < until; row++) {
         const int32_t first = common > common_end ? common : common_end;
         const int32_t end = batch->end[row] - base < OX_KV_BLOCK ? batch->end[row] - base : OX_KV_BLOCK;
         if (first < end) {
-            K(weigh)(1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
+            K(weigh)(type, 1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
         }
     }
 }
 
-static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, const uint8_t *head, int32_t base,
-                           float scale) {
+/* Whether a tile is widened to float32 once, because many rows will read it; the values are the same either way. */
+OX_INLINE int32_t K(widens)(const K(row_batch) *batch, const ox_kv_layout *layout) {
+    return layout->type != OX_KV_F32 && batch->rows > 2 * batch->micro;
+}
+
+/* `next` is the same head in the block that follows. */
+static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, const uint8_t *head, const uint8_t *next,
+                           int32_t base, float scale) {
     int32_t begin = 0;
     int32_t until = batch->rows;
     while (batch->end[begin] <= base) {
@@ -149,20 +163,31 @@ static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, cons
     while (batch->first[until - 1] >= base + OX_KV_BLOCK) {
         until--;
     }
-    const float *k = K(kv_read_k)(layout, head, batch->k);
+    const int32_t widen = K(widens)(batch, layout);
+    const ox_kv_type type = widen ? OX_KV_F32 : layout->type;
+    K(kv_tile) k = {head, K(kv_scales)(layout, head + ox_kv_k_scales(layout), batch->scales), next};
+    if (widen) {
+        K(widen_k)(layout, k, batch->k);
+        k.values = k.next = (const uint8_t *)batch->k;
+    }
     const int32_t group_begin = begin - begin % batch->micro;
     for (int32_t row = group_begin; row < until; row += batch->micro) {
         const int32_t rows = batch->rows - row < batch->micro ? batch->rows - row : batch->micro;
-        K(score)(rows, layout->head_dim, batch->q + row * layout->head_dim, k, batch->scores + row * OX_KV_BLOCK);
+        K(score)(type, rows, layout->head_dim, batch->q + row * layout->head_dim, k, batch->scores + row * OX_KV_BLOCK);
     }
     for (int32_t row = begin; row < until; row++) {
         K(soften_row)(batch, row, batch->first[row] - base, batch->end[row] - base, scale);
     }
-    const int32_t first = batch->first[begin] > base ? batch->first[begin] - base : 0;
-    const int32_t end = batch->end[until - 1] - base < OX_KV_BLOCK ? batch->end[until - 1] - base : OX_KV_BLOCK;
-    const float *v = K(kv_read_v)(layout, head, first, end, batch->v);
+    const uint8_t *values = head + layout->k_bytes;
+    K(kv_tile) v = {values, K(kv_scales)(layout, values + ox_kv_v_scales(layout), batch->scales), next + layout->k_bytes};
+    if (widen) {
+        const int32_t first = batch->first[begin] > base ? batch->first[begin] - base : 0;
+        const int32_t end = batch->end[until - 1] - base < OX_KV_BLOCK ? batch->end[until - 1] - base : OX_KV_BLOCK;
+        K(widen_v)(layout, v, first, end, batch->v);
+        v.values = v.next = (const uint8_t *)batch->v;
+    }
     for (int32_t row = begin; row < until; row += batch->micro) {
-        K(weigh_group)(batch, row, until - row < batch->micro ? until : row + batch->micro, base, v);
+        K(weigh_group)(batch, type, v, base, row, until - row < batch->micro ? until : row + batch->micro);
     }
 }
 
@@ -222,8 +247,10 @@ static void K(attention)(const ox_kv_layout *layout, const ox_attention_run *run
         K(begin_range)(&batch);
         for (int32_t tile = first_tile; tile < end_tile; tile++) {
             const int32_t base = tile * OX_KV_BLOCK;
-            const uint8_t *block = run->layer + (size_t)run->blocks[tile] * layout->block_bytes;
-            K(attend_tile)(&batch, layout, block + (size_t)run->head_kv * layout->head_bytes, base, run->scale);
+            const int32_t following = tile + 1 < end_tile ? tile + 1 : tile;
+            const uint8_t *head = run->layer + (size_t)run->head_kv * layout->head_bytes;
+            K(attend_tile)(&batch, layout, head + (size_t)run->blocks[tile] * layout->block_bytes,
+                           head + (size_t)run->blocks[following] * layout->block_bytes, base, run->scale);
             if ((base + OX_KV_BLOCK) % OX_ATTN_RANGE == 0 || tile + 1 == end_tile) {
                 K(end_range)(&batch, base - base % OX_ATTN_RANGE);
                 K(begin_range)(&batch);

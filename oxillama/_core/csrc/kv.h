@@ -1,5 +1,4 @@
-/* Writing a token into a KV block and reading a tile of 32 tokens back as float32. Every value of every type is read back
- * exactly; rounding happens once, in kv_store. */
+/* Writing a token into a KV block. Rounding to the type of the cache happens here, once; reading is exact. */
 #ifndef OX_KV_H
 #define OX_KV_H
 
@@ -108,73 +107,6 @@ static void K(kv_store)(const ox_kv_layout *layout, const float *k, const float 
             break;
         }
     }
-}
-
-/* The K tile of one head as float32 [head_dim][32]. Slots that hold no token give garbage, as they may. */
-static const float *K(kv_read_k)(const ox_kv_layout *layout, const uint8_t *head, float *out) {
-    const int32_t n = layout->head_dim * OX_KV_BLOCK;
-    const uint16_t *halves = (const uint16_t *)(const void *)head;
-    switch (layout->type) {
-    case OX_KV_F32:
-        return (const float *)(const void *)head;
-    case OX_KV_F16:
-        for (int32_t i = 0; i < n; i += 16) {
-            vf_store(out + i, vf_load_f16(halves + i));
-        }
-        return out;
-    case OX_KV_BF16:
-        for (int32_t i = 0; i < n; i += 16) {
-            vf_store(out + i, vf_load_bf16(halves + i));
-        }
-        return out;
-    case OX_KV_Q8_0:
-        break;
-    }
-    const int8_t *quants = (const int8_t *)head;
-    const uint16_t *scales = (const uint16_t *)(const void *)(head + ox_kv_k_scales(layout));
-    for (int32_t start = 0; start < n; start += 32 * OX_KV_BLOCK, scales += OX_KV_BLOCK) {
-        const vf low = vf_load_f16(scales);
-        const vf high = vf_load_f16(scales + 16);
-        for (int32_t i = start; i < n && i < start + 32 * OX_KV_BLOCK; i += OX_KV_BLOCK) {
-            vf_store(out + i, vf_mul(vf_load_i8(quants + i), low));
-            vf_store(out + i + 16, vf_mul(vf_load_i8(quants + i + 16), high));
-        }
-    }
-    return out;
-}
-
-/* Tokens [first, end) of the V tile of one head as float32 [32][v_stride]; other tokens are left alone. */
-static const float *K(kv_read_v)(const ox_kv_layout *layout, const uint8_t *head, int32_t first, int32_t end,
-                                 float *out) {
-    const int32_t stride = ox_kv_v_stride(layout);
-    const uint8_t *memory = head + layout->k_bytes;
-    const uint16_t *halves = (const uint16_t *)(const void *)memory;
-    switch (layout->type) {
-    case OX_KV_F32:
-        return (const float *)(const void *)memory;
-    case OX_KV_F16:
-        for (int32_t i = first * stride; i < end * stride; i += 16) {
-            vf_store(out + i, vf_load_f16(halves + i));
-        }
-        return out;
-    case OX_KV_BF16:
-        for (int32_t i = first * stride; i < end * stride; i += 16) {
-            vf_store(out + i, vf_load_bf16(halves + i));
-        }
-        return out;
-    case OX_KV_Q8_0:
-        break;
-    }
-    const int8_t *quants = (const int8_t *)memory;
-    const uint16_t *scales = (const uint16_t *)(const void *)(memory + ox_kv_v_scales(layout));
-    const int32_t n_sub = ox_kv_sub_blocks(layout);
-    for (int32_t token = first; token < end; token++) {
-        for (int32_t i = 0; i < stride; i += 16) {
-            const vf scale = vf_set(ox_f16_to_f32(scales[token * n_sub + i / 32]));
-            vf_store(out + token * stride + i, vf_mul(vf_load_i8(quants + token * stride + i), scale));
-        }
-    }
-    return out;
 }
 
 #endif

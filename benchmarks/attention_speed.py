@@ -1,0 +1,109 @@
+"""Speed of the attention kernels alone: GB/s of KV cache when decoding, GFLOP/s when prefilling.
+
+Run as ``python benchmarks/attention_speed.py [--levels avx2,avx512vnni] [--types f16,q8_0] [--threads 1,2]``. Threads take
+KV heads, as in the engine. A read of the same arena with NumPy stands beside the figures as a bandwidth probe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oxillama._core import attention_harness as harness
+from oxillama._core.kernels import usable_levels
+
+HEAD_DIM = 64
+N_HEAD_KV = 8
+GROUP = 4
+ROUNDS = 7
+
+
+class Cache:
+    """A filled KV arena of one layer."""
+
+    def __init__(self, level: str, kv_type: str, depth: int) -> None:
+        rng = np.random.default_rng(1)
+        self.level, self.kv_type, self.depth = level, kv_type, depth
+        n_blocks = (depth + 31) // 32
+        _, self.head_bytes, block_bytes = harness.kv_layout(level, kv_type, N_HEAD_KV, HEAD_DIM)
+        self.blocks = np.arange(n_blocks, dtype=np.int32)
+        self.arena = harness.aligned_bytes(n_blocks * block_bytes)
+        for start in range(0, depth, 4096):
+            n = min(4096, depth - start)
+            rows = rng.standard_normal((2, n, N_HEAD_KV, HEAD_DIM), dtype=np.float32)
+            harness.kv_store(level, kv_type, rows[0], rows[1], start, self.arena, self.blocks)
+
+    def attend(self, n_tokens: int, threads: int, repeat: int) -> Callable[[int], None]:
+        """The work of one thread for the last ``n_tokens`` positions."""
+        q = np.random.default_rng(2).standard_normal((n_tokens, N_HEAD_KV * GROUP, HEAD_DIM), dtype=np.float32)
+        out = np.empty_like(q)
+        share = N_HEAD_KV // threads
+
+        def work(thread: int) -> None:
+            harness.attention(
+                self.level, self.kv_type, q, N_HEAD_KV, self.depth - n_tokens, 0, HEAD_DIM**-0.5, self.arena,
+                self.blocks, out, thread * share, (thread + 1) * share, repeat,
+            )  # fmt: skip
+
+        return work
+
+
+def best_seconds(work: Callable[[int], None], threads: int) -> float:
+    """The shortest of several rounds, in seconds for one round on all threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        times = []
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            list(pool.map(work, range(threads)))
+            times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def probe(arena: NDArray[np.uint8], threads: int) -> float:
+    """GB/s of summing 64-bit words of the arena."""
+    words = arena[: arena.size // (8 * threads) * (8 * threads)].view(np.uint64).reshape(threads, -1)
+
+    def work(thread: int) -> None:
+        words[thread].max()
+
+    return words.nbytes / best_seconds(work, threads) / 1e9
+
+
+def decode(level: str, kv_type: str, depth: int, threads: int) -> str:
+    cache = Cache(level, kv_type, depth)
+    repeat = max(1, 65536 // depth)
+    seconds = best_seconds(cache.attend(1, threads, repeat), threads) / repeat
+    rate = cache.arena.size / seconds / 1e9
+    return f"decode at {depth:6d}: {rate:6.1f} GB/s, {seconds * 1e6:8.1f} us (probe {probe(cache.arena, threads):5.1f} GB/s)"
+
+
+def prefill(level: str, kv_type: str, n_tokens: int, threads: int) -> str:
+    cache = Cache(level, kv_type, n_tokens)
+    seconds = best_seconds(cache.attend(n_tokens, threads, 1), threads)
+    flops = 4 * HEAD_DIM * GROUP * N_HEAD_KV * n_tokens * (n_tokens + 1) / 2
+    return f"prefill of {n_tokens:4d}:  {flops / seconds / 1e9:6.1f} GFLOP/s, {seconds * 1e3:8.2f} ms"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--levels", default=",".join(usable_levels()[2:]))
+    parser.add_argument("--types", default="f16,q8_0")
+    parser.add_argument("--threads", default="1,2")
+    arguments = parser.parse_args()
+    print(f"head_dim {HEAD_DIM}, {N_HEAD_KV} KV heads, group {GROUP}")
+    for level in arguments.levels.split(","):
+        for kv_type in arguments.types.split(","):
+            for threads in map(int, arguments.threads.split(",")):
+                label = f"{level:11s} {kv_type:5s} {threads} thread{'s' if threads > 1 else ' '}"
+                for depth in (512, 4096, 32768):
+                    print(label, decode(level, kv_type, depth, threads), flush=True)
+                print(label, prefill(level, kv_type, 512, threads), flush=True)
+
+
+if __name__ == "__main__":
+    main()
