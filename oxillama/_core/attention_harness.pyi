@@ -40,7 +40,7 @@ def attention(
     end_head_kv: int = -1,
     repeat: int = 1,
 ) -> None:
-    """Attends q, [tokens, heads, head_dim], into ``out`` with KV heads [first_head_kv, end_head_kv), without the GIL."""
+    """Attends q, [tokens, heads, head_dim], into ``out`` with KV heads from first_head_kv to end_head_kv, no GIL."""
 
 def rms_norm(level: str, x: _Floats, weight: _Floats | None, eps: float) -> NDArray[Any]: ...
 def add(level: str, x: _Floats, y: _Floats) -> NDArray[Any]: ...
