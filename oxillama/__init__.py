@@ -1,5 +1,8 @@
 """A CPU inference engine for GGUF language models, inside your own Python process."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from oxillama.errors import (
     AdapterError,
     ContextLengthError,
@@ -16,20 +19,54 @@ from oxillama.errors import (
     TemplateError,
     UnsupportedModelError,
 )
+from oxillama.params import SamplingParams
+from oxillama.results import (
+    Completion,
+    CompletionChoice,
+    CompletionChunk,
+    Logprobs,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from oxillama.sampler import Sampler, SamplerSession
+
+# Imported at first use, because they bring numpy along.
+_LAZY = {"Sampler": "oxillama.sampler", "SamplerSession": "oxillama.sampler"}
 
 __all__ = [
     "AdapterError",
+    "Completion",
+    "CompletionChoice",
+    "CompletionChunk",
     "ContextLengthError",
     "DeadlineExceeded",
     "EngineClosedError",
     "EngineForkedError",
     "GrammarError",
     "InvalidRequestError",
+    "Logprobs",
     "ModelLoadError",
     "NumericalError",
     "OxillamaError",
     "QueueFullError",
     "RequestCancelled",
+    "Sampler",
+    "SamplerSession",
+    "SamplingParams",
     "TemplateError",
+    "Timings",
+    "TokenLogprob",
     "UnsupportedModelError",
+    "Usage",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value

@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oxillama.params import Completion
+    from oxillama.results import Completion
 
 
 class OxillamaError(Exception):

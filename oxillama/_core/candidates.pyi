@@ -1,0 +1,1 @@
+"""The tokens still in the running; for other compiled modules only, see candidates.pxd."""

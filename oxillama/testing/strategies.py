@@ -1,0 +1,130 @@
+"""Hypothesis strategies for the inputs of sampling, so that an application can property-test its own settings.
+
+Needs the extra ``testing``. A test of settings that must never pick an improbable token::
+
+    from hypothesis import given
+    from oxillama import Sampler
+    from oxillama.testing import strategies as ox
+
+    @given(logits=ox.logits(), params=ox.sampling_params(min_p=0.1, temperature=0.7))
+    def test_only_probable_tokens(logits, params):
+        token = Sampler(params).sample(logits)
+        assert logits[token] >= logits.max() + math.log(0.1) - 1e-4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from oxillama.params import SamplingParams
+
+__all__ = ["logits", "sampling_params", "token_histories"]
+
+_FIELDS = frozenset(spec.name for spec in fields(SamplingParams))
+
+
+def logits(
+    n_vocab: int | st.SearchStrategy[int] | None = None, *, low: float = -30.0, high: float = 30.0
+) -> st.SearchStrategy[NDArray[np.float32]]:
+    """Rows of finite logits, float32 [n_vocab], from ``low`` to ``high``; without ``n_vocab``, 1 to 80 tokens.
+
+    Among them rows full of ties, flat rows and rows with one outstanding token, where samplers go wrong.
+    """
+    if not np.isfinite([low, high]).all() or low >= high:
+        raise ValueError(f"low must be below high and both finite, found {low!r} and {high!r}")
+    sizes = st.integers(1, 80) if n_vocab is None else st.just(n_vocab) if isinstance(n_vocab, int) else n_vocab
+    return sizes.flatmap(lambda size: _rows(size, np.float32(low), np.float32(high)))
+
+
+def _rows(size: int, low: np.float32, high: np.float32) -> st.SearchStrategy[NDArray[np.float32]]:
+    spread = st.floats(float(low), float(high), width=32)
+    few = st.lists(spread, min_size=1, max_size=4).flatmap(st.sampled_from)
+    return st.one_of(
+        hnp.arrays(np.float32, size, elements=spread, fill=st.nothing()),
+        hnp.arrays(np.float32, size, elements=few, fill=st.nothing()),
+        hnp.arrays(np.float32, size, elements=spread),
+    )
+
+
+def token_histories(
+    n_vocab: int = 80, *, max_prompt: int = 24, max_output: int = 24
+) -> st.SearchStrategy[tuple[list[int], list[int]]]:
+    """Pairs (prompt, output) of token ids below ``n_vocab``, many of them repetitive; each list may be empty."""
+    return st.tuples(_runs(n_vocab, max_prompt), _runs(n_vocab, max_output))
+
+
+def _runs(n_vocab: int, max_size: int) -> st.SearchStrategy[list[int]]:
+    token = st.integers(0, n_vocab - 1)
+    phrase = st.lists(st.integers(0, min(n_vocab, 4) - 1), min_size=1, max_size=4)
+    return st.one_of(
+        st.lists(token, max_size=max_size),
+        st.lists(phrase, max_size=max_size).map(lambda parts: [token for part in parts for token in part][:max_size]),
+        st.tuples(phrase, st.integers(0, max_size)).map(lambda pair: (pair[0] * max_size)[: pair[1]]),
+    )
+
+
+def sampling_params(*, n_vocab: int = 80, mirostat: bool = False, **fixed: Any) -> st.SearchStrategy[SamplingParams]:
+    """Valid SamplingParams, by default over every sampler stage but mirostat (which needs a session).
+
+    A keyword fixes a field to a value, or to values of a strategy: ``sampling_params(top_k=40, seed=st.integers(0,
+    9))``. Token ids stay below ``n_vocab``. Texts, limits and scheduling options keep their defaults unless given.
+    The seed is always set, so that an example can be repeated. Raises TypeError for a name that is no field.
+    """
+    unknown = set(fixed) - _FIELDS
+    if unknown:
+        raise TypeError(f"SamplingParams has no field {sorted(unknown)[0]!r}")
+    drawn = {name: strategy for name, strategy in _stages(n_vocab, mirostat).items() if name not in fixed}
+    given: dict[str, st.SearchStrategy[Any]] = {
+        name: value if isinstance(value, st.SearchStrategy) else st.just(value) for name, value in fixed.items()
+    }
+    given.setdefault("seed", st.integers(0, 2**64 - 1))
+    given.setdefault("dry_sequence_breakers", _breakers(n_vocab))
+    return st.fixed_dictionaries(given, optional=drawn).map(lambda values: SamplingParams(**values))
+
+
+def _breakers(n_vocab: int) -> st.SearchStrategy[list[list[int]]]:
+    return st.lists(st.lists(st.integers(0, n_vocab - 1), min_size=1, max_size=3), max_size=3)
+
+
+def _stages(n_vocab: int, mirostat: bool) -> Mapping[str, st.SearchStrategy[Any]]:
+    share = st.floats(0.01, 1.0)
+    tokens = st.lists(st.integers(0, n_vocab - 1), max_size=4)
+    stages: dict[str, st.SearchStrategy[Any]] = {
+        "temperature": st.one_of(st.just(0.0), st.floats(0.05, 4.0)),
+        "top_k": st.integers(0, n_vocab),
+        "top_p": share,
+        "min_p": st.floats(0.0, 1.0),
+        "typical_p": share,
+        "top_a": st.floats(0.0, 1.0),
+        "top_n_sigma": st.floats(-1.0, 4.0),
+        "epsilon_cutoff": st.floats(0.0, 0.2),
+        "eta_cutoff": st.floats(0.0, 0.2),
+        "xtc_probability": st.floats(0.0, 1.0),
+        "xtc_threshold": st.floats(0.0, 0.6),
+        "dry_multiplier": st.floats(0.0, 3.0),
+        "dry_base": st.floats(1.0, 3.0),
+        "dry_allowed_length": st.integers(0, 4),
+        "dry_penalty_last_n": st.integers(-1, 40),
+        "repetition_penalty": st.floats(0.5, 2.0),
+        "repeat_last_n": st.integers(-1, 40),
+        "presence_penalty": st.floats(-2.0, 2.0),
+        "frequency_penalty": st.floats(-2.0, 2.0),
+        "dynatemp_range": st.floats(0.0, 2.0),
+        "dynatemp_exponent": st.floats(0.1, 3.0),
+        "logit_bias": st.dictionaries(st.integers(0, n_vocab - 1), st.floats(-100.0, 100.0), max_size=4),
+        "banned_tokens": tokens,
+        "stop_token_ids": tokens,
+        "min_tokens": st.integers(0, 4),
+    }
+    if mirostat:
+        stages["mirostat"] = st.sampled_from([1, 2])
+        stages["mirostat_tau"] = st.floats(0.1, 8.0)
+        stages["mirostat_eta"] = st.floats(0.01, 1.0)
+    return stages
