@@ -1,7 +1,7 @@
 """A CPU inference engine for GGUF language models, inside your own Python process."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
 from oxillama.errors import (
     AdapterError,
@@ -30,7 +30,7 @@ from oxillama.results import (
     Usage,
 )
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from oxillama.sampler import Sampler, SamplerSession
 
 # Imported at first use, because they bring numpy along.
@@ -63,10 +63,11 @@ __all__ = [
     "Usage",
 ]
 
+if not typing.TYPE_CHECKING:  # a type checker must go on seeing which names exist
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> typing.Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value

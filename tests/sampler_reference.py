@@ -238,7 +238,8 @@ class Reference:
             return max(p.temperature, 1e-5)
         low = max(0.0, p.temperature - p.dynatemp_range)
         share = min(1.0, self.entropy() / math.log(len(self.kept)))
-        return max(low + (p.temperature + p.dynatemp_range - low) * share**p.dynatemp_exponent, 1e-5)
+        place: float = share**p.dynatemp_exponent
+        return max(low + (p.temperature + p.dynatemp_range - low) * place, 1e-5)
 
     def doubtful_tokens(self) -> set[int]:
         """Tokens whose weight is so near to the smallest one that either rounding is right."""
