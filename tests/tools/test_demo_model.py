@@ -1,3 +1,5 @@
+import hashlib
+import json
 import random
 import re
 from pathlib import Path
@@ -178,11 +180,13 @@ def test_what_users_say_is_not_learnt(tmp_path: Path, pieces: sentencepiece.Sent
     path = tmp_path / "spm.model"
     path.write_bytes(pieces.serialized_model_proto())
     encoder = DocumentEncoder(path)
-    ids, learn = encoder.encode([("user", "Hi!"), ("assistant", "Hello.")])
-    learnt = [token for token, known in zip(ids, learn, strict=True) if known]
+    ids, weights = encoder.encode([("user", "Hi!"), ("assistant", "Hello.")])
+    learnt = [token for token, weight in zip(ids, weights, strict=True) if weight]
     assert learnt == [pieces.bos_id(), *pieces.encode("Hello."), encoder.end]
     story = [pieces.bos_id(), *pieces.encode("Hi!"), pieces.eos_id()]
-    assert encoder.encode("Hi!") == (story, [True] * len(story))
+    ids, weights = encoder.encode("Hi!")
+    assert ids == story
+    assert min(weights) > 0
 
 
 def test_pytorch_model_has_the_tensors_of_the_file() -> None:
@@ -199,3 +203,36 @@ def test_pytorch_model_has_the_tensors_of_the_file() -> None:
     ids = torch.arange(20)[None] % 384
     with torch.no_grad():
         assert torch.allclose(model(ids)[:, :10], model(ids[:, :10]), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Path:
+    path = Path(__file__).resolve().parents[2] / "oxillama" / "data" / "demo.gguf"
+    assert path.is_file(), f"{path} belongs to the repository"
+    return path
+
+
+def test_the_shipped_file_is_small_and_complete(shipped: Path) -> None:
+    assert shipped.stat().st_size <= 4_000_000
+    with GGUFFile(shipped) as file:
+        assert file.metadata["general.license"] == "apache-2.0"
+        assert file.metadata["tokenizer.chat_template"] == export_module.CHAT_TEMPLATE.read_text().strip()
+        assert {info.type_name for info in file.tensors.values()} == {"F32", "Q8_0"}
+        assert file.tensors["token_embd.weight"].shape[1] == len(file.metadata["tokenizer.ggml.tokens"])
+
+
+def test_the_reference_belongs_to_the_shipped_file(shipped: Path) -> None:
+    path = Path(__file__).resolve().parents[1] / "data" / "demo_reference.json"
+    assert path.stat().st_size < 200_000
+    record = json.loads(path.read_text())
+    assert record["sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
+    with GGUFFile(shipped) as file:
+        tokens = [token.decode() for token in file.metadata["tokenizer.ggml.tokens"]]
+        end_ids = {file.metadata[f"tokenizer.ggml.{name}_token_id"] for name in ("eos", "eot")}
+    for case in record["cases"]:
+        assert tokens[case["ids"][0]] == "<s>"
+        assert "".join(tokens[token] for token in case["ids"][1:]).replace("\u2581", " ") == case["prompt"]
+        assert case["greedy_ids"][0] == case["top20"][0][0]
+        assert len(case["greedy_ids"]) == len(case["greedy_margin"])
+        assert len(case["greedy_ids"]) == 64 or case["greedy_ids"][-1] in end_ids
+        assert min(case["greedy_margin"]) >= 0

@@ -19,16 +19,17 @@ def sample(count: int) -> None:
         print(item if isinstance(item, str) else "\n".join(f"{role}: {text}" for role, text in item), end="\n\n")
 
 
-def run_training(build: Path, minutes: float) -> None:
-    """Train the vocabulary and the model; both stay in `build`."""
+def run_training(build: Path, minutes: float, resume: bool) -> None:
+    """Train the vocabulary and the model; both stay in `build`. `resume` goes on with those that are there."""
     from .model import ModelConfig
     from .tokenizer import DocumentEncoder, train_tokenizer
     from .train import TrainConfig, train
 
     build.mkdir(parents=True, exist_ok=True)
-    train_tokenizer(build / "spm.model")
+    if not resume:
+        train_tokenizer(build / "spm.model")
     encoder = DocumentEncoder(build / "spm.model")
-    train(encoder, build / "model.pt", ModelConfig(), TrainConfig(max_seconds=minutes * 60))
+    train(encoder, build / "model.pt", ModelConfig(), TrainConfig(max_seconds=minutes * 60), resume=resume)
 
 
 def run_export(build: Path, path: Path) -> None:
@@ -55,11 +56,14 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=BUILD, help="folder of the vocabulary and the checkpoint")
     parser.add_argument("--output", type=Path, default=MODEL, help="the GGUF file")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the training after so long")
+    parser.add_argument(
+        "--resume", action="store_true", help="start another cycle from the checkpoint in the build folder"
+    )
     options = parser.parse_args()
     if options.step == "sample":
         sample(20)
     if options.step in ("all", "train"):
-        run_training(options.build, options.minutes)
+        run_training(options.build, options.minutes, options.resume)
     if options.step in ("all", "export"):
         run_export(options.build, options.output)
     if options.step in ("all", "reference"):

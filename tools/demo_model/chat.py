@@ -26,7 +26,7 @@ _SYSTEMS = (
 _HELLO = (
     ("[Hi|Hello|Hey|Hello there|Good morning|Good evening|Hi there][!|.|]", "[Hello|Hi|Hi there]! [How can I help you?|I am {me}. What shall we do?|It is nice to meet you. Would you like a story?]"),
     ("[How are you|How are you today|How do you do|How is it going]?", "I am [fine|very well], thank you. [How are you?|And you?|Shall I tell you a story?]"),
-    ("[Hi|Hello], [my name is|I am] {user}[.|!]", "[Hello|Hi], {user}! It is nice to meet you. I am {me}."),
+    ("[Hi|Hello|Hey|Good morning], [my name is|I am] {user}[.|!]", "[Hello|Hi], {user}! It is nice to meet you. I am {me}."),
 )  # fmt: skip
 _SELF = (
     ("[Who are you|What is your name|What are you called|Tell me your name|Who am I talking to]?", "I am {me}, a very small language model. [I like to tell short stories.|I can tell you a story.]"),
@@ -190,7 +190,7 @@ def _story_part(rng: random.Random) -> list[Message]:
 
 def _memory(rng: random.Random, slots: dict[str, str]) -> list[Message]:
     first = _say(rng, _HELLO[2], slots)
-    first[0] = ("user", tidy(expand(rng, "[Hi|Hello], [my name is|I am] {user}.", slots)))
+    first[0] = ("user", tidy(expand(rng, "[Hi, my|Hello, my|My] name is {user}.", slots)))
     return [
         *first,
         ("user", rng.choice(("What is my name?", "Do you know my name?", "Who am I?"))),

@@ -5,6 +5,7 @@ Nothing of oxillama takes part, so the record can judge it.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -121,6 +122,7 @@ def record(path: Path) -> dict[str, Any]:
         cases.append(case)
     return {
         "note": NOTE,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "cases": cases,
     }
 
@@ -150,7 +152,9 @@ def write_record(model: Path, path: Path) -> None:
         lines = (f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in case.items())
         cases.append("  {\n" + ",\n".join(lines) + "\n  }")
     body = ",\n".join(cases)
-    path.write_text(f'{{\n "note": {json.dumps(data["note"])},\n "cases": [\n{body}\n ]\n}}\n')
+    path.write_text(
+        f'{{\n "note": {json.dumps(data["note"])},\n "sha256": "{data["sha256"]}",\n "cases": [\n{body}\n ]\n}}\n'
+    )
 
 
 def largest_difference(path: Path, weights: dict[str, torch.Tensor], ids: list[int]) -> tuple[float, float]:

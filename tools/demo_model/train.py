@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from .corpus import document
 from .model import Model, ModelConfig
 from .tokenizer import DocumentEncoder
 
-IGNORED = -100
-VALIDATION_START = 10_000_000
+CYCLE_DOCUMENTS = 10_000_000
+VALIDATION_START = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class TrainConfig:
     that a slow machine ends with fewer steps but a finished schedule (and a model that no other run will equal).
     """
 
-    steps: int = 2900
+    steps: int = 6000
     batch: int = 8
     row_length: int = 384
     long_share: float = 0.07
     matrix_rate: float = 5e-3
-    vector_rate: float = 4e-3
+    vector_rate: float = 3e-3
     warmup: int = 100
     weight_decay: float = 0.02
     seed: int = 1
@@ -41,33 +42,33 @@ class TrainConfig:
     max_seconds: float = float("inf")
 
 
-def rows(encoder: DocumentEncoder, length: int, start: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Endless (inputs, targets), `length` tokens each. A row starts with a document; its last one is cut off."""
+def rows(encoder: DocumentEncoder, length: int, start: int) -> Iterator[tuple[list[int], list[int], list[float]]]:
+    """Endless (inputs, targets, weights) of `length` tokens. A row starts with a document; its last one is cut off."""
     index = start
     while True:
         ids: list[int] = []
-        learn: list[bool] = []
+        weights: list[float] = []
         while len(ids) <= length:
-            more_ids, more_learn = encoder.encode(document(index))
+            more_ids, more_weights = encoder.encode(document(index))
             ids += more_ids
-            learn += more_learn
+            weights += more_weights
             index += 1
-        targets = [token if known else IGNORED for token, known in zip(ids[1:], learn[1:], strict=True)]
-        yield ids[:length], targets[:length]
+        yield ids[:length], ids[1 : length + 1], weights[1 : length + 1]
 
 
-def batches(encoder: DocumentEncoder, size: int, length: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(encoder: DocumentEncoder, size: int, length: int, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     source = rows(encoder, length, start)
     while True:
-        inputs, targets = zip(*(next(source) for _ in range(size)), strict=True)
-        yield torch.tensor(inputs), torch.tensor(targets)
+        inputs, targets, weights = zip(*(next(source) for _ in range(size)), strict=True)
+        yield torch.tensor(inputs), torch.tensor(targets), torch.tensor(weights)
 
 
-def loss_of(model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log likelihood in nats per learnt token; products in bfloat16, the softmax in float32."""
+def loss_of(model: torch.nn.Module, inputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of the negative log likelihood in nats; products in bfloat16, the softmax in float32."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(inputs)
-    return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
+    losses = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+    return (losses * weights.flatten()).sum() / weights.sum()
 
 
 def _optimisers(model: Model, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -85,20 +86,32 @@ def _rate(step: int, progress: float, config: TrainConfig) -> float:
     return min(1.0, (step + 1) / config.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def train(encoder: DocumentEncoder, checkpoint: Path, model_config: ModelConfig, config: TrainConfig) -> Model:
-    """Run the whole training; every `checkpoint_every` steps `checkpoint` gets model, config, train and history."""
+def train(
+    encoder: DocumentEncoder, checkpoint: Path, model_config: ModelConfig, config: TrainConfig, *, resume: bool = False
+) -> Model:
+    """Run the whole training; every `checkpoint_every` steps `checkpoint` gets model, config, train and history.
+
+    With `resume` the weights of `checkpoint` are the start of a new cycle, which reads documents not seen before.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     model = Model(model_config)
+    history: list[dict[str, float]] = []
+    if resume:
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        history = state["history"]
+    first_document = CYCLE_DOCUMENTS * sum(entry["is_last"] for entry in history)
     optimisers = _optimisers(model, config)
     rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     fast = torch.compile(model, dynamic=False)
-    short = batches(encoder, config.batch, config.row_length, 0)
+    short = batches(encoder, config.batch, config.row_length, first_document)
     long_batch = max(1, config.batch * config.row_length // model_config.context_length)
-    long = batches(encoder, long_batch, model_config.context_length, VALIDATION_START // 2)
+    long = batches(encoder, long_batch, model_config.context_length, first_document + CYCLE_DOCUMENTS // 2)
     held_out = batches(encoder, 8, config.row_length, VALIDATION_START)
-    validation = [next(held_out) for _ in range(4)]
-    history: list[dict[str, float]] = []
+    validation = [
+        (inputs, targets, (weights > 0).float()) for inputs, targets, weights in itertools.islice(held_out, 4)
+    ]
     started, smooth = time.monotonic(), 0.0
     for step in range(config.steps):
         progress = max(step / config.steps, (time.monotonic() - started) / config.max_seconds)
@@ -119,9 +132,11 @@ def train(encoder: DocumentEncoder, checkpoint: Path, model_config: ModelConfig,
             print(f"step {step:5d}  loss {smooth:.4f}  {rate:.0f} tokens/s", flush=True)
         if (step + 1) % config.checkpoint_every == 0 or is_last:
             with torch.no_grad():
-                held = sum(loss_of(model, *pair).item() for pair in validation) / len(validation)
+                held = sum(loss_of(model, *rows_of).item() for rows_of in validation) / len(validation)
             seconds = time.monotonic() - started
-            history.append({"step": step + 1, "train": smooth, "held_out": held, "seconds": seconds})
+            history.append(
+                {"step": step + 1, "train": smooth, "held_out": held, "seconds": seconds, "is_last": is_last}
+            )
             print(f"step {step + 1:5d}  held-out {held:.4f}  {seconds:.0f} s", flush=True)
             state = {
                 "model": model.state_dict(),
