@@ -109,6 +109,7 @@ def render(messages: list[tuple[str, str]]) -> str:
 
 def record(path: Path) -> dict[str, Any]:
     """Prompts, token ids, top logits at the last prompt token and greedy continuations with their margins."""
+    torch.set_num_threads(1)
     model, reader = load(path)
     ends = {_number(reader, "tokenizer.ggml.eos_token_id"), _number(reader, "tokenizer.ggml.eot_token_id")}
     texts: list[tuple[str, Any]] = [(text, None) for text in TEXT_PROMPTS] + [
