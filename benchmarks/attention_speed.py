@@ -1,7 +1,7 @@
 """Speed of the attention kernels alone: GB/s of KV cache when decoding, GFLOP/s when prefilling.
 
-Run as ``python benchmarks/attention_speed.py [--levels avx2,avx512vnni] [--types f16,q8_0] [--threads 1,2]``. Threads take
-KV heads, as in the engine. A read of the same arena with NumPy stands beside the figures as a bandwidth probe.
+Run as ``python benchmarks/attention_speed.py [--levels avx2,avx512vnni] [--types f16,q8_0] [--threads 1,2]``. Threads
+take KV heads, as in the engine. A read of the same arena with NumPy stands beside the figures as a bandwidth probe.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def decode(level: str, kv_type: str, depth: int, threads: int) -> str:
     repeat = max(1, 65536 // depth)
     seconds = best_seconds(cache.attend(1, threads, repeat), threads) / repeat
     rate = cache.arena.size / seconds / 1e9
-    return f"decode at {depth:6d}: {rate:6.1f} GB/s, {seconds * 1e6:8.1f} us (probe {probe(cache.arena, threads):5.1f} GB/s)"
+    memory = probe(cache.arena, threads)
+    return f"decode at {depth:6d}: {rate:6.1f} GB/s, {seconds * 1e6:8.1f} us (probe {memory:5.1f} GB/s)"
 
 
 def prefill(level: str, kv_type: str, n_tokens: int, threads: int) -> str:

@@ -74,7 +74,7 @@ def attention(str level, str kv_type, const float[:, :, ::1] q, int n_head_kv, i
     cdef const ox_kernels* kernels = kernels_of(level)
     cdef ox_kv_layout layout = _layout(kernels, kv_type, n_head_kv, q.shape[2])
     cdef ox_attention_run run
-    cdef int head, turn, group, end
+    cdef int head, _turn, group, end
     if q.shape[1] % n_head_kv != 0 or q.shape[0] < 1:
         raise ValueError(f"{q.shape[1]} query heads over {n_head_kv} KV heads, {q.shape[0]} tokens")
     if out.shape[0] != q.shape[0] or out.shape[1] != q.shape[1] or out.shape[2] != q.shape[2]:
@@ -93,7 +93,7 @@ def attention(str level, str kv_type, const float[:, :, ::1] q, int n_head_kv, i
     run.blocks = &blocks[0]
     run.scratch = &scratch[0]
     with nogil:
-        for turn in range(repeat):
+        for _turn in range(repeat):
             for head in range(first_head_kv, end):
                 run.head_kv = head
                 run.q = &q[0, head * group, 0]
