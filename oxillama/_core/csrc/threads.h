@@ -1,0 +1,101 @@
+/* Shims that Cython cannot express: the barrier inside a step, and the floating-point mode of a thread.
+ *
+ * The barrier spins briefly, then yields, then sleeps: the library lives beside other work, and a spinning barrier
+ * costs a scheduling quantum whenever a member of the team is preempted. */
+#ifndef OX_THREADS_H
+#define OX_THREADS_H
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { OX_BARRIER_SPINS = 2000, OX_BARRIER_YIELDS = 64 };
+
+typedef struct ox_barrier {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_int generation;
+    atomic_int sleepers;
+} ox_barrier;
+
+static inline void ox_pause(void) {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+static inline void ox_barrier_init(ox_barrier *barrier) {
+    atomic_init(&barrier->arrived, 0);
+    atomic_init(&barrier->generation, 0);
+    atomic_init(&barrier->sleepers, 0);
+}
+
+/* All `n` members must call this; everything written before it by any of them is visible after it to all. */
+static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
+    if (n == 1) return;
+    int generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 == n) {
+        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
+        /* seq_cst with the sleepers' increment: either they see the new generation, or we see them. */
+        atomic_store(&barrier->generation, generation + 1);
+#if defined(__linux__)
+        if (atomic_load(&barrier->sleepers) > 0)
+            syscall(SYS_futex, &barrier->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
+#endif
+        return;
+    }
+    for (int i = 0; i < OX_BARRIER_SPINS; i++) {
+        if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation) return;
+        ox_pause();
+    }
+    for (int i = 0; i < OX_BARRIER_YIELDS; i++) {
+        if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation) return;
+        sched_yield();
+    }
+#if defined(__linux__)
+    atomic_fetch_add(&barrier->sleepers, 1);
+    while (atomic_load(&barrier->generation) == generation)
+        syscall(SYS_futex, &barrier->generation, FUTEX_WAIT_PRIVATE, generation, 0, 0, 0);
+    atomic_fetch_sub(&barrier->sleepers, 1);
+#else
+    while (atomic_load_explicit(&barrier->generation, memory_order_acquire) == generation) sched_yield();
+#endif
+}
+
+/* Round to nearest, no flushing of denormals: what the exactness contract assumes. Returns the mode it replaced. */
+static inline uint64_t ox_default_fp_mode(void) {
+#if defined(__x86_64__)
+    uint64_t before = _mm_getcsr();
+    _mm_setcsr(0x1f80);
+    return before;
+#elif defined(__aarch64__)
+    uint64_t before, zero = 0;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(zero));
+    return before;
+#else
+    return 0;
+#endif
+}
+
+static inline void ox_restore_fp_mode(uint64_t mode) {
+#if defined(__x86_64__)
+    _mm_setcsr((unsigned)mode);
+#elif defined(__aarch64__)
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(mode));
+#else
+    (void)mode;
+#endif
+}
+
+#endif

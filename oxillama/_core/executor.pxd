@@ -1,0 +1,100 @@
+"""A network as a flat array of operations, the batch of rows that one step runs it over, and the walk itself."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
+
+from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix, ox_rope_layout
+
+cdef extern from "threads.h" nogil:
+    ctypedef struct ox_barrier:
+        pass
+    void ox_barrier_init(ox_barrier *barrier) noexcept
+    void ox_barrier_wait(ox_barrier *barrier, int n) noexcept
+    uint64_t ox_default_fp_mode() noexcept
+    void ox_restore_fp_mode(uint64_t mode) noexcept
+
+cdef enum ox_op_kind:
+    OX_OP_EMBED            # dst = rows of mats[0] picked by the tokens
+    OX_OP_ROPE_TABLE       # dst = cosines and sines of each row's position; vector: inverse frequencies
+    OX_OP_RMS_NORM         # dst = rms_norm(src) * vector
+    OX_OP_QUANTIZE         # the int8 twin of src
+    OX_OP_ADD              # dst = src + src2
+    OX_OP_SWIGLU           # dst = silu(src) * src2
+    OX_OP_ROPE             # rotates src in place by the table src2
+    OX_OP_KV_STORE         # appends K (src) and V (src2) to the cache of a layer
+    OX_OP_SELECT           # dst (outputs) = the output rows of src (tokens)
+    OX_OP_MATMUL           # dst[i] (+)= mats[i] . src
+    OX_OP_MATMUL_SWIGLU    # dst[0] = silu(mats[0] . src) * (mats[1] . src)
+    OX_OP_ATTENTION        # dst = attention of src (Q) over the cache of a layer
+
+cdef enum ox_row_space:
+    OX_ROWS_TOKENS = 0     # every row of the batch
+    OX_ROWS_OUTPUTS = 1    # the rows whose logits are wanted
+
+cdef enum:
+    OX_MAX_MATS = 3
+
+ctypedef struct ox_op:
+    ox_op_kind kind
+    ox_row_space space
+    bint barrier           # the team meets before this operation
+    bint checkpoint        # a step without living requests may be abandoned here
+    int32_t src, src2      # buffer numbers
+    int32_t n_mats
+    int32_t dst[OX_MAX_MATS]
+    ox_matrix mats[OX_MAX_MATS]
+    bint accumulate
+    const float *vector
+    float scalar           # norm epsilon, attention scale, RoPE magnitude
+    int32_t layer, n_heads, head_dim, rope_dims, window
+    ox_rope_layout rope_layout
+
+ctypedef struct ox_buffer:
+    int32_t width          # floats used in a row
+    size_t stride          # floats from row to row, a multiple of 16
+    float *data
+    ox_activations acts    # values == data; the int8 twin, if some product reads it
+
+# Consecutive tokens of one sequence.
+ctypedef struct ox_run:
+    int32_t first_row      # of the batch
+    int32_t n_tokens
+    int32_t first_position
+    int32_t first_item     # set by the executor: attention work items before this run
+    const int32_t *blocks  # KV block of positions [32 i, 32 i + 32)
+
+# abandon(context) is asked by one thread at every checkpoint; nonzero ends the step without results.
+ctypedef bint (*ox_abandon)(void *context) noexcept nogil
+
+ctypedef struct ox_batch:
+    int32_t n_tokens, n_outputs, n_runs
+    const int32_t *tokens       # [n_tokens], each in [0, n_vocab)
+    const int32_t *output_rows  # [n_outputs], rows of the batch
+    ox_run *runs                # [n_runs], in row order, covering all rows
+    ox_abandon abandon          # or NULL
+    void *context
+
+ctypedef struct ox_program:
+    const ox_kernels *kernels
+    int32_t n_ops, n_buffers
+    ox_op *ops
+    ox_buffer *buffers
+    int32_t *counters           # [n_ops]: work items taken from the shared tail
+    int32_t *row_runs           # [max_tokens]: run of each row, set for each step
+    int32_t logits              # buffer number
+    int32_t max_tokens, max_outputs, max_group
+    ox_kv_layout kv_layout
+    uint8_t *kv_data
+    size_t kv_layer_bytes
+    int n_threads
+    uint8_t *scratch            # [n_threads][scratch_bytes]
+    size_t scratch_bytes
+    ox_barrier barrier
+    int32_t stop_at             # operation at which the step was abandoned, or -1
+
+cdef enum:
+    OX_STEP_DONE = 0
+    OX_STEP_ABANDONED = 1
+
+# Runs one step on program.n_threads threads; returns OX_STEP_DONE or OX_STEP_ABANDONED. One caller at a time.
+cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil

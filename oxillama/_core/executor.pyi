@@ -1,0 +1,1 @@
+# The executor has no Python surface.

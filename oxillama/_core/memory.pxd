@@ -1,0 +1,8 @@
+"""Page-aligned memory that asks for huge pages, and its limits."""
+
+cdef class Pages:
+    # `size` bytes of zeroed anonymous memory, 2 MiB-aligned when that large, unmapped with the object.
+    cdef unsigned char *data
+    cdef readonly size_t size
+    cdef void *_mapping
+    cdef size_t _mapped

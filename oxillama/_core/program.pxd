@@ -1,0 +1,23 @@
+"""The owner of a lowered network: its operations, buffers and scratch, and what they point into."""
+
+from libc.stdint cimport int32_t
+
+from oxillama._core.executor cimport ox_batch, ox_op, ox_op_kind, ox_program, ox_row_space
+from oxillama._core.kv_cache cimport KVCache
+from oxillama._core.memory cimport Pages
+
+cdef class Program:
+    cdef ox_program c
+    cdef Pages _arena
+    cdef Pages _scratch
+    cdef list _kept
+    cdef readonly KVCache kv
+    cdef readonly int32_t n_vocab
+    cdef bint _sealed
+    cdef int _capacity
+    cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL
+    cdef const float *_vector(self, const float[::1] values) except? NULL
+    # One step; see execute(). The caller has checked the batch against max_tokens, max_outputs and n_vocab.
+    cdef int run(self, ox_batch *batch) noexcept nogil
+    # The logits of output row `i` of the last step that was done. [n_vocab]
+    cdef const float *logits(self, int32_t i) noexcept nogil

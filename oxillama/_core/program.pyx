@@ -1,0 +1,326 @@
+"""The owner of a lowered network: allocates its buffers, receives its operations, and runs steps.
+
+Built once at load by `oxillama.lowering`; the operations point into memory that this object keeps alive."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+import numpy as np
+
+from oxillama._core.executor cimport (
+    OX_MAX_MATS,
+    OX_OP_ADD,
+    OX_OP_ATTENTION,
+    OX_OP_EMBED,
+    OX_OP_KV_STORE,
+    OX_OP_MATMUL,
+    OX_OP_MATMUL_SWIGLU,
+    OX_OP_QUANTIZE,
+    OX_OP_RMS_NORM,
+    OX_OP_ROPE,
+    OX_OP_ROPE_TABLE,
+    OX_OP_SELECT,
+    OX_OP_SWIGLU,
+    OX_ROWS_OUTPUTS,
+    OX_ROWS_TOKENS,
+    execute,
+    ox_barrier_init,
+    ox_buffer,
+    ox_run,
+)
+from oxillama._core.kernels cimport OX_ACT_BLOCK, OX_ALIGN, OX_GROUP_ROWS, OX_KV_BLOCK, active_kernels, ox_rope_layout
+from oxillama._core.weights cimport PackedMatrix
+
+TOKENS = OX_ROWS_TOKENS
+OUTPUTS = OX_ROWS_OUTPUTS
+
+
+cdef size_t aligned(size_t n_bytes) noexcept nogil:
+    return (n_bytes + OX_ALIGN - 1) // OX_ALIGN * OX_ALIGN
+
+
+cdef Py_ssize_t padded(Py_ssize_t width, Py_ssize_t unit) noexcept nogil:
+    return (width + unit - 1) // unit * unit
+
+
+def buffer_bytes(Py_ssize_t width, Py_ssize_t rows):
+    """Bytes of a buffer of `rows` rows of `width` float32 values."""
+    return rows * padded(width, 16) * sizeof(float)
+
+
+def twin_bytes(Py_ssize_t width, Py_ssize_t rows):
+    """Bytes of the int8 twin of such a buffer: quants, scales and the three arrays of sums."""
+    cdef Py_ssize_t k = padded(width, OX_ACT_BLOCK)
+    return (rows * k + aligned(rows * (k // OX_ACT_BLOCK) * sizeof(float)) + aligned(rows * (k // 16) * sizeof(int32_t))
+            + aligned(rows * (k // 32) * sizeof(int32_t)) + aligned(rows * (k // 32) * sizeof(int16_t)))
+
+
+def reads_quants(int type_id):
+    """Do products with this ggml type read int8 activations under the active kernels?"""
+    return bool(active_kernels().reads_quants(type_id))
+
+
+cdef class Program:
+    """A network ready to run.
+
+    buffers: (width, rows, offset, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
+    twin_offset is -1 where no product reads int8 activations. n_ops: operations to be appended.
+    max_tokens, max_outputs: the largest batch."""
+
+    def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
+                 int max_outputs, int n_threads, int logits, int n_vocab):
+        cdef Py_ssize_t width, rows, offset, twin_offset
+        cdef int i
+        self.kv = kv
+        self.n_vocab = n_vocab
+        self._kept = []
+        self._arena = Pages(arena_bytes)
+        self.c.kernels = active_kernels()
+        self.c.n_buffers = <int32_t>len(buffers)
+        self.c.buffers = <ox_buffer *>calloc(max(len(buffers), 1), sizeof(ox_buffer))
+        self.c.ops = <ox_op *>calloc(max(n_ops, 1), sizeof(ox_op))
+        self.c.counters = <int32_t *>calloc(max(n_ops, 1), sizeof(int32_t))
+        self.c.row_runs = <int32_t *>calloc(max_tokens, sizeof(int32_t))
+        if not (self.c.buffers and self.c.ops and self.c.counters and self.c.row_runs):
+            raise MemoryError("no memory for the program")
+        for i, (width, rows, offset, twin_offset) in enumerate(buffers):
+            if (offset < 0 or offset + buffer_bytes(width, rows) > <Py_ssize_t>arena_bytes
+                    or (twin_offset >= 0 and twin_offset + twin_bytes(width, rows) > <Py_ssize_t>arena_bytes)):
+                raise ValueError(f"buffer {i} lies outside the arena")
+            place_buffer(&self.c.buffers[i], width, rows, self._arena.data + offset,
+                         NULL if twin_offset < 0 else self._arena.data + twin_offset)
+        self.c.logits = logits
+        self.c.max_tokens = max_tokens
+        self.c.max_outputs = max_outputs
+        self.c.kv_layout = kv.layout
+        self.c.kv_data = kv.data
+        self.c.kv_layer_bytes = kv.layer_bytes
+        self.c.n_threads = n_threads
+        self.c.max_group = 1
+        self._sealed = False
+        # n_ops is the capacity until seal().
+        self.c.n_ops = 0
+        self._capacity = n_ops
+        ox_barrier_init(&self.c.barrier)
+
+    def __dealloc__(self):
+        free(self.c.buffers)
+        free(self.c.ops)
+        free(self.c.counters)
+        free(self.c.row_runs)
+
+    cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL:
+        if self._sealed or self.c.n_ops == self._capacity:
+            raise ValueError("the program takes no more operations")
+        cdef ox_op *op = &self.c.ops[self.c.n_ops]
+        op.kind = kind
+        op.space = space
+        op.barrier = barrier
+        self.c.n_ops += 1
+        return op
+
+    cdef const float *_vector(self, const float[::1] values) except? NULL:
+        if values is None:
+            return NULL
+        self._kept.append(values)
+        return &values[0]
+
+    def embed(self, int dst, PackedMatrix table not None, *, int space=TOKENS, bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_EMBED, <ox_row_space>space, barrier)
+        op.dst[0] = dst
+        op.mats[0] = table.desc
+        self._kept.append(table)
+
+    def rope_table(self, int dst, const float[::1] inverse_frequencies not None, float magnitude, *,
+                   int space=TOKENS, bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_ROPE_TABLE, <ox_row_space>space, barrier)
+        op.dst[0] = dst
+        op.vector = self._vector(inverse_frequencies)
+        op.rope_dims = <int32_t>inverse_frequencies.shape[0] * 2
+        op.scalar = magnitude
+
+    def rms_norm(self, int dst, int src, const float[::1] weight, float epsilon, *, int space=TOKENS,
+                 bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_RMS_NORM, <ox_row_space>space, barrier)
+        op.dst[0] = dst
+        op.src = src
+        op.vector = self._vector(weight)
+        op.scalar = epsilon
+
+    def quantize(self, int src, *, int space=TOKENS, bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_QUANTIZE, <ox_row_space>space, barrier)
+        op.src = op.dst[0] = src
+
+    def add(self, int dst, int src, int src2, *, int space=TOKENS, bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_ADD, <ox_row_space>space, barrier)
+        op.dst[0], op.src, op.src2 = dst, src, src2
+
+    def swiglu(self, int dst, int gate, int up, *, int space=TOKENS, bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_SWIGLU, <ox_row_space>space, barrier)
+        op.dst[0], op.src, op.src2 = dst, gate, up
+
+    def rope(self, int src, int table, *, int layout, int n_heads, int head_dim, int rope_dims, int space=TOKENS,
+             bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_ROPE, <ox_row_space>space, barrier)
+        op.src = op.dst[0] = src
+        op.src2 = table
+        op.rope_layout = <ox_rope_layout>layout
+        op.n_heads, op.head_dim, op.rope_dims = n_heads, head_dim, rope_dims
+
+    def kv_store(self, int k, int v, int layer, *, int space=TOKENS, bint barrier=False):
+        cdef ox_op *op = self._append(OX_OP_KV_STORE, <ox_row_space>space, barrier)
+        op.src = op.dst[0] = k
+        op.src2 = v
+        op.layer = layer
+
+    def select(self, int dst, int src, *, int space=OUTPUTS, bint barrier=True):
+        cdef ox_op *op = self._append(OX_OP_SELECT, <ox_row_space>space, barrier)
+        op.dst[0], op.src = dst, src
+
+    def matmul(self, list dst, int src, list matrices, *, bint accumulate=False, int space=TOKENS, bint barrier=True):
+        cdef ox_op *op
+        cdef PackedMatrix matrix
+        cdef int i
+        if not 0 < len(matrices) <= OX_MAX_MATS or len(matrices) != len(dst):
+            raise ValueError(f"a product takes 1 to {OX_MAX_MATS} matrices, found {len(matrices)}")
+        op = self._append(OX_OP_MATMUL, <ox_row_space>space, barrier)
+        for i in range(len(matrices)):
+            matrix = matrices[i]
+            op.mats[i] = matrix.desc
+            op.dst[i] = dst[i]
+        op.src = src
+        op.n_mats = <int32_t>len(matrices)
+        op.accumulate = accumulate
+        self._kept.append(matrices)
+
+    def matmul_swiglu(self, int dst, int src, PackedMatrix gate not None, PackedMatrix up not None, *,
+                      int space=TOKENS, bint barrier=True):
+        cdef ox_op *op = self._append(OX_OP_MATMUL_SWIGLU, <ox_row_space>space, barrier)
+        op.dst[0], op.src, op.n_mats = dst, src, 2
+        op.mats[0] = gate.desc
+        op.mats[1] = up.desc
+        self._kept.append((gate, up))
+
+    def attention(self, int dst, int src, *, int layer, int n_heads, int head_dim, float scale, int window,
+                  int space=TOKENS, bint barrier=True):
+        cdef ox_op *op = self._append(OX_OP_ATTENTION, <ox_row_space>space, barrier)
+        op.dst[0], op.src, op.layer = dst, src, layer
+        op.n_heads, op.head_dim, op.scalar, op.window = n_heads, head_dim, scale, window
+        self.c.max_group = max(self.c.max_group, <int32_t>(n_heads // self.kv.layout.n_head_kv))
+
+    def checkpoint(self):
+        """Marks the last operation, which must begin a phase, as a place to abandon the step."""
+        if self.c.n_ops == 0 or not self.c.ops[self.c.n_ops - 1].barrier:
+            raise ValueError("a checkpoint needs an operation with a barrier")
+        self.c.ops[self.c.n_ops - 1].checkpoint = True
+
+    def seal(self):
+        """Ends the building: allocates the threads' scratch. Must be called once, before the first step."""
+        cdef size_t matmul = self.c.kernels.matmul_scratch(self.c.max_tokens)
+        cdef size_t tiles = 2 * self.c.max_tokens * OX_GROUP_ROWS * sizeof(float)
+        cdef size_t attention = self.c.kernels.attention_scratch(&self.c.kv_layout, self.c.max_group)
+        self.c.scratch_bytes = aligned(max(aligned(matmul) + tiles, attention))
+        self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
+        self.c.scratch = self._scratch.data
+        self._sealed = True
+
+    @property
+    def n_ops(self):
+        return self.c.n_ops
+
+    @property
+    def n_bytes(self):
+        """Bytes of buffers and scratch."""
+        return self._arena.size + (self._scratch.size if self._scratch is not None else 0)
+
+    @property
+    def max_tokens(self):
+        return self.c.max_tokens
+
+    @property
+    def max_outputs(self):
+        return self.c.max_outputs
+
+    cdef int run(self, ox_batch *batch) noexcept nogil:
+        return execute(&self.c, batch)
+
+    cdef const float *logits(self, int32_t i) noexcept nogil:
+        return self.c.buffers[self.c.logits].data + i * self.c.buffers[self.c.logits].stride
+
+    def forward(self, const int32_t[::1] tokens, list runs, const int32_t[::1] output_rows):
+        """One step, for tests and evaluation.
+
+        tokens: int32 [n]. runs: (n_tokens, first_position, block table int32 [...]) of each sequence, in row order.
+        output_rows: int32 [m], rows of the batch. Returns float32 [m, n_vocab]."""
+        cdef ox_batch batch
+        cdef ox_run c_runs[256]
+        cdef const int32_t[::1] blocks
+        cdef int32_t i, n = 0
+        if not self._sealed:
+            raise ValueError("the program is not sealed")
+        if not 0 < tokens.shape[0] <= self.c.max_tokens or output_rows.shape[0] > self.c.max_outputs or len(runs) > 256:
+            raise ValueError(f"{tokens.shape[0]} tokens, {output_rows.shape[0]} outputs and {len(runs)} runs do not fit: "
+                             f"at most {self.c.max_tokens}, {self.c.max_outputs} and 256")
+        for i in range(tokens.shape[0]):
+            if not 0 <= tokens[i] < self.n_vocab:
+                raise ValueError(f"token {tokens[i]} is not in the vocabulary of {self.n_vocab}")
+        for i in range(output_rows.shape[0]):
+            if not 0 <= output_rows[i] < tokens.shape[0]:
+                raise ValueError(f"output row {output_rows[i]} is not a row of a batch of {tokens.shape[0]}")
+        tables = []
+        for i, (n_tokens, first_position, table) in enumerate(runs):
+            blocks = table
+            tables.append(table)
+            if n_tokens < 1 or first_position < 0:
+                raise ValueError(f"run {i} has {n_tokens} tokens from position {first_position}")
+            if blocks.shape[0] * OX_KV_BLOCK < first_position + n_tokens:
+                raise ValueError(f"run {i} ends at position {first_position + n_tokens}, "
+                                 f"its {blocks.shape[0]} blocks hold {blocks.shape[0] * OX_KV_BLOCK}")
+            if min(table) < 0 or max(table) >= self.kv.n_blocks:
+                raise ValueError(f"run {i} names a block outside of the {self.kv.n_blocks} that exist")
+            c_runs[i].first_row = n
+            c_runs[i].n_tokens = n_tokens
+            c_runs[i].first_position = first_position
+            c_runs[i].blocks = &blocks[0]
+            n += n_tokens
+        if n != tokens.shape[0]:
+            raise ValueError(f"the runs cover {n} of {tokens.shape[0]} tokens")
+        batch.n_tokens = n
+        batch.n_outputs = <int32_t>output_rows.shape[0]
+        batch.n_runs = <int32_t>len(runs)
+        batch.tokens = &tokens[0]
+        batch.output_rows = &output_rows[0] if output_rows.shape[0] else NULL
+        batch.runs = c_runs
+        batch.abandon = NULL
+        batch.context = NULL
+        with nogil:
+            self.run(&batch)
+        out = np.empty((batch.n_outputs, self.n_vocab), dtype=np.float32)
+        cdef float[:, ::1] view = out
+        for i in range(batch.n_outputs):
+            memcpy(&view[i, 0], self.logits(i), self.n_vocab * sizeof(float))
+        return out
+
+
+cdef void place_buffer(ox_buffer *buffer, Py_ssize_t width, Py_ssize_t rows, uint8_t *data, uint8_t *twin) noexcept:
+    cdef Py_ssize_t k = padded(width, OX_ACT_BLOCK)
+    buffer.width = <int32_t>width
+    buffer.stride = padded(width, 16)
+    buffer.data = <float *>data
+    buffer.acts.k = <int32_t>width
+    buffer.acts.k_padded = <int32_t>k
+    buffer.acts.values = buffer.data
+    buffer.acts.value_stride = buffer.stride
+    if twin == NULL:
+        return
+    buffer.acts.quants = <int8_t *>twin
+    twin += rows * k
+    buffer.acts.scales = <float *>twin
+    twin += aligned(rows * (k // OX_ACT_BLOCK) * sizeof(float))
+    buffer.acts.neg_sums16 = <int32_t *>twin
+    twin += aligned(rows * (k // 16) * sizeof(int32_t))
+    buffer.acts.neg_sums32 = <int32_t *>twin
+    twin += aligned(rows * (k // 32) * sizeof(int32_t))
+    buffer.acts.sums32 = <int16_t *>twin
