@@ -1,0 +1,184 @@
+"""From a GGUF file to a program that can run: checks, memory budget, packing. No tokens and no requests here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.kv_cache import BLOCK_TOKENS, KV_TYPES, KVCache, block_bytes
+from oxillama._core.memory import drop_file_pages
+from oxillama._core.program import Program
+from oxillama._core.weights import PackedMatrix, packed_bytes
+from oxillama.errors import InvalidRequestError, ModelLoadError, UnsupportedModelError
+from oxillama.gguf import GGUFFile, TensorInfo
+from oxillama.graph import Graph, Matrix, Vector
+from oxillama.limits import available_memory
+from oxillama.lowering import emit, lower
+from oxillama.models import Architecture, read_architecture
+from oxillama.progress import Progress, reporting
+
+log = logging.getLogger("oxillama")
+
+# Left for everything that is not weights, cache or buffers.
+RESERVE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """How much context a model is opened with. None: as in `Engine`."""
+
+    n_ctx: int | None = None
+    kv_dtype: str = "f16"
+    kv_cache_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: everything that is made once and then only read, apart from the cache."""
+
+    name: str
+    architecture: Architecture
+    program: Program
+    kv: KVCache
+    n_ctx: int
+    weight_bytes: int
+
+
+class FileTensors:
+    """The tensors of an open file: what the graph checks, and what the program is filled with."""
+
+    def __init__(self, file: GGUFFile, *, mmap: bool, n_threads: int) -> None:
+        self._file = file
+        self._mmap = mmap
+        self._n_threads = n_threads
+        self._packed: dict[str, PackedMatrix] = {}
+        self._advance: Callable[[int], None] = lambda n: None
+
+    def get(self, name: str) -> TensorInfo | None:
+        return self._file.tensors.get(name)
+
+    def floats(self, name: str) -> npt.NDArray[np.float32]:
+        info = self._file.tensor(name)
+        data = info.data
+        match info.type_name:
+            case "F32":
+                return data.view(np.float32).copy()
+            case "F16":
+                return data.view(np.float16).astype(np.float32)
+            case "BF16":
+                return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        raise UnsupportedModelError(f"tensor {name!r} is {info.type_name}, expected F32, F16 or BF16")
+
+    def vector(self, vector: Vector) -> npt.NDArray[np.float32]:
+        return self.floats(vector.name)
+
+    def matrix(self, matrix: Matrix) -> PackedMatrix:
+        packed = self._packed.get(matrix.name)
+        if packed is None:
+            data = self._file.tensor(matrix.name).data
+            bias = self.vector(matrix.bias) if matrix.bias else None
+            packed = PackedMatrix(data, matrix.type_id, matrix.rows, matrix.k, bias=bias, n_threads=self._n_threads)
+            if self._mmap:
+                # The file's pages have served; peak memory must not hold every weight twice.
+                drop_file_pages(data)
+            self._packed[matrix.name] = packed
+            self._advance(data.nbytes)
+        return packed
+
+    def report_to(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    cache: CacheConfig,
+    max_batch_size: int,
+    max_batch_tokens: int,
+    n_threads: int,
+    mmap: bool = True,
+    progress: Progress = None,
+    file: GGUFFile,
+) -> Model:
+    """Builds the program of an open file.
+
+    Raises ModelLoadError for a damaged or inconsistent file or one that does not fit into memory, before weights are
+    read, and UnsupportedModelError for a sound one that needs what this version does not have."""
+    tensors = FileTensors(file, mmap=mmap, n_threads=n_threads)
+    graph = Graph(tensors)
+    architecture = read_architecture(file.metadata, graph)
+    architecture.build(graph)
+    _check_unused(file, graph)
+    matrices = graph.matrices()
+    weight_bytes = _weight_bytes(file, matrices)
+    lowered = lower(graph, max_tokens=max_batch_tokens, max_outputs=max_batch_size)
+    budget = available_memory() - weight_bytes - lowered.arena_bytes - RESERVE_BYTES
+    n_ctx, n_blocks = _plan_cache(architecture, cache, max_batch_size=max_batch_size, budget=budget)
+    with reporting(progress, total=sum(file.tensor(m.name).n_bytes for m in matrices), label="loading", unit="B") as tell:
+        tensors.report_to(tell)
+        kv = KVCache(
+            cache.kv_dtype,
+            n_layers=architecture.n_layers,
+            n_head_kv=architecture.n_head_kv,
+            head_dim=architecture.head_dim,
+            n_blocks=n_blocks,
+        )
+        program = emit(lowered, tensors, kv=kv, n_threads=n_threads)
+    name = os.path.basename(os.fspath(path)).removesuffix(".gguf")
+    log.info("loaded %s: %d bytes of weights, %d of KV cache, context %d", name, weight_bytes, kv.n_bytes, n_ctx)
+    return Model(name, architecture, program, kv, n_ctx, weight_bytes)
+
+
+def _check_unused(file: GGUFFile, graph: Graph) -> None:
+    """A tensor that the description does not know means that the description is not this network's."""
+    unused = [name for name in file.tensors if name not in graph.used]
+    if unused:
+        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+        raise UnsupportedModelError(f"the file has tensors this architecture does not use: {', '.join(unused[:3])}{more}")
+
+
+def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
+    total = 0
+    for matrix in matrices:
+        n_bytes = packed_bytes(matrix.type_id, matrix.rows, matrix.k)
+        if n_bytes == 0:
+            type_name = file.tensor(matrix.name).type_name
+            raise UnsupportedModelError(f"tensor {matrix.name!r} has type {type_name}, which is not supported")
+        total += n_bytes
+    return total
+
+
+def _plan_cache(arch: Architecture, cache: CacheConfig, *, max_batch_size: int, budget: int) -> tuple[int, int]:
+    """(context length in tokens, number of KV blocks)."""
+    if cache.kv_dtype not in KV_TYPES:
+        raise InvalidRequestError(
+            f"kv_dtype is {cache.kv_dtype!r}, expected one of {', '.join(KV_TYPES)}", param="kv_dtype"
+        )
+    for param, value in (("n_ctx", cache.n_ctx), ("kv_cache_tokens", cache.kv_cache_tokens)):
+        if value is not None and (not isinstance(value, int) or not 1 <= value < 2**31):
+            raise InvalidRequestError(f"{param} is {value!r}, expected a positive integer", param=param)
+    per_block = block_bytes(cache.kv_dtype, arch.n_layers, arch.n_head_kv, arch.head_dim)
+    affordable = max(0, budget // 2 // per_block) * BLOCK_TOKENS
+    if cache.n_ctx is not None:
+        n_ctx = cache.n_ctx
+    else:
+        n_ctx = min(arch.n_ctx_train, affordable)
+        if 0 < n_ctx < arch.n_ctx_train:
+            log.warning("context reduced from %d to %d tokens to fit into memory", arch.n_ctx_train, n_ctx)
+    if cache.kv_cache_tokens is not None:
+        n_tokens = cache.kv_cache_tokens
+    else:
+        n_tokens = max(n_ctx, min(affordable, n_ctx * max_batch_size))
+    n_blocks = -(-n_tokens // BLOCK_TOKENS)
+    needed = n_blocks * per_block
+    if budget < needed or n_ctx < 1:
+        raise ModelLoadError(
+            f"the model does not fit into memory: {max(0, budget):,} bytes are left beside the weights, "
+            f"the KV cache of {max(n_tokens, 1)} tokens needs {max(needed, per_block):,}"
+        )
+    return n_ctx, n_blocks

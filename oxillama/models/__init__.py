@@ -1,0 +1,44 @@
+"""The architectures, by the name that `general.architecture` gives them. One short file per family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.graph import Graph
+from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.llama import Llama
+
+
+class Architecture(Protocol):
+    """What the loader needs to know of a network, and its description."""
+
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def n_ctx_train(self) -> int: ...
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_head_kv(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    def build(self, graph: Graph) -> None: ...
+
+
+ARCHITECTURES = {"llama": Llama.from_file}
+
+
+def read_architecture(metadata: Mapping[str, object], graph: Graph) -> Architecture:
+    """The network that a file's metadata describes. Raises UnsupportedModelError for one that is not in the table."""
+    name = metadata.get("general.architecture")
+    if not isinstance(name, str):
+        raise ModelLoadError(f"general.architecture is {name!r}, expected the name of an architecture")
+    if name not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise UnsupportedModelError(f"architecture {name!r} is not supported; supported: {known}")
+    return ARCHITECTURES[name](Hyperparameters(name, metadata), graph)
+
+
+__all__ = ["ARCHITECTURES", "Architecture", "read_architecture"]

@@ -1,0 +1,94 @@
+"""The llama family (Touvron et al. 2023, arXiv:2302.13971, and its successors): llama 1 to 3, mistral, and what borrows
+their layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.graph import Graph, RopeLayout, Value
+from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.rope import RopeScaling, inverse_frequencies, read_scaling
+
+
+@dataclass(frozen=True)
+class Llama:
+    n_vocab: int
+    n_ctx_train: int
+    n_layers: int
+    n_embd: int
+    n_ff: int
+    n_head: int
+    n_head_kv: int
+    head_dim: int
+    window: int
+    epsilon: float
+    rope_dims: int
+    rope_base: float
+    rope_scaling: RopeScaling
+
+    @classmethod
+    def from_file(cls, hp: Hyperparameters, graph: Graph) -> Llama:
+        if hp.integer("expert_count", 0, least=0):
+            raise UnsupportedModelError("llama models with experts (mixtral) are not supported")
+        n_embd, n_head = hp.integer("embedding_length"), hp.integer("attention.head_count")
+        n_ctx_train = hp.integer("context_length")
+        head_dim = hp.integer("attention.key_length", n_embd // n_head)
+        config = cls(
+            n_vocab=graph.rows("token_embd"),
+            n_ctx_train=n_ctx_train,
+            n_layers=hp.integer("block_count", most=1000),
+            n_embd=n_embd,
+            n_ff=hp.integer("feed_forward_length"),
+            n_head=n_head,
+            n_head_kv=hp.integer("attention.head_count_kv", n_head),
+            head_dim=head_dim,
+            window=hp.integer("attention.sliding_window", 0, least=0),
+            epsilon=hp.number("attention.layer_norm_rms_epsilon"),
+            rope_dims=hp.integer("rope.dimension_count", head_dim),
+            rope_base=hp.number("rope.freq_base", 10000.0),
+            rope_scaling=read_scaling(hp, n_ctx_train),
+        )
+        if config.n_head % config.n_head_kv:
+            raise ModelLoadError(
+                f"llama.attention.head_count is {config.n_head}, expected a multiple of head_count_kv {config.n_head_kv}"
+            )
+        if hp.integer("attention.value_length", head_dim) != head_dim:
+            raise UnsupportedModelError("llama models whose values and keys differ in length are not supported")
+        if config.rope_dims % 2 or config.rope_dims > head_dim:
+            raise ModelLoadError(
+                f"llama.rope.dimension_count is {config.rope_dims}, expected an even number up to {head_dim}"
+            )
+        return config
+
+    def build(self, graph: Graph) -> None:
+        factors = graph.constant("rope_freqs", self.rope_dims // 2) if graph.has("rope_freqs.weight") else None
+        table = graph.rope_table(*inverse_frequencies(self.rope_dims, self.rope_base, self.rope_scaling, factors))
+        x = graph.embed("token_embd", n_vocab=self.n_vocab, width=self.n_embd)
+        for layer in range(self.n_layers):
+            x = self._layer(graph, layer, x, table)
+        x = graph.rms_norm(x, "output_norm", epsilon=self.epsilon)
+        # Without a matrix of its own the output is tied to the embedding.
+        head = "output" if graph.has("output.weight") else "token_embd"
+        graph.output(graph.linear(x, head, width=self.n_vocab))
+
+    def _layer(self, graph: Graph, layer: int, x: Value, table: Value) -> Value:
+        block = f"blk.{layer}"
+        h = graph.rms_norm(x, f"{block}.attn_norm", epsilon=self.epsilon)
+        q = graph.linear(h, f"{block}.attn_q", width=self.n_head * self.head_dim)
+        k = graph.linear(h, f"{block}.attn_k", width=self.n_head_kv * self.head_dim)
+        v = graph.linear(h, f"{block}.attn_v", width=self.n_head_kv * self.head_dim)
+        q = graph.rope(q, table, layout=RopeLayout.INTERLEAVED, n_heads=self.n_head)
+        k = graph.rope(k, table, layout=RopeLayout.INTERLEAVED, n_heads=self.n_head_kv)
+        scale = float(1 / np.sqrt(self.head_dim))
+        h = graph.attention(q, k, v, layer=layer, n_heads=self.n_head, scale=scale, window=self.window)
+        if layer == self.n_layers - 1:
+            # Past the last cache only the rows whose logits are wanted matter.
+            h, x = graph.select(h), graph.select(x)
+        x = graph.add(x, graph.linear(h, f"{block}.attn_output", width=self.n_embd))
+        h = graph.rms_norm(x, f"{block}.ffn_norm", epsilon=self.epsilon)
+        gate = graph.linear(h, f"{block}.ffn_gate", width=self.n_ff)
+        up = graph.linear(h, f"{block}.ffn_up", width=self.n_ff)
+        return graph.add(x, graph.linear(graph.swiglu(gate, up), f"{block}.ffn_down", width=self.n_embd))

@@ -1,0 +1,71 @@
+"""Frequencies of rotary position embeddings (Su et al. 2021, arXiv:2104.09864) and their context extensions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.models.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """kind: "none", "linear" (Chen et al. 2023, arXiv:2306.15595) or "yarn" (Peng et al. 2023, arXiv:2309.00071)."""
+
+    kind: str
+    factor: float
+    n_ctx_original: int
+    attention_factor: float
+    beta_fast: float
+    beta_slow: float
+
+
+def read_scaling(hp: Hyperparameters, n_ctx_train: int) -> RopeScaling:
+    # Files of 2023 have only rope.scale_linear.
+    kind = hp.text("rope.scaling.type", "linear" if hp.has("rope.scale_linear") else "none")
+    if kind not in ("none", "linear", "yarn"):
+        raise UnsupportedModelError(f"{hp.architecture}.rope.scaling.type is {kind!r}; supported: none, linear, yarn")
+    factor = 1.0
+    if kind != "none":
+        # A factor of 0 stands for 1 in files that were converted without one.
+        factor = hp.number("rope.scaling.factor", hp.number("rope.scale_linear", 1.0), positive=False) or 1.0
+    if factor < 0:
+        raise ModelLoadError(f"{hp.architecture}.rope.scaling.factor is {factor}, expected a positive number")
+    return RopeScaling(
+        kind=kind,
+        factor=factor,
+        n_ctx_original=hp.integer("rope.scaling.original_context_length", n_ctx_train),
+        attention_factor=hp.number("rope.scaling.attn_factor", 1.0),
+        beta_fast=hp.number("rope.scaling.yarn_beta_fast", 32.0),
+        beta_slow=hp.number("rope.scaling.yarn_beta_slow", 1.0),
+    )
+
+
+def inverse_frequencies(
+    dims: int, base: float, scaling: RopeScaling, factors: npt.NDArray[np.float32] | None = None
+) -> tuple[npt.NDArray[np.float32], float]:
+    """The float32 [dims / 2] radians per position, and the magnitude of cosine and sine.
+
+    factors: float32 [dims / 2] divisors from the file (the `rope_freqs` tensor of llama 3.1 and later), or None."""
+    plain = base ** (-np.arange(0, dims, 2, dtype=np.float64) / dims)
+    if factors is not None:
+        plain = plain / factors
+    if scaling.kind == "none":
+        return plain.astype(np.float32), scaling.attention_factor
+    stretched = plain / scaling.factor
+    if scaling.kind == "linear":
+        return stretched.astype(np.float32), scaling.attention_factor
+    # A dimension that turns more than beta_fast times within the original context keeps its frequency; one that turns
+    # less than beta_slow times is stretched; between them a ramp, whose ends are rounded to whole dimensions.
+    low, high = (
+        dims * math.log(scaling.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
+        for turns in (scaling.beta_fast, scaling.beta_slow)
+    )
+    start, end = max(0, math.floor(low)), min(dims - 1, math.ceil(high))
+    ramp = np.clip((np.arange(dims // 2) - start) / max(0.001, end - start), 0, 1)
+    magnitude = scaling.attention_factor * (1 + 0.1 * math.log(scaling.factor))
+    return (plain * (1 - ramp) + stretched * ramp).astype(np.float32), magnitude
