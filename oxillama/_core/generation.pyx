@@ -1,0 +1,121 @@
+"""What becomes of a step's numbers for one request: a token, its text and logprobs, and whether it ends here."""
+
+from libc.math cimport NAN, isfinite
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcpy
+
+from oxillama._core.output cimport (
+    OX_STOP_END,
+    OX_STOP_TOKEN,
+    output_flush,
+    output_publish,
+    output_text,
+    output_wake,
+    ox_output,
+)
+from oxillama._core.penalties cimport ox_history
+from oxillama._core.request cimport OX_FINISH_ERROR, OX_FINISH_LENGTH, OX_FINISH_NONE, OX_FINISH_STOP, request_publish_finish
+from oxillama._core.sampler cimport OX_SAMPLE_NO_TOKEN, OX_SAMPLE_NOT_FINITE, OX_SAMPLE_OK, ox_sample
+from oxillama._core.sampling cimport ox_sampling
+
+
+cdef int sample_request(ox_request *request, ox_candidates *memory, const float *logits, int32_t n_vocab,
+                        ox_sample_result *sample) noexcept nogil:
+    cdef const ox_sampling *sampling = <const ox_sampling *>request.sampling
+    cdef ox_output *output = <ox_output *>request.output
+    cdef ox_history history
+    history.prompt = request.tokens
+    history.n_prompt = request.n_prompt
+    history.output = request.tokens + request.n_prompt
+    history.n_output = request.n_output
+    return ox_sample(sampling, memory, logits, n_vocab, &history, output.choice, <uint32_t>request.n_output, NULL,
+                     &output.mirostat_mu if sampling.mirostat else NULL, sample)
+
+
+cdef void fault(ox_request *request, int32_t status, ox_step_result *result) noexcept nogil:
+    request.status = status
+    result.token = -1
+    result.finish_reason = OX_FINISH_ERROR
+
+
+cdef void consume_sample(ox_request *request, const ox_sample_result *sample, int32_t status,
+                         ox_step_result *result) noexcept nogil:
+    cdef const ox_sampling *sampling = <const ox_sampling *>request.sampling
+    cdef ox_output *output = <ox_output *>request.output
+    cdef int32_t i, n = request.n_output, stopped = 0
+    if status == OX_SAMPLE_NOT_FINITE:
+        fault(request, OX_FAULT_NUMERICAL, result)
+        return
+    if status != OX_SAMPLE_OK:
+        fault(request, OX_FAULT_NO_TOKEN if status == OX_SAMPLE_NO_TOKEN else OX_FAULT_SAMPLER, result)
+        return
+    result.token = sample.token
+    result.finish_reason = OX_FINISH_NONE
+    if output.n_logprobs >= 0:
+        output.logprobs[n] = sample.logprob
+        for i in range(output.n_logprobs):
+            output.top_ids[n * output.n_logprobs + i] = sample.top_tokens[i] if i < sample.n_top else -1
+            output.top_logprobs[n * output.n_logprobs + i] = sample.top_logprobs[i] if i < sample.n_top else NAN
+    for i in range(sampling.n_ends):
+        if sampling.ends[i] == sample.token:
+            output.stop_kind = OX_STOP_END if i < sampling.n_eog else OX_STOP_TOKEN
+            output.stop_value = sample.token
+            result.finish_reason = OX_FINISH_STOP
+            break
+    if result.finish_reason == OX_FINISH_NONE:
+        stopped = output_text(output, n + 1, sample.token)
+        if stopped < 0:
+            fault(request, OX_FAULT_MEMORY, result)
+            return
+        if stopped:
+            result.finish_reason = OX_FINISH_STOP
+        elif n + 1 >= request.max_output:
+            result.finish_reason = OX_FINISH_LENGTH
+    output.text_ends[n] = output.text_length
+
+
+cdef void consume_evaluation(ox_program *program, const ox_plan_item *item, int32_t first_output, int32_t n_vocab,
+                             ox_step_result *result) noexcept nogil:
+    cdef ox_request *request = item.request
+    cdef ox_output *output = <ox_output *>request.output
+    cdef int32_t t, position
+    cdef size_t stride = program.buffers[program.logits].stride
+    cdef const float *logits
+    cdef double normaliser
+    result.token = -1
+    result.finish_reason = OX_FINISH_NONE
+    for t in range(item.n_tokens):
+        position = item.first_position + t
+        logits = program.buffers[program.logits].data + (first_output + t) * stride
+        if output.row_width > 1:
+            memcpy(output.rows + <size_t>position * n_vocab, logits, n_vocab * sizeof(float))
+        elif position + 1 < request.n_prompt:
+            normaliser = program.kernels.log_sum_exp(n_vocab, logits)
+            if not isfinite(normaliser):
+                fault(request, OX_FAULT_NUMERICAL, result)
+                return
+            output.rows[position + 1] = <float>(logits[request.tokens[position + 1]] - normaliser)
+    if item.first_position + item.n_tokens >= request.n_prompt:
+        result.finish_reason = OX_FINISH_STOP
+
+
+cdef void publish_generation(ox_request *request) noexcept nogil:
+    cdef ox_output *output = <ox_output *>request.output
+    # The scheduler counts the token when the step is applied.
+    output_publish(output, request.n_output + 1)
+    output_wake(output)
+
+
+cdef void finish_generation(void *context, ox_request *request, ox_finish_reason reason) noexcept nogil:
+    cdef ox_output *output = <ox_output *>request.output
+    if output == NULL:
+        request_publish_finish(request, reason)
+        return
+    if output_flush(output) < 0 and reason != OX_FINISH_ERROR:
+        request.status = OX_FAULT_MEMORY
+        reason = OX_FINISH_ERROR
+    if reason == OX_FINISH_LENGTH and output.stop_kind != 0:
+        reason = OX_FINISH_STOP
+    output_publish(output, request.n_output)
+    request_publish_finish(request, reason)
+    output_wake(output)

@@ -1,0 +1,17 @@
+"""The Python end of a request: makes it, submits it, reads its output."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from oxillama._core.output cimport ox_output
+from oxillama._core.request cimport ox_request
+from oxillama._core.worker cimport Worker
+
+cdef class Handle:
+    cdef ox_request *request
+    cdef ox_output *output
+    cdef readonly Worker worker
+    # What take() has handed out.
+    cdef int32_t _num_taken
+    cdef int64_t _text_taken
+    cdef bint _finish_taken
+    cdef int32_t _n_vocab

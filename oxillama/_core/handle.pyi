@@ -1,0 +1,68 @@
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.mailbox import Mailbox
+from oxillama._core.sampling import CompiledSampling
+from oxillama._core.text_stream import TextStream
+from oxillama._core.worker import Worker
+
+FINISH_REASONS: dict[int, str]
+FAULTS: dict[int, str]
+ACCEPTED: int
+QUEUE_FULL: int
+CLOSED: int
+
+class TokenEvent(NamedTuple):
+    token: int
+    text: str
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+class Handle:
+    worker: Worker
+    def __init__(
+        self,
+        worker: Worker,
+        prompt: npt.NDArray[np.int32],
+        *,
+        max_output: int = 0,
+        sampling: CompiledSampling | None = None,
+        stream: TextStream | None = None,
+        n_logprobs: int = -1,
+        min_tokens: int = 0,
+        choice: int = 0,
+        priority: int = 0,
+        deadline: float | None = None,
+        cache_prompt: bool = True,
+        salt: bytes = b"",
+        mailbox: Mailbox | None = None,
+        evaluate_width: int = 0,
+    ) -> None: ...
+    def cancel(self) -> None: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def num_published(self) -> int: ...
+    @property
+    def num_prompt_tokens(self) -> int: ...
+    @property
+    def num_cached_tokens(self) -> int: ...
+    @property
+    def num_preemptions(self) -> int: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    @property
+    def fault(self) -> str: ...
+    @property
+    def stop(self) -> int | tuple[str, int] | None: ...
+    @property
+    def times(self) -> tuple[float, float, float, float, float]: ...
+    def wait(self, timeout: float) -> None: ...
+    def has_news(self) -> bool: ...
+    def take(self) -> tuple[list[TokenEvent], str, bool]: ...
+    def rows(self) -> npt.NDArray[np.float32]: ...
+
+def check_length(worker: Worker, n_prompt: int) -> bool: ...
+def submit(worker: Worker, handles: list[Handle]) -> int: ...

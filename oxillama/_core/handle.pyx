@@ -1,0 +1,255 @@
+"""The Python end of a request: makes it, submits it, reads its output. Dropping it is the cancellation."""
+
+from libc.math cimport NAN
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from typing import NamedTuple
+
+import numpy as np
+
+from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_load_acquire_i32, ox_load_acquire_ptr
+from oxillama._core.generation cimport OX_FAULT_MEMORY, OX_FAULT_NO_TOKEN, OX_FAULT_NUMERICAL
+from oxillama._core.mailbox cimport Mailbox, mailbox_ref
+from oxillama._core.output cimport OX_STOP_STRING, OX_STOP_TOKEN, output_create, output_destroy, output_evaluate, output_wait
+from oxillama._core.parking cimport ox_monotonic_ns
+from oxillama._core.request cimport (
+    OX_FINISH_CANCELLED,
+    OX_FINISH_CLOSED,
+    OX_FINISH_DEADLINE,
+    OX_FINISH_ERROR,
+    OX_FINISH_LENGTH,
+    OX_FINISH_NONE,
+    OX_FINISH_STOP,
+    OX_REQUEST_EVALUATE,
+    OX_REQUEST_GENERATE,
+    ox_finish_reason,
+    request_cancel,
+    request_create,
+    request_finish_reason,
+    request_ref,
+    request_unref,
+)
+from oxillama._core.ring cimport ring_submit
+from oxillama._core.sampling cimport CompiledSampling, ox_sampling, ox_sampling_copy, ox_sampling_free
+from oxillama._core.scheduler cimport scheduler_check
+from oxillama._core.status cimport OX_CLOSED, OX_NO_MEMORY, OX_OK, OX_QUEUE_FULL, OX_TOO_LONG, ox_status
+from oxillama._core.text_stream cimport TextStream
+
+FINISH_REASONS = {
+    OX_FINISH_STOP: "stop",
+    OX_FINISH_LENGTH: "length",
+    OX_FINISH_CANCELLED: "cancelled",
+    OX_FINISH_DEADLINE: "deadline",
+    OX_FINISH_ERROR: "error",
+    OX_FINISH_CLOSED: "closed",
+}
+FAULTS = {
+    OX_FAULT_NUMERICAL: "numerical",
+    OX_FAULT_NO_TOKEN: "no_token",
+    OX_FAULT_MEMORY: "memory",
+    OX_TOO_LONG: "too_long",
+    OX_NO_MEMORY: "memory",
+}
+ACCEPTED = OX_OK
+QUEUE_FULL = OX_QUEUE_FULL
+CLOSED = OX_CLOSED
+
+cdef int64_t request_counter = 0
+
+
+class TokenEvent(NamedTuple):
+    """One generated token: what it adds to the text, and its log-probability if that was asked for."""
+
+    token: int
+    text: str
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+cdef void free_sampling(void *sampling) noexcept nogil:
+    ox_sampling_free(<ox_sampling *>sampling)
+
+
+cdef class Handle:
+    """One sequence in the worker.
+
+    prompt: int32 [n], ids already checked against the vocabulary. sampling: None for an evaluation.
+    deadline: seconds from now, or None."""
+
+    def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
+                 CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
+                 int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
+                 Mailbox mailbox=None, int32_t evaluate_width=0):
+        if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
+            raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
+        self.worker = worker
+        self._n_vocab = worker.program.n_vocab
+        self.request = request_create(&prompt[0], <int32_t>prompt.shape[0], max_output)
+        if self.request == NULL:
+            raise MemoryError("no memory for the request")
+        self.output = output_create(max_output, n_logprobs, min_tokens, stream,
+                                    NULL if mailbox is None else mailbox_ref(mailbox.c))
+        if self.output == NULL:
+            raise MemoryError("no memory for the request's output")
+        self.output.choice = choice
+        self.request.output = self.output
+        self.request.destroy_output = output_destroy
+        self.request.id = <uint64_t>ox_fetch_add_relaxed_i64(&request_counter, 1)
+        self.request.priority = priority
+        self.request.cache_prompt = cache_prompt
+        if salt:
+            memcpy(self.request.domain.salt, <const char *>salt, min(len(salt), sizeof(self.request.domain.salt)))
+        self.request.arrival_ns = ox_monotonic_ns()
+        if deadline is not None:
+            self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(<double>deadline * 1e9))
+        if sampling is None:
+            self.request.kind = OX_REQUEST_EVALUATE
+            # A prefix that is already in the cache would have no logits.
+            self.request.cache_prompt = False
+            if not output_evaluate(self.output, <int32_t>prompt.shape[0], evaluate_width):
+                raise MemoryError(f"no memory for {prompt.shape[0]} x {evaluate_width} results")
+            self.output.rows[0] = NAN
+            return
+        self.request.kind = OX_REQUEST_GENERATE
+        self.request.sampling = ox_sampling_copy(sampling.get())
+        self.request.destroy_sampling = free_sampling
+        if self.request.sampling == NULL:
+            raise MemoryError("no memory for the request's sampling parameters")
+        self.output.mirostat_mu = 2 * sampling.mirostat_tau
+
+    def __dealloc__(self):
+        if self.request != NULL:
+            request_cancel(self.request)
+            request_unref(self.request)
+
+    def cancel(self):
+        request_cancel(self.request)
+
+    @property
+    def id(self):
+        return self.request.id
+
+    @property
+    def num_published(self):
+        return ox_load_acquire_i32(&self.output.num_published)
+
+    @property
+    def num_prompt_tokens(self):
+        return self.request.n_prompt
+
+    @property
+    def num_cached_tokens(self):
+        return self.request.num_cached_tokens
+
+    @property
+    def num_preemptions(self):
+        return self.request.num_preemptions
+
+    @property
+    def finish_reason(self):
+        """None while the request lives; then "stop", "length", "cancelled", "deadline", "error" or "closed"."""
+        cdef ox_finish_reason reason = request_finish_reason(self.request)
+        return None if reason == OX_FINISH_NONE else FINISH_REASONS[reason]
+
+    @property
+    def fault(self):
+        """Of a request that ended with "error": "numerical", "no_token", "memory", "too_long" or a number."""
+        return FAULTS.get(self.request.status, str(self.request.status))
+
+    @property
+    def stop(self):
+        """Of a finished request: the index of the stop string, ("token", id), or None for the model's own end."""
+        if self.output.stop_kind == OX_STOP_STRING:
+            return self.output.stop_value
+        if self.output.stop_kind == OX_STOP_TOKEN:
+            return "token", self.output.stop_value
+        return None
+
+    @property
+    def times(self):
+        """Seconds on the monotonic clock: submit, first scheduled, prefill end, first token, end; 0.0 where not yet."""
+        return (self.request.arrival_ns / 1e9, self.request.start_ns / 1e9, self.request.prefill_end_ns / 1e9,
+                self.request.first_token_ns / 1e9, self.request.end_ns / 1e9)
+
+    def wait(self, double timeout):
+        """Sleeps without the GIL until there is something to take, the request has finished, or `timeout` seconds."""
+        cdef int64_t timeout_ns = <int64_t>(timeout * 1e9)
+        with nogil:
+            output_wait(self.output, self.request, self._num_taken, timeout_ns)
+
+    def has_news(self):
+        return (ox_load_acquire_i32(&self.output.num_published) > self._num_taken
+                or (not self._finish_taken and request_finish_reason(self.request) != OX_FINISH_NONE))
+
+    def take(self):
+        """What was generated since the last call: (list of TokenEvent, text after the last token, finished)."""
+        # The reason first: once it is there, everything else is final.
+        cdef bint finished = request_finish_reason(self.request) != OX_FINISH_NONE
+        cdef int32_t i, n = ox_load_acquire_i32(&self.output.num_published)
+        cdef list events = []
+        cdef str rest = ""
+        for i in range(self._num_taken, n):
+            events.append(self._event(i))
+        self._num_taken = n
+        if finished and not self._finish_taken:
+            self._finish_taken = True
+            rest = self._text(self.output.text_length)
+        return events, rest, finished
+
+    def rows(self):
+        """The float32 result of a finished evaluation: [n, width], or [n] for width 1."""
+        cdef Py_ssize_t width = self.output.row_width, n = self.request.n_prompt
+        if self.output.rows == NULL:
+            raise ValueError("the request is no evaluation")
+        out = np.empty((n, width), dtype=np.float32)
+        cdef float[:, ::1] view = out
+        memcpy(&view[0, 0], self.output.rows, n * width * sizeof(float))
+        return out if width > 1 else out[:, 0]
+
+    cdef _event(self, int32_t i):
+        cdef int32_t j, k = self.output.n_logprobs
+        cdef list top = []
+        cdef double logprob = NAN
+        if k >= 0:
+            logprob = self.output.logprobs[i]
+            for j in range(k):
+                if self.output.top_ids[i * k + j] >= 0:
+                    top.append((self.output.top_ids[i * k + j], self.output.top_logprobs[i * k + j]))
+        return TokenEvent(self.request.tokens[self.request.n_prompt + i], self._text(self.output.text_ends[i]), logprob,
+                          tuple(top))
+
+    cdef str _text(self, int64_t end):
+        cdef const char *text = <const char *>ox_load_acquire_ptr(&self.output.text_buffer)
+        cdef int64_t start = self._text_taken
+        self._text_taken = end
+        return text[start:end].decode("utf-8")
+
+    def __repr__(self):
+        return (f"<Handle {self.request.id}: {self.request.n_prompt} prompt tokens, {self.num_published} generated, "
+                f"{self.finish_reason or 'running'}>")
+
+
+def check_length(Worker worker not None, int32_t n_prompt):
+    """Can a prompt of this many tokens ever run?"""
+    return scheduler_check(&worker.config, worker.c.pool.stats.n_blocks, n_prompt) == OX_OK
+
+
+def submit(Worker worker not None, list handles):
+    """Hands all of them to the worker, or none: ACCEPTED, QUEUE_FULL or CLOSED."""
+    cdef Py_ssize_t i, n = len(handles)
+    cdef ox_status status
+    cdef Handle handle
+    cdef ox_request **requests = <ox_request **>malloc(max(n, 1) * sizeof(ox_request *))
+    if requests == NULL:
+        raise MemoryError("no memory to submit")
+    for i in range(n):
+        handle = handles[i]
+        requests[i] = request_ref(handle.request)
+    status = ring_submit(worker.c.ring, requests, <int32_t>n)
+    if status != OX_OK:
+        for i in range(n):
+            request_unref(requests[i])
+    free(requests)
+    return status

@@ -1,0 +1,72 @@
+"""What a request has produced so far. One writer (the worker), any number of readers, no lock between them.
+
+The writer fills the arrays behind `num_published`, then stores it with release; a reader that loads it with acquire may
+read everything before it. Text grows by moving to a larger buffer; the old ones stay until the request is freed."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
+from oxillama._core.mailbox cimport ox_mailbox
+from oxillama._core.parking cimport ox_parking
+from oxillama._core.request cimport ox_request
+from oxillama._core.text_stream cimport TextStream, TextStreamState
+
+cdef enum ox_stop_kind:
+    OX_STOP_NONE = 0
+    OX_STOP_END = 1          # an end-of-generation token of the model
+    OX_STOP_TOKEN = 2        # one of the request's stop_token_ids; stop_value is the id
+    OX_STOP_STRING = 3       # one of the request's stop strings; stop_value is its index
+
+cdef enum:
+    OX_MAX_TEXT_BUFFERS = 48
+
+ctypedef struct ox_output:
+    # --- set by the creator
+    int32_t max_output
+    int32_t n_logprobs           # alternatives per token; -1: no logprobs at all
+    int32_t min_tokens           # stop strings are looked for from here on
+    int32_t n_stops
+    uint32_t choice              # of n: part of what the random numbers are drawn from
+    bint has_text                # the model has a tokenizer
+    TextStreamState text
+    void *text_memory
+    uint8_t *piece               # room for one push
+    ox_mailbox *mailbox          # of the consumer's event loop, or NULL
+    # --- written by the worker
+    ox_atomic_i32 num_published  # tokens
+    ox_atomic_ptr text_buffer
+    int64_t text_capacity
+    int64_t text_length          # bytes; final once the request has finished
+    int64_t *text_ends           # [max_output]: bytes of text certain after each token
+    float *logprobs              # [max_output]
+    int32_t *top_ids             # [max_output][n_logprobs]
+    float *top_logprobs          # [max_output][n_logprobs]
+    ox_stop_kind stop_kind
+    int32_t stop_value
+    double mirostat_mu           # state of mirostat, which alone of all stages has one
+    int32_t n_buffers
+    void *buffers[OX_MAX_TEXT_BUFFERS]
+    # --- evaluation of a prompt
+    float *rows                  # [n_prompt][row_width] of an OX_REQUEST_EVALUATE, or NULL
+    int32_t row_width            # n_vocab: logits; 1: the log-probability of each token given those before it
+    # --- readers that sleep
+    ox_atomic_i32 num_sleeping
+    ox_parking parking
+
+# Takes the stream's memory. NULL when memory is short. mailbox: a reference that the output takes over.
+cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream,
+                              ox_mailbox *mailbox)
+cdef bint output_evaluate(ox_output *output, int32_t n_rows, int32_t row_width) noexcept nogil
+cdef void output_destroy(void *output) noexcept nogil
+
+# Writer: text of a token that is not an end token. Returns 1 when a stop string ended the text, -1 without memory.
+cdef int output_text(ox_output *output, int32_t n_output, int32_t token) noexcept nogil
+# Writer: the text that was held back.
+cdef int output_flush(ox_output *output) noexcept nogil
+# Writer: makes the first `n` tokens visible.
+cdef void output_publish(ox_output *output, int32_t n) noexcept nogil
+# Writer: wakes whoever waits for this request. After publishing, and after the request's finish reason is stored.
+cdef void output_wake(ox_output *output) noexcept nogil
+
+# Reader: sleeps until more than `n` tokens are published, the request has finished, or timeout_ns passed.
+cdef void output_wait(ox_output *output, ox_request *request, int32_t n, int64_t timeout_ns) noexcept nogil

@@ -1,0 +1,1 @@
+# The output has no Python surface.

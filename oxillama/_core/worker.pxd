@@ -1,0 +1,48 @@
+"""The worker: one native thread that owns all model state, takes requests from the ring, and advances them together."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64
+from oxillama._core.candidates cimport ox_candidates
+from oxillama._core.executor cimport ox_program, ox_run
+from oxillama._core.kv_blocks cimport ox_kv_pool
+from oxillama._core.program cimport Program
+from oxillama._core.ring cimport ox_ring
+from oxillama._core.sampler cimport ox_sample_result
+from oxillama._core.scheduler cimport ox_plan, ox_scheduler, ox_scheduler_config, ox_step_result
+
+# Written by the worker after each step, readable by any thread.
+ctypedef struct ox_worker_stats:
+    ox_atomic_i64 num_steps
+    ox_atomic_i64 step_ns           # of the last step
+    ox_atomic_i64 busy_ns           # in steps, since the start
+    ox_atomic_i64 num_prompt_tokens
+    ox_atomic_i64 num_output_tokens
+    ox_atomic_i64 heartbeat_ns      # when the loop last came round; 0 while it sleeps
+
+ctypedef struct ox_worker:
+    ox_ring *ring
+    ox_kv_pool *pool
+    ox_scheduler *scheduler
+    ox_program *program
+    int32_t n_vocab
+    int32_t n_threads
+    int32_t *tokens                 # [max_tokens]
+    int32_t *output_rows            # [max_outputs]
+    ox_run *runs                    # [max_batch_size]
+    ox_step_result *results         # [max_batch_size]
+    ox_sample_result *samples       # [max_batch_size]
+    int32_t *sample_status          # [max_batch_size]
+    int32_t *sample_rows            # [max_batch_size]: output row of each item, or -1
+    ox_candidates **memories        # [n_threads]
+    ox_plan *plan                   # of the step that is running
+    ox_atomic_i32 is_running        # the thread has started and not yet left
+    ox_worker_stats stats
+
+cdef class Worker:
+    cdef ox_worker c
+    cdef ox_scheduler_config config
+    cdef readonly Program program
+    cdef unsigned long _thread
+    cdef bint _started
+    cdef int _pid

@@ -1,0 +1,22 @@
+from oxillama._core.program import Program
+
+class Worker:
+    program: Program
+    def __init__(
+        self,
+        program: Program,
+        *,
+        n_ctx: int,
+        max_batch_size: int,
+        max_step_ns: int,
+        priority_aging_ns: int,
+        queue_size: int,
+        prefix_cache: bool,
+    ) -> None: ...
+    def close(self) -> None: ...
+    @property
+    def is_running(self) -> bool: ...
+    @property
+    def pid(self) -> int: ...
+    def wake(self) -> None: ...
+    def stats(self) -> dict[str, int]: ...

@@ -1,0 +1,327 @@
+"""The worker: one native thread that owns all model state, takes requests from the ring, and advances them together.
+
+It never touches the GIL and never calls Python: requests come in through the ring, results leave through each request's
+output. The thread is joined before anything it reads is freed."""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+import os
+
+from oxillama._core.atomics cimport (
+    ox_fetch_add_relaxed_i64,
+    ox_load_acquire_i32,
+    ox_load_relaxed_i32,
+    ox_load_relaxed_i64,
+    ox_store_relaxed_i64,
+    ox_store_release_i32,
+)
+from oxillama._core.candidates cimport ox_candidates_create, ox_candidates_free
+from oxillama._core.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode
+from oxillama._core.generation cimport (
+    consume_evaluation,
+    consume_sample,
+    finish_generation,
+    publish_generation,
+    sample_request,
+)
+from oxillama._core.kv_blocks cimport kv_pool_create, kv_pool_destroy
+from oxillama._core.parking cimport ox_monotonic_ns
+from oxillama._core.request cimport OX_FINISH_CLOSED, OX_FINISH_ERROR, OX_FINISH_NONE, ox_finish_reason, ox_request, request_unref
+from oxillama._core.ring cimport (
+    ring_close,
+    ring_create,
+    ring_destroy,
+    ring_is_quiet,
+    ring_left_queue,
+    ring_sleep,
+    ring_take,
+    ring_wake,
+)
+from oxillama._core.scheduler cimport (
+    OX_OUTPUT_ALL,
+    OX_OUTPUT_LAST,
+    ox_plan_item,
+    plan_is_alive,
+    scheduler_add,
+    scheduler_apply,
+    scheduler_create,
+    scheduler_destroy,
+    scheduler_finish_all,
+    scheduler_num_alive,
+    scheduler_observe,
+    scheduler_schedule,
+)
+from oxillama._core.status cimport OX_OK, ox_status
+
+cdef extern from "worker_thread.h" nogil:
+    int ox_thread_start(unsigned long *thread, void *(*main)(void *) noexcept nogil, void *argument, const char *name)
+    int ox_thread_join(unsigned long thread)
+
+cdef extern from "<omp.h>" nogil:
+    ctypedef enum omp_pause_resource_t:
+        omp_pause_soft
+    int omp_pause_resource(omp_pause_resource_t kind, int device)
+    int omp_get_initial_device()
+
+
+cdef void *worker_main(void *argument) noexcept nogil:
+    cdef ox_worker *w = <ox_worker *>argument
+    cdef ox_plan *plan
+    ox_default_fp_mode()
+    while True:
+        ox_store_relaxed_i64(&w.stats.heartbeat_ns, ox_monotonic_ns())
+        admit(w)
+        if ox_load_acquire_i32(&w.ring.closed):
+            break
+        plan = scheduler_schedule(w.scheduler, ox_monotonic_ns())
+        if plan.n_items > 0:
+            step(w, plan)
+        elif scheduler_num_alive(w.scheduler) == 0:
+            rest(w)
+    close_down(w)
+    ox_store_release_i32(&w.is_running, 0)
+    return NULL
+
+
+cdef void admit(ox_worker *w) noexcept nogil:
+    cdef ox_request *request
+    cdef ox_status status
+    while True:
+        request = ring_take(w.ring)
+        if request == NULL:
+            return
+        status = scheduler_add(w.scheduler, request, ox_monotonic_ns())
+        if status != OX_OK:
+            request.status = status
+            on_start(w, request)
+            finish_generation(NULL, request, OX_FINISH_ERROR)
+            request_unref(request)
+
+
+cdef void rest(ox_worker *w) noexcept nogil:
+    """Sleeps without using the processor. The team would spin for a while after its last region, or for ever under
+    OMP_WAIT_POLICY=active, so it is let go first."""
+    if w.n_threads > 1:
+        omp_pause_resource(omp_pause_soft, omp_get_initial_device())
+    ox_store_relaxed_i64(&w.stats.heartbeat_ns, 0)
+    ring_sleep(w.ring, -1)
+
+
+cdef void close_down(ox_worker *w) noexcept nogil:
+    scheduler_finish_all(w.scheduler, OX_FINISH_CLOSED, ox_monotonic_ns())
+    while True:
+        admit(w)
+        scheduler_finish_all(w.scheduler, OX_FINISH_CLOSED, ox_monotonic_ns())
+        # A submitter may still be between its look at `closed` and its cell.
+        if ring_is_quiet(w.ring):
+            admit(w)
+            scheduler_finish_all(w.scheduler, OX_FINISH_CLOSED, ox_monotonic_ns())
+            return
+        ring_sleep(w.ring, 1000000)
+
+
+cdef bint should_abandon(void *context) noexcept nogil:
+    cdef ox_worker *w = <ox_worker *>context
+    return ox_load_relaxed_i32(&w.ring.closed) or not plan_is_alive(w.plan, ox_monotonic_ns())
+
+
+cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
+    cdef int64_t begin = ox_monotonic_ns(), end
+    cdef ox_batch batch
+    cdef int32_t i
+    fill_batch(w, plan, &batch)
+    w.plan = plan
+    if execute(w.program, &batch) != OX_STEP_DONE:
+        return
+    sample(w, plan)
+    for i in range(plan.n_items):
+        if plan.items[i].wants_output == OX_OUTPUT_LAST:
+            consume_sample(plan.items[i].request, &w.samples[i], w.sample_status[i], &w.results[i])
+        elif plan.items[i].wants_output == OX_OUTPUT_ALL:
+            consume_evaluation(w.program, &plan.items[i], w.sample_rows[i], w.n_vocab, &w.results[i])
+        else:
+            w.results[i].token = -1
+            w.results[i].finish_reason = OX_FINISH_NONE
+    # Requests that go on are told now; those that end, by on_finish, when everything of theirs is final.
+    for i in range(plan.n_items):
+        if w.results[i].finish_reason == OX_FINISH_NONE and w.results[i].token >= 0:
+            publish_generation(plan.items[i].request)
+    end = ox_monotonic_ns()
+    scheduler_observe(w.scheduler, end - begin, plan.n_tokens, plan.n_decode)
+    ox_fetch_add_relaxed_i64(&w.stats.num_steps, 1)
+    ox_fetch_add_relaxed_i64(&w.stats.busy_ns, end - begin)
+    ox_store_relaxed_i64(&w.stats.step_ns, end - begin)
+    scheduler_apply(w.scheduler, w.results, end)
+
+
+cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogil:
+    cdef int32_t i, t, row = 0, output = 0
+    cdef ox_plan_item *item
+    for i in range(plan.n_items):
+        item = &plan.items[i]
+        w.runs[i].first_row = row
+        w.runs[i].n_tokens = item.n_tokens
+        w.runs[i].first_position = item.first_position
+        w.runs[i].blocks = item.request.blocks
+        memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
+        w.sample_rows[i] = output
+        if item.wants_output == OX_OUTPUT_LAST:
+            w.output_rows[output] = row + item.n_tokens - 1
+            output += 1
+        elif item.wants_output == OX_OUTPUT_ALL:
+            for t in range(item.n_tokens):
+                w.output_rows[output] = row + t
+                output += 1
+        row += item.n_tokens
+    batch.n_tokens = row
+    batch.n_outputs = output
+    batch.n_runs = plan.n_items
+    batch.tokens = w.tokens
+    batch.output_rows = w.output_rows
+    batch.runs = w.runs
+    batch.abandon = should_abandon
+    batch.context = w
+
+
+cdef void sample(ox_worker *w, ox_plan *plan) noexcept nogil:
+    """Draws for every item that wants a token. Each draw depends on its own request alone, so the split is free."""
+    cdef int32_t i
+    if w.n_threads == 1 or plan.n_outputs <= 1:
+        for i in range(plan.n_items):
+            sample_item(w, plan, i, 0)
+    else:
+        for i in prange(plan.n_items, num_threads=w.n_threads, schedule="dynamic"):
+            sample_item(w, plan, i, threadid())
+
+
+cdef void sample_item(ox_worker *w, ox_plan *plan, int32_t i, int thread) noexcept nogil:
+    cdef const float *logits
+    if plan.items[i].wants_output == OX_OUTPUT_LAST:
+        logits = (w.program.buffers[w.program.logits].data
+                  + w.sample_rows[i] * w.program.buffers[w.program.logits].stride)
+        w.sample_status[i] = sample_request(plan.items[i].request, w.memories[thread], logits, w.n_vocab,
+                                            &w.samples[i])
+
+
+cdef void on_start(void *context, ox_request *request) noexcept nogil:
+    ring_left_queue((<ox_worker *>context).ring)
+
+
+cdef class Worker:
+    """Runs a program for everybody who submits. Starts its thread at once."""
+
+    def __init__(self, Program program not None, *, int32_t n_ctx, int32_t max_batch_size, int64_t max_step_ns,
+                 int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache):
+        cdef int i, max_tokens = program.c.max_tokens
+        self.program = program
+        self._pid = os.getpid()
+        self.config.max_batch_size = max_batch_size
+        self.config.max_batch_tokens = max_tokens
+        self.config.max_outputs = program.c.max_outputs
+        self.config.max_step_ns = max_step_ns
+        self.config.priority_aging_ns = priority_aging_ns
+        self.config.n_ctx = n_ctx
+        self.config.prefix_cache = prefix_cache
+        self.c.program = &program.c
+        self.c.n_vocab = program.n_vocab
+        self.c.n_threads = program.c.n_threads
+        self.c.ring = ring_create(queue_size)
+        self.c.pool = kv_pool_create(program.kv.n_blocks, <uint64_t>-1)
+        self.c.tokens = <int32_t *>calloc(max_tokens, sizeof(int32_t))
+        self.c.output_rows = <int32_t *>calloc(program.c.max_outputs, sizeof(int32_t))
+        self.c.runs = <ox_run *>calloc(max_batch_size, sizeof(ox_run))
+        self.c.results = <ox_step_result *>calloc(max_batch_size, sizeof(ox_step_result))
+        self.c.samples = <ox_sample_result *>calloc(max_batch_size, sizeof(ox_sample_result))
+        self.c.sample_status = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
+        self.c.sample_rows = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
+        self.c.memories = <ox_candidates **>calloc(self.c.n_threads, sizeof(ox_candidates *))
+        if not (self.c.ring and self.c.pool and self.c.tokens and self.c.output_rows and self.c.runs and self.c.results
+                and self.c.samples and self.c.sample_status and self.c.sample_rows and self.c.memories):
+            raise MemoryError("no memory for the worker")
+        for i in range(self.c.n_threads):
+            self.c.memories[i] = ox_candidates_create(self.c.n_vocab, n_ctx)
+            if self.c.memories[i] == NULL:
+                raise MemoryError("no memory for the sampler")
+        if scheduler_create(&self.c.scheduler, &self.config, self.c.pool) != OX_OK:
+            raise MemoryError("no memory for the scheduler")
+        self.c.scheduler.on_start = on_start
+        self.c.scheduler.start_context = &self.c
+        self.c.scheduler.on_finish = finish_generation
+        self.c.is_running = 1
+        if ox_thread_start(&self._thread, worker_main, &self.c, "oxillama") != 0:
+            raise OSError("cannot start the worker thread")
+        self._started = True
+
+    def close(self):
+        """Ends every request, then the thread. May be called again; does nothing in a forked child."""
+        if self._started and self._pid == os.getpid():
+            self._started = False
+            with nogil:
+                ring_close(self.c.ring)
+                ox_thread_join(self._thread)
+
+    def __dealloc__(self):
+        cdef int i
+        if self._started:
+            if self._pid != os.getpid():
+                # The thread did not survive the fork, and may have left anything half done: leave it all alone.
+                return
+            with nogil:
+                ring_close(self.c.ring)
+                ox_thread_join(self._thread)
+        if self.c.scheduler != NULL:
+            scheduler_destroy(self.c.scheduler)
+        if self.c.ring != NULL:
+            ring_destroy(self.c.ring)
+        if self.c.pool != NULL:
+            kv_pool_destroy(self.c.pool)
+        if self.c.memories != NULL:
+            for i in range(self.c.n_threads):
+                ox_candidates_free(self.c.memories[i])
+        free(self.c.memories)
+        free(self.c.tokens)
+        free(self.c.output_rows)
+        free(self.c.runs)
+        free(self.c.results)
+        free(self.c.samples)
+        free(self.c.sample_status)
+        free(self.c.sample_rows)
+
+    @property
+    def is_running(self):
+        return bool(ox_load_acquire_i32(&self.c.is_running))
+
+    @property
+    def pid(self):
+        """The process that started the thread."""
+        return self._pid
+
+    def wake(self):
+        """Makes the worker look at cancel flags and deadlines now."""
+        ring_wake(self.c.ring)
+
+    def stats(self):
+        """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
+        cdef dict found = {
+            "queue_depth": ox_load_relaxed_i32(&self.c.ring.num_queued),
+            "num_steps": ox_load_relaxed_i64(&self.c.stats.num_steps),
+            "step_ns": ox_load_relaxed_i64(&self.c.stats.step_ns),
+            "busy_ns": ox_load_relaxed_i64(&self.c.stats.busy_ns),
+            "heartbeat_ns": ox_load_relaxed_i64(&self.c.stats.heartbeat_ns),
+            "num_running": ox_load_relaxed_i64(&self.c.scheduler.stats.num_running),
+            "num_waiting": ox_load_relaxed_i64(&self.c.scheduler.stats.num_waiting),
+            "num_finished": ox_load_relaxed_i64(&self.c.scheduler.stats.num_finished),
+            "num_preemptions": ox_load_relaxed_i64(&self.c.scheduler.stats.num_preemptions),
+            "num_prompt_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prompt_tokens),
+            "num_cached_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_cached_tokens),
+            "num_output_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_output_tokens),
+            "num_blocks_free": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_free),
+            "num_blocks_cached": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_cached),
+            "num_blocks_referenced": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_referenced),
+            "num_prefix_lookups": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prefix_lookups),
+            "num_prefix_hits": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prefix_hits),
+        }
+        return found
