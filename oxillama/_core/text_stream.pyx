@@ -183,30 +183,32 @@ cdef class TextStream:
         reset_text(&self.state)
 
     cdef void _allocate(self, list encoded) except *:
-        self._stop_bytes = b"".join(encoded)
-        cdef size_t num_stops = len(encoded), num_bytes = len(self._stop_bytes)
+        cdef bytes stop_bytes = b"".join(encoded)
+        cdef size_t num_stops = len(encoded), num_bytes = len(stop_bytes)
         # Held text never exceeds the longest stop string; a token of n bytes, all invalid, adds 3 n bytes and
         # may complete or break a character of 4.
         cdef size_t longest_stop = max(map(len, encoded), default=0)
         cdef size_t capacity = longest_stop + 3 * <size_t>self.table.view.longest + 8
         if capacity + num_bytes >= 1 << 30:
             raise InvalidRequestError(f"{num_bytes} bytes of stop strings are too many", param="stop")
-        # Layout, widest first: borders, offsets and counts (uint32), then held and out (bytes).
+        # Layout, widest first: borders, offsets and counts (uint32), then held, out and stop strings (bytes).
         cdef size_t num_words = num_bytes + (num_stops + 1) + num_stops
         free(self._memory)
-        self._memory = calloc(num_words * sizeof(uint32_t) + 2 * capacity, 1)
+        self._memory = calloc(num_words * sizeof(uint32_t) + 2 * capacity + num_bytes, 1)
         if self._memory == NULL:
             raise MemoryError(f"no memory for a text stream of {capacity} bytes")
         cdef uint32_t* words = <uint32_t*>self._memory
         cdef uint32_t* stop_offsets = words + num_bytes
         self.capacity = <uint32_t>capacity
         self.state.num_stops = <int32_t>num_stops
-        self.state.stop_bytes = self._stop_bytes
         self.state.border = words
         self.state.stop_offsets = stop_offsets
         self.state.matched = stop_offsets + num_stops + 1
         self.state.held = <uint8_t*>(words + num_words)
         self._out = self.state.held + capacity
+        # The bytes too, so that the memory is all that a state needs.
+        memcpy(self._out + capacity, <const char*>stop_bytes, num_bytes)
+        self.state.stop_bytes = self._out + capacity
         cdef size_t i
         for i in range(num_stops):
             stop_offsets[i + 1] = stop_offsets[i] + <uint32_t>len(encoded[i])
@@ -214,6 +216,15 @@ cdef class TextStream:
 
     def __dealloc__(self):
         free(self._memory)
+
+    cdef void* surrender(self, TextStreamState* state) except NULL:
+        cdef void* memory = self._memory
+        if memory == NULL:
+            raise ValueError("the text stream was given away already")
+        state[0] = self.state
+        self._memory = NULL
+        self.state.ended = True
+        return memory
 
     def push(self, int32_t token):
         cdef uint32_t length = push_token(&self.state, token, self._out)

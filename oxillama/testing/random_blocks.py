@@ -1,0 +1,89 @@
+"""Random weights in GGUF's packed formats: random code words under scales that give a chosen standard deviation.
+
+Every code word of a format occurs, zero is the mean, and no value is infinite. Formats: ggml-common.h of llama.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Generator = np.random.Generator
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """`block_size` weights in `block_bytes` bytes; `fill(rng, num_blocks, deviation)` makes them, uint8 [blocks, bytes]."""
+
+    type_id: int
+    block_size: int
+    block_bytes: int
+    fill: Callable[[Generator, int, float], Bytes]
+
+
+def _codes(rng: Generator, num_blocks: int, num_bytes: int) -> Bytes:
+    return np.frombuffer(rng.bytes(num_blocks * num_bytes), np.uint8).reshape(num_blocks, num_bytes)
+
+
+def _scales(rng: Generator, num_blocks: int, scale: float, *, signed: bool) -> NDArray[np.float16]:
+    """Half-precision scales [num_blocks, 1] between 0.5 and 1.5 times `scale`, with root mean square 1.04 times it.
+
+    A random sign cancels the mean of code words that are not symmetric around zero.
+    """
+    scales = scale * rng.uniform(0.5, 1.5, (num_blocks, 1))
+    if signed:
+        scales *= rng.choice((-1.0, 1.0), (num_blocks, 1))
+    return scales.astype(np.float16)
+
+
+def _f32(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    return (rng.standard_normal((num_blocks, 1), np.float32) * np.float32(deviation)).view(np.uint8)
+
+
+def _f16(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    values = rng.standard_normal((num_blocks, 1), np.float32) * np.float32(deviation)
+    return values.astype(np.float16).view(np.uint8)
+
+
+def _bf16(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    values = rng.standard_normal((num_blocks, 1), np.float32) * np.float32(deviation)
+    return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+
+
+def _q8_0(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    scales = _scales(rng, num_blocks, deviation / 73.9, signed=True)
+    return np.hstack((scales.view(np.uint8), _codes(rng, num_blocks, 32)))
+
+
+def _q4_0(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    scales = _scales(rng, num_blocks, deviation / 4.64, signed=True)
+    return np.hstack((scales.view(np.uint8), _codes(rng, num_blocks, 16)))
+
+
+def _q4_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # weight = d * s * q - dmin * m with s, m in 0..63 and q in 0..15: dmin = 7.5 d makes the mean zero, and the standard
+    # deviation is then 258 d.
+    scales = _scales(rng, num_blocks, deviation / 258, signed=False)
+    minima = (scales.astype(np.float32) * 7.5).astype(np.float16)
+    return np.hstack((scales.view(np.uint8), minima.view(np.uint8), _codes(rng, num_blocks, 12 + 128)))
+
+
+def _q6_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # weight = d * s * (q - 32) with s an int8 and q in 0..63: a standard deviation of 1366 d.
+    scales = _scales(rng, num_blocks, deviation / 1366, signed=True)
+    return np.hstack((_codes(rng, num_blocks, 128 + 64 + 16), scales.view(np.uint8)))
+
+
+FORMATS = {
+    "F32": BlockFormat(0, 1, 4, _f32),
+    "F16": BlockFormat(1, 1, 2, _f16),
+    "BF16": BlockFormat(30, 1, 2, _bf16),
+    "Q4_0": BlockFormat(2, 32, 18, _q4_0),
+    "Q8_0": BlockFormat(8, 32, 34, _q8_0),
+    "Q4_K": BlockFormat(12, 256, 144, _q4_k),
+    "Q6_K": BlockFormat(14, 256, 210, _q6_k),
+}

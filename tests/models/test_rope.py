@@ -1,0 +1,70 @@
+"""RoPE frequencies against the formulas of their papers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.rope import RopeScaling, inverse_frequencies, read_scaling
+
+
+def scaling(kind: str = "none", factor: float = 1.0, n_ctx: int = 2048) -> RopeScaling:
+    return RopeScaling(kind, factor, n_ctx, attention_factor=1.0, beta_fast=32.0, beta_slow=1.0)
+
+
+def test_plain_frequencies() -> None:
+    found, magnitude = inverse_frequencies(8, 10000.0, scaling())
+    assert magnitude == 1.0
+    np.testing.assert_allclose(found, [1, 0.1, 0.01, 0.001], rtol=1e-6)
+
+
+def test_linear_scaling_divides_every_frequency() -> None:
+    plain, _ = inverse_frequencies(64, 10000.0, scaling())
+    found, magnitude = inverse_frequencies(64, 10000.0, scaling("linear", 4.0))
+    np.testing.assert_allclose(found, plain / 4, rtol=1e-6)
+    assert magnitude == 1.0
+
+
+def test_factors_from_the_file_divide_each_frequency() -> None:
+    factors = np.linspace(1, 8, 32, dtype=np.float32)
+    plain, _ = inverse_frequencies(64, 500000.0, scaling())
+    found, _ = inverse_frequencies(64, 500000.0, scaling(), factors)
+    np.testing.assert_allclose(found, plain / factors, rtol=1e-6)
+
+
+def test_yarn_keeps_fast_dimensions_and_stretches_slow_ones() -> None:
+    plain, _ = inverse_frequencies(128, 10000.0, scaling())
+    found, magnitude = inverse_frequencies(128, 10000.0, scaling("yarn", 8.0))
+    turns = 2048 * plain / (2 * math.pi)
+    np.testing.assert_allclose(found[turns > 40], plain[turns > 40], rtol=1e-6)
+    np.testing.assert_allclose(found[turns < 0.7], plain[turns < 0.7] / 8, rtol=1e-6)
+    between = (turns < 25) & (turns > 1.3)
+    assert np.all((found[between] < plain[between]) & (found[between] > plain[between] / 8))
+    assert magnitude == pytest.approx(1 + 0.1 * math.log(8))
+
+
+def hyperparameters(**values: object) -> Hyperparameters:
+    return Hyperparameters("llama", {f"llama.rope.{name}": value for name, value in values.items()})
+
+
+def test_no_scaling_key_means_none() -> None:
+    assert read_scaling(hyperparameters(), 512).kind == "none"
+
+
+def test_an_old_file_scales_linearly() -> None:
+    found = read_scaling(hyperparameters(scale_linear=4.0), 512)
+    assert (found.kind, found.factor) == ("linear", 4.0)
+
+
+def test_unknown_scaling_is_named() -> None:
+    with pytest.raises(UnsupportedModelError, match="'ntk'"):
+        read_scaling(hyperparameters(**{"scaling.type": "ntk"}), 512)
+
+
+def test_a_negative_factor_is_refused() -> None:
+    with pytest.raises(ModelLoadError, match="-2"):
+        read_scaling(hyperparameters(**{"scaling.type": "linear", "scaling.factor": -2.0}), 512)
