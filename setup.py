@@ -23,10 +23,21 @@ if SANITIZE:
 
 # C files that belong to one extension only. One kernel file per instruction set: the pragma in it sets the target.
 SOURCES = {"kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
+# Modules that contain kernels, and the headers that all the others share.
+KERNEL_MODULES = {"kernels", "kernel_harness", "attention_harness"}
+SHIMS = ["atomics.h", "kernels.h", "parking.h", "sampling_rows.h", "threads.h", "worker_thread.h"]
 
 
 def module(pyx: str) -> str:
     return os.path.basename(pyx).removesuffix(".pyx")
+
+
+def headers(name: str) -> list[str]:
+    # The kernels are many headers and slow to compile, so an edit of theirs must not rebuild the rest, nor the other way
+    # round. Cython itself knows which .pxd a module reads.
+    found = sorted(glob(f"{CORE}/csrc/*.h"))
+    shims = [f"{CORE}/csrc/{header}" for header in SHIMS]
+    return found if name in KERNEL_MODULES else shims
 
 
 def extension(pyx: str) -> Extension:
@@ -37,7 +48,7 @@ def extension(pyx: str) -> Extension:
         f"oxillama._core.{name}",
         [pyx, *SOURCES.get(name, [])],
         include_dirs=[f"{CORE}/csrc"],
-        depends=sorted(glob(f"{CORE}/csrc/*.h") + glob(f"{CORE}/*.pxd")),
+        depends=headers(name),
         extra_compile_args=compile_args + unchecked,
         extra_link_args=link_args,
     )

@@ -1,7 +1,7 @@
 """A CPU inference engine for GGUF language models, inside your own Python process."""
 
-import importlib
-import typing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from oxillama.errors import (
     AdapterError,
@@ -19,32 +19,51 @@ from oxillama.errors import (
     TemplateError,
     UnsupportedModelError,
 )
-from oxillama.params import SamplingParams
-from oxillama.results import (
-    Completion,
-    CompletionChoice,
-    CompletionChunk,
-    Logprobs,
-    Timings,
-    TokenLogprob,
-    Usage,
-)
 
-if typing.TYPE_CHECKING:
+if TYPE_CHECKING:
+    from oxillama.cpu import CpuInfo, cpu_info
+    from oxillama.engine import Engine
+    from oxillama.params import SamplingParams
+    from oxillama.request import CompletionStream, RequestHandle
+    from oxillama.results import Completion, CompletionChoice, CompletionChunk, Logprobs, Timings, TokenLogprob, Usage
     from oxillama.sampler import Sampler, SamplerSession
+    from oxillama.stats import EngineStats
+    from oxillama.tokenizer import Tokenizer
 
-# Imported at first use, because they bring numpy along.
-_LAZY = {"Sampler": "oxillama.sampler", "SamplerSession": "oxillama.sampler"}
+# Imported when first asked for, so that `import oxillama` stays quick.
+_HOMES = {
+    "Completion": "results",
+    "CompletionChoice": "results",
+    "CompletionChunk": "results",
+    "CompletionStream": "request",
+    "CpuInfo": "cpu",
+    "Engine": "engine",
+    "EngineStats": "stats",
+    "Logprobs": "results",
+    "RequestHandle": "request",
+    "Sampler": "sampler",
+    "SamplerSession": "sampler",
+    "SamplingParams": "params",
+    "Timings": "results",
+    "TokenLogprob": "results",
+    "Tokenizer": "tokenizer",
+    "Usage": "results",
+    "cpu_info": "cpu",
+}
 
 __all__ = [
     "AdapterError",
     "Completion",
     "CompletionChoice",
     "CompletionChunk",
+    "CompletionStream",
     "ContextLengthError",
+    "CpuInfo",
     "DeadlineExceeded",
+    "Engine",
     "EngineClosedError",
     "EngineForkedError",
+    "EngineStats",
     "GrammarError",
     "InvalidRequestError",
     "Logprobs",
@@ -53,21 +72,29 @@ __all__ = [
     "OxillamaError",
     "QueueFullError",
     "RequestCancelled",
+    "RequestHandle",
     "Sampler",
     "SamplerSession",
     "SamplingParams",
     "TemplateError",
     "Timings",
     "TokenLogprob",
+    "Tokenizer",
     "UnsupportedModelError",
     "Usage",
+    "cpu_info",
 ]
 
-if not typing.TYPE_CHECKING:  # a type checker must go on seeing which names exist
 
-    def __getattr__(name: str) -> typing.Any:
-        if name not in _LAZY:
+if not TYPE_CHECKING:  # a type checker must go on seeing which names exist
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(_LAZY[name]), name)
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,11 +21,14 @@ from oxillama.limits import available_memory
 from oxillama.lowering import emit, lower
 from oxillama.models import Architecture, read_architecture
 from oxillama.progress import Progress, reporting
+from oxillama.tokenizer import Tokenizer
 
 log = logging.getLogger("oxillama")
 
 # Left for everything that is not weights, cache or buffers.
 RESERVE_BYTES = 64 << 20
+# Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.
+EVALUATION_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,12 @@ def load_model(
     _check_unused(file, graph)
     matrices = graph.matrices()
     weight_bytes = _weight_bytes(file, matrices)
-    lowered = lower(graph, max_tokens=max_batch_tokens, max_outputs=max_batch_size)
+    lowered = lower(graph, max_tokens=max_batch_tokens, max_outputs=max_batch_size + EVALUATION_ROWS)
     budget = available_memory() - weight_bytes - lowered.arena_bytes - RESERVE_BYTES
     n_ctx, n_blocks = _plan_cache(architecture, cache, max_batch_size=max_batch_size, budget=budget)
-    with reporting(progress, total=sum(file.tensor(m.name).n_bytes for m in matrices), label="loading", unit="B") as tell:
+    with reporting(
+        progress, total=sum(file.tensor(m.name).n_bytes for m in matrices), label="loading", unit="B"
+    ) as tell:
         tensors.report_to(tell)
         kv = KVCache(
             cache.kv_dtype,
@@ -134,12 +139,24 @@ def load_model(
     return Model(name, architecture, program, kv, n_ctx, weight_bytes)
 
 
+def read_tokenizer(file: GGUFFile, n_vocab: int) -> Tokenizer | None:
+    """None for a model without one: such a model works with token ids."""
+    if "tokenizer.ggml.model" not in file.metadata or file.metadata["tokenizer.ggml.model"] in ("none", "no_vocab"):
+        return None
+    tokenizer = Tokenizer.from_gguf(file)
+    if tokenizer.n_vocab > n_vocab:
+        raise ModelLoadError(f"the tokenizer has {tokenizer.n_vocab} tokens, the embedding {n_vocab}")
+    return tokenizer
+
+
 def _check_unused(file: GGUFFile, graph: Graph) -> None:
     """A tensor that the description does not know means that the description is not this network's."""
     unused = [name for name in file.tensors if name not in graph.used]
     if unused:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
-        raise UnsupportedModelError(f"the file has tensors this architecture does not use: {', '.join(unused[:3])}{more}")
+        raise UnsupportedModelError(
+            f"the file has tensors this architecture does not use: {', '.join(unused[:3])}{more}"
+        )
 
 
 def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 Progress = bool | Callable[[int, int], None] | None
 
 
 @contextmanager
 def reporting(progress: Progress, *, total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yields `advance(n)`. A callable is told (done, total) after each advance; `unit` "B" is shown in powers of 1024."""
+    """Yields `advance(n)`. A callable is told (done, total) after each advance; bytes, `unit` "B", are shown in
+    powers of 1024."""
     if callable(progress):
         report, done = progress, 0
 
@@ -29,3 +30,26 @@ def reporting(progress: Progress, *, total: int, label: str, unit: str) -> Itera
 
     with tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", unit_divisor=1024, leave=False) as bar:
         yield lambda n: bar.update(n) and None
+
+
+class Stopped(Exception):
+    """What was being waited for is not wanted any more."""
+
+
+@contextmanager
+def stoppable(progress: Progress, is_cancelled: Callable[[], bool], *, label: str) -> Iterator[Progress]:
+    """A callable that reports bytes as `progress` says, and raises Stopped once `is_cancelled()`."""
+    shown = 0
+    with ExitStack() as stack:
+        advance: Callable[[int], None] | None = None
+
+        def report(done: int, total: int) -> None:
+            nonlocal advance, shown
+            if is_cancelled():
+                raise Stopped
+            if advance is None:
+                advance = stack.enter_context(reporting(progress, total=total, label=label, unit="B"))
+            advance(done - shown)
+            shown = done
+
+        yield report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_omp_num_threads_bounds_the_default(monkeypatch: pytest.MonkeyPatch, val
 
 def test_a_quota_is_rounded_down_and_may_stand_at_any_level(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "_physical_cores", lambda cpus: 64)
-    monkeypatch.setattr(limits.os, "sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     (cgroup / "outer" / "cpu.max").write_text("390000 100000\n")
     (cgroup / "outer" / "inner" / "cpu.max").write_text("max 100000\n")

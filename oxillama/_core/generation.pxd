@@ -6,7 +6,8 @@ from oxillama._core.candidates cimport ox_candidates
 from oxillama._core.executor cimport ox_program
 from oxillama._core.request cimport ox_finish_reason, ox_request
 from oxillama._core.sampler cimport ox_sample_result
-from oxillama._core.scheduler cimport ox_plan_item, ox_step_result
+from oxillama._core.plan cimport ox_plan_item
+from oxillama._core.scheduler cimport ox_step_result
 
 # Codes of request.status beside those of ox_status, when a request ends with OX_FINISH_ERROR.
 cdef enum:

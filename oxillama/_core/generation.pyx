@@ -51,6 +51,8 @@ cdef void consume_sample(ox_request *request, const ox_sample_result *sample, in
         return
     result.token = sample.token
     result.finish_reason = OX_FINISH_NONE
+    # The scheduler writes it too when the step is applied, but readers are told before that.
+    request.tokens[request.n_prompt + n] = sample.token
     if output.n_logprobs >= 0:
         output.logprobs[n] = sample.logprob
         for i in range(output.n_logprobs):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_load_acquire_i32, ox_load_acquire_ptr
+from oxillama._core.atomics cimport ox_load_acquire_i32, ox_load_acquire_ptr
 from oxillama._core.generation cimport OX_FAULT_MEMORY, OX_FAULT_NO_TOKEN, OX_FAULT_NUMERICAL
-from oxillama._core.mailbox cimport Mailbox, mailbox_ref
-from oxillama._core.output cimport OX_STOP_STRING, OX_STOP_TOKEN, output_create, output_destroy, output_evaluate, output_wait
+from oxillama._core.mailbox cimport Mailbox
+from oxillama._core.output cimport OX_STOP_STRING, OX_STOP_TOKEN, output_attach, output_create, output_destroy, output_evaluate, output_wait
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.request cimport (
     OX_FINISH_CANCELLED,
@@ -56,7 +56,8 @@ ACCEPTED = OX_OK
 QUEUE_FULL = OX_QUEUE_FULL
 CLOSED = OX_CLOSED
 
-cdef int64_t request_counter = 0
+# Of this process; changed under the GIL only.
+cdef uint64_t request_counter = 0
 
 
 class TokenEvent(NamedTuple):
@@ -81,7 +82,7 @@ cdef class Handle:
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
-                 Mailbox mailbox=None, int32_t evaluate_width=0):
+                 int32_t evaluate_width=0):
         if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
             raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
         self.worker = worker
@@ -89,14 +90,15 @@ cdef class Handle:
         self.request = request_create(&prompt[0], <int32_t>prompt.shape[0], max_output)
         if self.request == NULL:
             raise MemoryError("no memory for the request")
-        self.output = output_create(max_output, n_logprobs, min_tokens, stream,
-                                    NULL if mailbox is None else mailbox_ref(mailbox.c))
+        self.output = output_create(max_output, n_logprobs, min_tokens, stream)
         if self.output == NULL:
             raise MemoryError("no memory for the request's output")
         self.output.choice = choice
         self.request.output = self.output
         self.request.destroy_output = output_destroy
-        self.request.id = <uint64_t>ox_fetch_add_relaxed_i64(&request_counter, 1)
+        global request_counter
+        request_counter += 1
+        self.request.id = request_counter
         self.request.priority = priority
         self.request.cache_prompt = cache_prompt
         if salt:
@@ -130,6 +132,11 @@ cdef class Handle:
     @property
     def id(self):
         return self.request.id
+
+    @property
+    def fits(self):
+        """Can this prompt ever run, given the context and the whole cache?"""
+        return scheduler_check(&self.worker.config, self.worker.c.pool.stats.n_blocks, self.request) == OX_OK
 
     @property
     def num_published(self):
@@ -178,6 +185,11 @@ cdef class Handle:
         cdef int64_t timeout_ns = <int64_t>(timeout * 1e9)
         with nogil:
             output_wait(self.output, self.request, self._num_taken, timeout_ns)
+
+    def attach(self, Mailbox mailbox not None):
+        """Posts the mailbox too when there is something to take. Look for news afterwards."""
+        if not output_attach(self.output, mailbox.c):
+            raise RuntimeError("the request is already awaited in another event loop")
 
     def has_news(self):
         return (ox_load_acquire_i32(&self.output.num_published) > self._num_taken
@@ -229,11 +241,6 @@ cdef class Handle:
     def __repr__(self):
         return (f"<Handle {self.request.id}: {self.request.n_prompt} prompt tokens, {self.num_published} generated, "
                 f"{self.finish_reason or 'running'}>")
-
-
-def check_length(Worker worker not None, int32_t n_prompt):
-    """Can a prompt of this many tokens ever run?"""
-    return scheduler_check(&worker.config, worker.c.pool.stats.n_blocks, n_prompt) == OX_OK
 
 
 def submit(Worker worker not None, list handles):

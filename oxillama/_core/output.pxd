@@ -31,7 +31,6 @@ ctypedef struct ox_output:
     TextStreamState text
     void *text_memory
     uint8_t *piece               # room for one push
-    ox_mailbox *mailbox          # of the consumer's event loop, or NULL
     # --- written by the worker
     ox_atomic_i32 num_published  # tokens
     ox_atomic_ptr text_buffer
@@ -50,12 +49,14 @@ ctypedef struct ox_output:
     float *rows                  # [n_prompt][row_width] of an OX_REQUEST_EVALUATE, or NULL
     int32_t row_width            # n_vocab: logits; 1: the log-probability of each token given those before it
     # --- readers that sleep
+    ox_atomic_ptr mailbox        # of the consumer's event loop; set once, by output_attach()
     ox_atomic_i32 num_sleeping
     ox_parking parking
 
-# Takes the stream's memory. NULL when memory is short. mailbox: a reference that the output takes over.
-cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream,
-                              ox_mailbox *mailbox)
+# Takes the stream's memory. NULL when memory is short.
+cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream)
+# Reader: from now on the mailbox is posted as well. Look for news afterwards. False if another one is attached.
+cdef bint output_attach(ox_output *output, ox_mailbox *mailbox) noexcept nogil
 cdef bint output_evaluate(ox_output *output, int32_t n_rows, int32_t row_width) noexcept nogil
 cdef void output_destroy(void *output) noexcept nogil
 

@@ -5,14 +5,17 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from oxillama._core.atomics cimport (
+    ox_compare_exchange_seq_cst_ptr,
     ox_fetch_add_seq_cst_i32,
     ox_load_acquire_i32,
+    ox_load_acquire_ptr,
     ox_load_relaxed_ptr,
     ox_load_seq_cst_i32,
+    ox_load_seq_cst_ptr,
     ox_store_release_i32,
     ox_store_release_ptr,
 )
-from oxillama._core.mailbox cimport mailbox_post, mailbox_unref
+from oxillama._core.mailbox cimport mailbox_post, mailbox_ref, mailbox_unref
 from oxillama._core.parking cimport (
     ox_parking_destroy,
     ox_parking_init,
@@ -28,16 +31,12 @@ cdef enum:
     FIRST_TEXT_BUFFER = 1024  # bytes
 
 
-cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream,
-                              ox_mailbox *mailbox):
+cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream):
     cdef ox_output *output = <ox_output *>calloc(1, sizeof(ox_output))
     cdef size_t n = max(max_output, 1)
     if output == NULL:
-        mailbox_unref(mailbox)
         return NULL
-    output.mailbox = mailbox
     if ox_parking_init(&output.parking) != 0:
-        mailbox_unref(mailbox)
         free(output)
         return NULL
     output.max_output = max_output
@@ -68,6 +67,17 @@ cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t mi
     return output
 
 
+cdef bint output_attach(ox_output *output, ox_mailbox *mailbox) noexcept nogil:
+    cdef void *expected = NULL
+    if ox_load_acquire_ptr(&output.mailbox) == mailbox:
+        return True
+    mailbox_ref(mailbox)
+    if ox_compare_exchange_seq_cst_ptr(&output.mailbox, &expected, mailbox):
+        return True
+    mailbox_unref(mailbox)
+    return expected == mailbox
+
+
 cdef bint output_evaluate(ox_output *output, int32_t n_rows, int32_t row_width) noexcept nogil:
     output.row_width = row_width
     output.rows = <float *>malloc(<size_t>n_rows * row_width * sizeof(float))
@@ -88,7 +98,7 @@ cdef void output_destroy(void *object) noexcept nogil:
     free(output.text_memory)
     free(output.piece)
     free(output.rows)
-    mailbox_unref(output.mailbox)
+    mailbox_unref(<ox_mailbox *>ox_load_acquire_ptr(&output.mailbox))
     ox_parking_destroy(&output.parking)
     free(output)
 
@@ -147,13 +157,14 @@ cdef void output_publish(ox_output *output, int32_t n) noexcept nogil:
 
 
 cdef void output_wake(ox_output *output) noexcept nogil:
-    # seq_cst against output_wait(): either the reader sees what was stored before, or this sees the reader.
+    # seq_cst against output_wait() and output_attach(): either the reader sees what was stored before, or this sees the reader.
     if ox_fetch_add_seq_cst_i32(&output.num_sleeping, 0) > 0:
         ox_parking_lock(&output.parking)
         ox_parking_wake_all(&output.parking)
         ox_parking_unlock(&output.parking)
-    if output.mailbox != NULL:
-        mailbox_post(output.mailbox)
+    cdef ox_mailbox *mailbox = <ox_mailbox *>ox_load_seq_cst_ptr(&output.mailbox)
+    if mailbox != NULL:
+        mailbox_post(mailbox)
 
 
 cdef void output_wait(ox_output *output, ox_request *request, int32_t n, int64_t timeout_ns) noexcept nogil:

@@ -13,7 +13,7 @@ from oxillama._core.request cimport (
 
 
 cdef void plan_clear(ox_plan *plan) noexcept nogil:
-    plan.n_items = plan.n_tokens = plan.n_decode = plan.n_outputs = 0
+    plan.n_items = plan.n_tokens = plan.n_decode = plan.n_outputs = plan.n_prompt_outputs = 0
 
 
 cdef ox_plan_item *find(const ox_plan *plan, const ox_request *request) noexcept nogil:
@@ -27,6 +27,8 @@ cdef ox_plan_item *find(const ox_plan *plan, const ox_request *request) noexcept
 cdef void count(ox_plan *plan, const ox_plan_item *item, int32_t sign) noexcept nogil:
     plan.n_tokens += sign * item.n_tokens
     plan.n_outputs += sign * (item.n_tokens if item.wants_output == OX_OUTPUT_ALL else item.wants_output)
+    if item.wants_output == OX_OUTPUT_ALL:
+        plan.n_prompt_outputs += sign * item.n_tokens
     if request_is_decoding(item.request):
         plan.n_decode += sign
 

@@ -1,4 +1,3 @@
-
 import numpy as np
 import numpy.typing as npt
 
@@ -97,6 +96,8 @@ class Program:
     def n_ops(self) -> int: ...
     @property
     def n_bytes(self) -> int: ...
+    @property
+    def n_threads(self) -> int: ...
     @property
     def max_tokens(self) -> int: ...
     @property

@@ -236,6 +236,10 @@ cdef class Program:
         return self._arena.size + (self._scratch.size if self._scratch is not None else 0)
 
     @property
+    def n_threads(self):
+        return self.c.n_threads
+
+    @property
     def max_tokens(self):
         return self.c.max_tokens
 

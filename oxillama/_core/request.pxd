@@ -88,6 +88,8 @@ cdef ox_request *request_ref(ox_request *request) noexcept nogil
 cdef void request_unref(ox_request *request) noexcept nogil
 cdef void request_cancel(ox_request *request) noexcept nogil
 cdef bint request_is_cancelled(ox_request *request) noexcept nogil
+# The worker, last of all: makes everything it wrote readable by whoever sees the reason.
+cdef void request_publish_finish(ox_request *request, ox_finish_reason reason) noexcept nogil
 # OX_FINISH_NONE while the request lives; after another value everything the worker wrote may be read.
 cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil
 

@@ -10,6 +10,7 @@ from oxillama._core.atomics cimport (
     ox_load_acquire_i32,
     ox_load_relaxed_i32,
     ox_store_relaxed_i32,
+    ox_store_release_i32,
 )
 from oxillama._core.kv_blocks cimport OX_KV_BLOCK
 
@@ -58,6 +59,10 @@ cdef void request_cancel(ox_request *request) noexcept nogil:
 
 cdef bint request_is_cancelled(ox_request *request) noexcept nogil:
     return ox_load_relaxed_i32(&request.cancelled) != 0
+
+
+cdef void request_publish_finish(ox_request *request, ox_finish_reason reason) noexcept nogil:
+    ox_store_release_i32(&request.finish_reason, reason)
 
 
 cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil:

@@ -21,13 +21,14 @@ ctypedef struct ox_step_result:
 ctypedef struct ox_scheduler_config:
     int32_t max_batch_size   # running sequences
     int32_t max_batch_tokens
+    int32_t max_outputs      # rows wanted of a step; what exceeds max_batch_size is shared by prompt-only requests
     int64_t max_step_ns
     int64_t priority_aging_ns  # 0: waiting does not raise the priority
     int32_t n_ctx
     int8_t prefix_cache
 
-# Called exactly once per added request, when its blocks are free again and every field is final, before the
-# scheduler gives up its reference.
+# Called exactly once per added request, when its blocks are free again, before the scheduler gives up its reference. May
+# still add to the request's output; must end with request_publish_finish().
 ctypedef void (*ox_on_finish)(void *context, ox_request *request, ox_finish_reason reason) noexcept nogil
 # Called once per added request when it first runs, or finishes without having run.
 ctypedef void (*ox_on_start)(void *context, ox_request *request) noexcept nogil

@@ -4,7 +4,7 @@ from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memmove
 
-from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_store_relaxed_i64, ox_store_release_i32
+from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_store_relaxed_i64
 from oxillama._core.block_table cimport (
     blocks_for,
     table_attach,
@@ -31,6 +31,7 @@ from oxillama._core.request cimport (
     request_due_end,
     request_is_decoding,
     request_is_prompt_only,
+    request_publish_finish,
     request_unref,
 )
 from oxillama._core.status cimport OX_INVALID, OX_NO_MEMORY, OX_OK, OX_TOO_LONG
@@ -39,6 +40,8 @@ from oxillama._core.status cimport OX_INVALID, OX_NO_MEMORY, OX_OK, OX_TOO_LONG
 cdef ox_status scheduler_create(ox_scheduler **out, const ox_scheduler_config *config, ox_kv_pool *pool) noexcept nogil:
     out[0] = NULL
     if config.max_batch_size < 1 or config.max_batch_tokens < 1 or config.n_ctx < 1 or config.priority_aging_ns < 0:
+        return OX_INVALID
+    if config.max_outputs <= config.max_batch_size:
         return OX_INVALID
     cdef ox_scheduler *s = <ox_scheduler *> calloc(1, sizeof(ox_scheduler))
     if s == NULL:
@@ -212,10 +215,11 @@ cdef void finish(ox_scheduler *s, ox_request *request, ox_finish_reason reason, 
             s.on_start(s.start_context, request)
     request.state = OX_STATE_FINISHED
     request.end_ns = now_ns
-    ox_store_release_i32(&request.finish_reason, reason)
     ox_fetch_add_relaxed_i64(&s.stats.num_finished, 1)
     if s.on_finish != NULL:
         s.on_finish(s.finish_context, request, reason)
+    else:
+        request_publish_finish(request, reason)
     request_unref(request)
 
 
@@ -299,6 +303,8 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     # Gives a request up to n_tokens more of this step; returns how many it took.
     cdef int32_t n_had = plan_num_tokens(&s.plan, request)
     cdef int32_t n = min(n_had + n_tokens, num_pending(request))
+    if request_is_prompt_only(request):
+        n = min(n, n_had + s.config.max_outputs - s.config.max_batch_size - s.plan.n_prompt_outputs)
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:
         n -= overhang  # cut prompts at block boundaries, where the cache can use them

@@ -27,6 +27,7 @@ from oxillama._core.request cimport (
     request_cancel,
     request_create,
     request_finish_reason,
+    request_publish_finish,
     request_ref,
     request_unref,
 )
@@ -160,6 +161,7 @@ cdef void record_start(void *context, ox_request *request) noexcept nogil:
 cdef void record_finish(void *context, ox_request *request, ox_finish_reason reason) noexcept nogil:
     with gil:
         (<Scheduler> context).finished.append((request.id, <int> reason, request.n_blocks))
+    request_publish_finish(request, reason)
 
 
 @cython.final
@@ -185,6 +187,7 @@ cdef class Scheduler:
         cdef ox_scheduler_config config
         config.max_batch_size = max_batch_size
         config.max_batch_tokens = max_batch_tokens
+        config.max_outputs = max_batch_size + max_batch_tokens
         config.max_step_ns = max_step_ns
         config.priority_aging_ns = priority_aging_ns
         config.n_ctx = n_ctx

@@ -9,7 +9,8 @@ from oxillama._core.kv_blocks cimport ox_kv_pool
 from oxillama._core.program cimport Program
 from oxillama._core.ring cimport ox_ring
 from oxillama._core.sampler cimport ox_sample_result
-from oxillama._core.scheduler cimport ox_plan, ox_scheduler, ox_scheduler_config, ox_step_result
+from oxillama._core.plan cimport ox_plan
+from oxillama._core.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
 
 # Written by the worker after each step, readable by any thread.
 ctypedef struct ox_worker_stats:

@@ -40,11 +40,8 @@ from oxillama._core.ring cimport (
     ring_take,
     ring_wake,
 )
+from oxillama._core.plan cimport OX_OUTPUT_ALL, OX_OUTPUT_LAST, ox_plan_item, plan_is_alive
 from oxillama._core.scheduler cimport (
-    OX_OUTPUT_ALL,
-    OX_OUTPUT_LAST,
-    ox_plan_item,
-    plan_is_alive,
     scheduler_add,
     scheduler_apply,
     scheduler_create,
@@ -321,7 +318,5 @@ cdef class Worker:
             "num_blocks_free": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_free),
             "num_blocks_cached": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_cached),
             "num_blocks_referenced": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_referenced),
-            "num_prefix_lookups": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prefix_lookups),
-            "num_prefix_hits": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prefix_hits),
         }
         return found

@@ -1,0 +1,7 @@
+"""`python -m oxillama`"""
+
+import sys
+
+from oxillama.cli import main
+
+sys.exit(main())

@@ -1,0 +1,143 @@
+"""Everything that can refuse a request, in the caller's thread, before the request ring."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.handle import Handle
+from oxillama._core.text_stream import TextStream
+from oxillama._core.worker import Worker
+from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
+from oxillama.loader import Model
+from oxillama.params import SamplingParams
+from oxillama.request import RequestSpec
+from oxillama.tokenizer import Tokenizer
+
+Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
+
+
+class Admission:
+    """Turns a caller's prompt and parameters into the core's handles, or raises what is wrong with them."""
+
+    def __init__(self, model: Model, tokenizer: Tokenizer | None, worker: Worker, *, queue_size: int) -> None:
+        self._model = model
+        self._n_vocab = model.architecture.n_vocab
+        self._tokenizer = tokenizer
+        self._worker = worker
+        self._queue_size = queue_size
+        self._eog_tokens = sorted(tokenizer.eog_ids) if tokenizer else []
+
+    def require_tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise UnsupportedModelError(f"the model {self._model.name!r} has no tokenizer; use token ids")
+        return self._tokenizer
+
+    def generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None
+    ) -> tuple[list[Handle], RequestSpec]:
+        """One handle per choice, not yet submitted."""
+        if params.grammar is not None:
+            raise GrammarError("grammars are not supported yet", param="grammar")
+        if params.lora:
+            raise AdapterError("no adapter of that name is loaded", param="lora")
+        n_choices = params.best_of or params.n
+        if n_choices > self._queue_size:
+            param = "n" if params.best_of is None else "best_of"
+            raise InvalidRequestError(f"{param} is {n_choices}, the queue holds {self._queue_size}", param=param)
+        ids = self._tokens(prompt)
+        if params.stop:
+            self.require_tokenizer()
+        if len(ids) >= self._model.n_ctx:
+            raise self._too_long(len(ids))
+        sampling = params.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
+        room = self._model.n_ctx - len(ids)
+        # best_of chooses by log-probability, whether the caller wants to see it or not.
+        n_logprobs = params.logprobs if params.logprobs is not None else 0 if n_choices > params.n else -1
+        handles = [
+            Handle(
+                self._worker,
+                ids,
+                max_output=room if params.max_tokens is None else min(params.max_tokens, room),
+                sampling=sampling,
+                stream=TextStream(self._tokenizer.table, params.stop) if self._tokenizer else None,
+                n_logprobs=n_logprobs,
+                min_tokens=params.min_tokens,
+                choice=choice,
+                priority=params.priority,
+                deadline=params.deadline,
+                cache_prompt=params.cache_prompt,
+                salt=hashlib.blake2b(cache_salt.encode(), digest_size=16).digest() if cache_salt else b"",
+            )
+            for choice in range(n_choices)
+        ]
+        if not handles[0].fits:
+            raise self._too_long(len(ids))
+        spec = RequestSpec(
+            id=f"cmpl-{uuid.uuid4().hex}",
+            model=self._model.name,
+            created=int(time.time()),
+            seed=sampling.seed,
+            stops=tuple(params.stop),
+            n=params.n,
+            wants_logprobs=params.logprobs is not None,
+        )
+        return handles, spec
+
+    def evaluation(self, prompt: Prompt, width: int) -> tuple[list[Handle], RequestSpec]:
+        """A handle whose result is a row of `width` values per token of the prompt."""
+        ids = self._tokens(prompt)
+        if len(ids) > self._model.n_ctx:
+            raise self._too_long(len(ids))
+        handle = Handle(self._worker, ids, evaluate_width=width)
+        if not handle.fits:
+            raise self._too_long(len(ids))
+        spec = RequestSpec(
+            id=f"eval-{uuid.uuid4().hex}",
+            model=self._model.name,
+            created=int(time.time()),
+            seed=0,
+            stops=(),
+            n=1,
+            wants_logprobs=False,
+        )
+        return [handle], spec
+
+    def _tokens(self, prompt: Prompt) -> npt.NDArray[np.int32]:
+        if isinstance(prompt, str):
+            prompt = self.require_tokenizer().encode(prompt)
+        ids = _integers(prompt)
+        if ids.size == 0:
+            raise InvalidRequestError("the prompt is empty", param="prompt")
+        outside = ids[(ids < 0) | (ids >= self._n_vocab)]
+        if outside.size:
+            raise InvalidRequestError(
+                f"token {outside[0]} of the prompt is not in the vocabulary of {self._n_vocab}", param="prompt"
+            )
+        return np.ascontiguousarray(ids, dtype=np.int32)
+
+    def _too_long(self, n_prompt: int) -> ContextLengthError:
+        n_ctx, held = self._model.n_ctx, self._model.kv.n_tokens
+        limit = f"the context holds {n_ctx}" + (f" and the KV cache {held}" if held < n_ctx else "")
+        return ContextLengthError(
+            f"the prompt has {n_prompt} tokens, {limit}", n_prompt_tokens=n_prompt, n_ctx=min(n_ctx, held)
+        )
+
+
+def _integers(prompt: object) -> npt.NDArray[np.integer[Any]]:
+    expected = "the prompt must be a str or a flat sequence of token ids"
+    if isinstance(prompt, bytes | bytearray):
+        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param="prompt")
+    try:
+        ids = np.asarray(prompt)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param="prompt") from error
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise InvalidRequestError(f"{expected}, found {ids.ndim} dimensions of {ids.dtype}", param="prompt")
+    return ids

@@ -1,0 +1,54 @@
+"""The `oxillama` command. Exit codes: 0, 1 (failed), 2 (wrong use), 130 (interrupted)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from oxillama.cli import info, run, tokenize
+from oxillama.cli.options import read_defaults
+from oxillama.errors import OxillamaError
+
+COMMANDS = {"run": run, "info": info, "tokenize": tokenize}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oxillama",
+        description="A CPU inference engine for GGUF language models.",
+        epilog="Every option can also be set by an environment variable (OXILLAMA_CTX_SIZE=512 for --ctx-size 512) or in a "
+        "TOML file named by OXILLAMA_CONFIG (ctx-size = 512). An option on the command line wins, then the environment.",
+    )
+    parser.add_argument("--version", action="version", version=f"oxillama {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+        command.set_defaults(main=module.main)
+        read_defaults(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        args = build_parser().parse_args(argv)
+        return int(args.main(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, as `| head` does. Keep the interpreter from failing once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OxillamaError, OSError) as error:
+        print(f"oxillama: {error}", file=sys.stderr)
+        return 1
+
+
+def _version() -> str:
+    try:
+        return version("oxillama-engine")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,7 @@
+"""`python -m oxillama.cli`"""
+
+import sys
+
+from oxillama.cli import main
+
+sys.exit(main())

@@ -1,0 +1,82 @@
+"""`oxillama info`: what is in a model file, without loading its weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from oxillama.cli.options import add_model, model_path
+from oxillama.demo import demo_path
+from oxillama.gguf import GGUFFile, StringArray
+
+HELP = "show what is in a model file"
+LONGEST_VALUE = 80
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--tensors", action="store_true", help="list every tensor")
+    parser.add_argument("--json", action="store_true", help="everything as JSON, long arrays by their length")
+    parser.set_defaults(check=partial(model_path, parser.error))
+
+
+def main(args: argparse.Namespace) -> int:
+    path = args.check(args)
+    with GGUFFile(demo_path() if path is None else path) as file:
+        found = describe(file)
+    if args.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    print(f"{found['path']}: GGUF version {found['version']}, {found['bytes'] / 2**20:,.1f} MiB of tensors")
+    print(f"{found['parameters']:,} parameters in {len(found['tensors'])} tensors: {_counts(found['types'])}")
+    print("\nmetadata")
+    width = max((len(key) for key in found["metadata"]), default=0)
+    for key, value in found["metadata"].items():
+        print(f"  {key:<{width}}  {_shortened(value)}")
+    if args.tensors:
+        print("\ntensors")
+        for tensor in found["tensors"]:
+            shape = " x ".join(map(str, tensor["shape"]))
+            print(f"  {tensor['name']:<36} {tensor['type']:>8}  {shape}")
+    return 0
+
+
+def describe(file: GGUFFile) -> dict[str, Any]:
+    tensors = list(file.tensors.values())
+    return {
+        "path": file.path,
+        "version": file.version,
+        "bytes": sum(tensor.n_bytes for tensor in tensors),
+        "parameters": sum(tensor.n_elements for tensor in tensors),
+        "types": dict(Counter(tensor.type_name for tensor in tensors)),
+        "metadata": {key: _plain(file.metadata[key]) for key in file.metadata},
+        "tensors": [
+            {"name": tensor.name, "type": tensor.type_name, "shape": list(tensor.shape), "bytes": tensor.n_bytes}
+            for tensor in tensors
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Something JSON can hold; a long array becomes a word about it."""
+    if isinstance(value, StringArray):
+        return f"<{len(value)} strings>"
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.size <= 16 else f"<{value.size} x {value.dtype}>"
+    if isinstance(value, list):
+        return [_plain(item) for item in value] if len(value) <= 16 else f"<{len(value)} values>"
+    return value
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) and "\n" in value else str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... ({len(text)} characters)"
+
+
+def _counts(types: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in types.items())

@@ -1,0 +1,79 @@
+"""Options that several commands share, and where their defaults come from: environment, then file, then program."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from typing import Any
+
+from oxillama.engine import Engine
+
+PREFIX = "OXILLAMA_"
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model: a path, positional or with -m, or the embedded one."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="GGUF file (of a split model: its first file)")
+    parser.add_argument("-m", "--model", dest="model_option", metavar="MODEL", help="the same, as llama.cpp spells it")
+    parser.add_argument("--demo", action="store_true", help="the small model embedded in the package")
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--ctx-size", type=int, metavar="N", help="context in tokens (default: as trained)")
+    parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: what this process may use)")
+    parser.add_argument(
+        "--kv-dtype", default="f16", choices=("f16", "f32", "bf16", "q8_0"), help="type of the KV cache (default: f16)"
+    )
+    parser.add_argument("--no-mmap", action="store_true", help="read the file instead of mapping it")
+
+
+def model_path(parser_error: Any, args: argparse.Namespace) -> str | None:
+    """The path asked for, or None for the embedded model. Anything but exactly one of them is wrong use."""
+    named = [path for path in (args.model, args.model_option) if path]
+    if len(named) + args.demo != 1:
+        parser_error("expected one of MODEL, -m MODEL and --demo")
+    return named[0] if named else None
+
+
+def open_engine(path: str | None, args: argparse.Namespace) -> Engine:
+    options: dict[str, Any] = {
+        "n_ctx": args.ctx_size,
+        "n_threads": args.threads,
+        "kv_dtype": args.kv_dtype,
+        "mmap": not args.no_mmap,
+        "max_batch_size": 1,
+    }
+    return Engine.demo(**options) if path is None else Engine(path, **options)
+
+
+def read_defaults(parser: argparse.ArgumentParser) -> None:
+    """Lets OXILLAMA_CTX_SIZE, or `ctx-size` of the file that OXILLAMA_CONFIG names, stand for --ctx-size."""
+    from_file = _read_file(parser)
+    for action in parser._actions:
+        flag = next((option for option in action.option_strings if option.startswith("--")), None)
+        if flag is None or action.dest == "help":
+            continue
+        name = flag.removeprefix("--")
+        text = os.environ.get(PREFIX + name.upper().replace("-", "_"))
+        value: Any = from_file.get(name) if text is None else text
+        if value is None:
+            continue
+        if isinstance(action, argparse._StoreTrueAction):
+            action.default = str(value).lower() in ("1", "true", "yes", "on")
+        elif isinstance(action, argparse._AppendAction):
+            action.default = value if isinstance(value, list) else [value]
+        else:
+            # A string default is converted and checked by argparse as if it had been typed.
+            action.default = str(value)
+
+
+def _read_file(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    path = os.environ.get(PREFIX + "CONFIG")
+    if not path:
+        return {}
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        parser.error(f"cannot read the configuration {path}: {error}")

@@ -1,0 +1,467 @@
+"""The engine an app holds: a loaded model, its worker, and every way to ask it for something."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import time
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import anyio
+import anyio.to_thread
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.handle import ACCEPTED, QUEUE_FULL, submit
+from oxillama._core.worker import Worker
+from oxillama.admission import Admission, Prompt
+from oxillama.demo import demo_path
+from oxillama.errors import EngineClosedError, EngineForkedError, InvalidRequestError, QueueFullError
+from oxillama.gguf import GGUFFile
+from oxillama.limits import default_threads
+from oxillama.loader import CacheConfig, load_model, read_tokenizer
+from oxillama.params import SamplingParams
+from oxillama.progress import Progress, reporting, stoppable
+from oxillama.request import CompletionStream, RequestHandle
+from oxillama.results import Completion
+from oxillama.stats import EngineStats
+
+State = Literal["loading", "ready", "draining", "closed", "failed"]
+
+# How often a full queue is looked at again while a caller waits for room.
+QUEUE_POLL_SECONDS = 0.005
+# Waiting raises a request's priority by one level each time this has passed.
+PRIORITY_AGING_SECONDS = 10.0
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that an engine's model takes."""
+
+    weights: int
+    kv_cache: int
+
+
+class Engine:
+    """A GGUF model inside this process, serving any number of threads and tasks at once.
+
+    n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
+    available memory. n_threads: None: what this process may use, see `oxillama.limits`. max_batch_size: sequences that
+    advance together. max_batch_tokens: most tokens of one step. max_step_ms: how long a step may take while somebody is
+    generating. queue_size: requests submitted and not yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0".
+    kv_cache_tokens: tokens that all sequences share; None: as many as fit half of the available memory, at most
+    n_ctx x max_batch_size. prefix_cache: reuse the KV of common beginnings. mmap: map the file instead of reading it.
+    progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
+
+    Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_ctx: int | None = None,
+        n_threads: int | None = None,
+        max_batch_size: int = 32,
+        max_batch_tokens: int = 512,
+        max_step_ms: float = 100,
+        queue_size: int = 256,
+        kv_dtype: str = "f16",
+        kv_cache_tokens: int | None = None,
+        prefix_cache: bool = True,
+        mmap: bool = True,
+        progress: Progress = None,
+    ) -> None:
+        self._state: State = "loading"
+        limits = {"n_threads": n_threads, "max_batch_size": max_batch_size, "max_batch_tokens": max_batch_tokens}
+        for name, value in {**limits, "queue_size": queue_size}.items():
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 20
+            ):
+                raise InvalidRequestError(
+                    f"{name} is {value!r}, expected an integer from 1 to {(1 << 20) - 1}", param=name
+                )
+        if not max_step_ms > 0:
+            raise InvalidRequestError(
+                f"max_step_ms is {max_step_ms!r}, expected a positive number", param="max_step_ms"
+            )
+        with GGUFFile(path, mmap=mmap) as file:
+            self._model = load_model(
+                path,
+                cache=CacheConfig(n_ctx=n_ctx, kv_dtype=kv_dtype, kv_cache_tokens=kv_cache_tokens),
+                max_batch_size=max_batch_size,
+                max_batch_tokens=max(max_batch_tokens, max_batch_size),
+                n_threads=n_threads or default_threads(),
+                mmap=mmap,
+                progress=progress,
+                file=file,
+            )
+            self._metadata: Mapping[str, Any] = file.metadata
+            self.tokenizer = read_tokenizer(file, self._model.architecture.n_vocab)
+        self._queue_size = queue_size
+        self._worker = Worker(
+            self._model.program,
+            n_ctx=self._model.n_ctx,
+            max_batch_size=max_batch_size,
+            max_step_ns=int(max_step_ms * 1e6),
+            priority_aging_ns=int(PRIORITY_AGING_SECONDS * 1e9),
+            queue_size=queue_size,
+            prefix_cache=prefix_cache,
+        )
+        self._admission = Admission(self._model, self.tokenizer, self._worker, queue_size=queue_size)
+        self._state = "ready"
+        _open_engines.add(self)
+
+    @classmethod
+    def demo(cls, **options: Any) -> Self:
+        """The embedded demo model: a small storyteller."""
+        return cls(demo_path(), **options)
+
+    @classmethod
+    async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """Opens a model without blocking the event loop. Cancelling ends the loading at the next tensor."""
+        cancelled = False
+        wanted = options.pop("progress", None)
+
+        def load() -> Engine:
+            with stoppable(wanted, lambda: cancelled, label="loading") as progress:
+                return cls(path, progress=progress, **options)
+
+        try:
+            return await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            cancelled = True
+            raise
+
+    # --- what it is
+
+    @property
+    def state(self) -> State:
+        """ "loading", "ready", "draining", "closed", or "failed": the worker ended without being told to."""
+        if self._state in ("ready", "draining") and not self._worker.is_running and self._worker.pid == os.getpid():
+            return "failed"
+        return self._state
+
+    @property
+    def name(self) -> str:
+        """The file name without its suffix."""
+        return self._model.name
+
+    @property
+    def n_ctx(self) -> int:
+        return self._model.n_ctx
+
+    @property
+    def n_vocab(self) -> int:
+        return self._model.architecture.n_vocab
+
+    @property
+    def n_threads(self) -> int:
+        return self._model.program.n_threads
+
+    @property
+    def architecture(self) -> str:
+        return str(self._metadata["general.architecture"])
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The file's key-value pairs."""
+        return self._metadata
+
+    @property
+    def chat_template(self) -> str | None:
+        """The file's own Jinja template."""
+        return self._metadata.get("tokenizer.chat_template")
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(weights=self._model.weight_bytes, kv_cache=self._model.kv.n_bytes)
+
+    def stats(self) -> EngineStats:
+        """What the worker is doing, read without stopping it."""
+        return EngineStats.from_worker(self._worker.stats())
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.name!r}: {self.architecture}, context {self.n_ctx}, {self.state}>"
+
+    # --- text and tokens
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        return self._admission.require_tokenizer().encode(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, ids: Iterable[int]) -> str:
+        return self._admission.require_tokenizer().decode(ids)
+
+    # --- generation
+
+    def submit(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        queue_timeout: float | None = 0,
+        cache_salt: str | None = None,
+        **options: Any,
+    ) -> RequestHandle:
+        """Starts a request and returns at once; the primitive under all other calls.
+
+        options: the fields of SamplingParams, instead of `params`. queue_timeout: seconds to wait for room in the queue
+        (None: until the deadline). cache_salt: only requests of the same salt share cached prompts, so that nobody can
+        tell by the time what others have asked.
+
+        Raises InvalidRequestError, ContextLengthError, QueueFullError, EngineClosedError or EngineForkedError."""
+        chosen = _params(params, options)
+        limit = _queue_limit(queue_timeout, chosen)
+        handle = self._prepare(prompt, chosen, cache_salt)
+        while not self._submit(handle, limit):
+            time.sleep(QUEUE_POLL_SECONDS)
+        return handle
+
+    async def asubmit(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        queue_timeout: float | None = 0,
+        cache_salt: str | None = None,
+        **options: Any,
+    ) -> RequestHandle:
+        chosen = _params(params, options)
+        limit = _queue_limit(queue_timeout, chosen)
+        handle = self._prepare(prompt, chosen, cache_salt)
+        while not self._submit(handle, limit):
+            await anyio.sleep(QUEUE_POLL_SECONDS)
+        return handle
+
+    def generate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
+        """The whole completion of a prompt. options: as for submit()."""
+        handle = self.submit(prompt, params, **options)
+        try:
+            return handle.result()
+        except BaseException:
+            handle.cancel()
+            raise
+
+    async def agenerate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
+        handle = await self.asubmit(prompt, params, **options)
+        try:
+            return await handle.aresult()
+        except BaseException:
+            handle.cancel()
+            raise
+
+    def stream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
+        """The completion as it is written, a chunk per token. options: as for submit()."""
+        return CompletionStream(self.submit(prompt, params, **options))
+
+    def astream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
+        """`async for chunk in engine.astream(...)`. Refuses a full queue at once, as stream() does."""
+        return CompletionStream(self.submit(prompt, params, **options))
+
+    def generate_batch(
+        self,
+        prompts: Iterable[Prompt],
+        params: SamplingParams | None = None,
+        *,
+        progress: Progress = False,
+        **options: Any,
+    ) -> list[Completion]:
+        """Completions of many prompts, in their order. Keeps at most queue_size in flight."""
+        items = list(prompts)
+        results: list[Completion | None] = [None] * len(items)
+        flight: dict[int, RequestHandle] = {}
+        pending = iter(enumerate(items))
+        chosen = _params(params, options)
+        salt = options.get("cache_salt")
+        with reporting(progress, total=len(items), label="generating", unit="prompt") as advance:
+            try:
+                while True:
+                    while len(flight) < self._queue_size and (item := next(pending, None)) is not None:
+                        flight[item[0]] = self.submit(item[1], chosen, queue_timeout=None, cache_salt=salt)
+                    if not flight:
+                        return [result for result in results if result is not None]
+                    # The oldest first: the worker serves in order, so it is the most likely to be done.
+                    index = next(iter(flight))
+                    results[index] = flight[index].result()
+                    del flight[index]
+                    advance(1)
+            except BaseException:
+                for handle in flight.values():
+                    handle.cancel()
+                raise
+
+    async def agenerate_batch(
+        self,
+        prompts: Iterable[Prompt],
+        params: SamplingParams | None = None,
+        *,
+        progress: Progress = False,
+        **options: Any,
+    ) -> list[Completion]:
+        return await anyio.to_thread.run_sync(
+            partial(self.generate_batch, prompts, params, progress=progress, **options), abandon_on_cancel=True
+        )
+
+    # --- evaluation
+
+    def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        """float32 [n tokens, n_vocab]: the logits after each token of the prompt."""
+        return self._evaluate(prompt, self.n_vocab)
+
+    def logprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        """float32 [n tokens]: the log-probability of each token given those before it; the first is NaN."""
+        return self._evaluate(prompt, 1)
+
+    async def alogits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        return await self._aevaluate(prompt, self.n_vocab)
+
+    async def alogprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        return await self._aevaluate(prompt, 1)
+
+    def _evaluate(self, prompt: Prompt, width: int) -> npt.NDArray[np.float32]:
+        request = self._prepare_evaluation(prompt, width)
+        while not self._submit(request, math.inf):
+            time.sleep(QUEUE_POLL_SECONDS)
+        try:
+            request.result()
+        except BaseException:
+            request.cancel()
+            raise
+        return request.handles[0].rows()
+
+    async def _aevaluate(self, prompt: Prompt, width: int) -> npt.NDArray[np.float32]:
+        request = self._prepare_evaluation(prompt, width)
+        while not self._submit(request, math.inf):
+            await anyio.sleep(QUEUE_POLL_SECONDS)
+        try:
+            await request.aresult()
+        except BaseException:
+            request.cancel()
+            raise
+        return request.handles[0].rows()
+
+    # --- the end
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Refuses new requests and waits for those that run; False if some still run after `timeout` seconds."""
+        limit = math.inf if timeout is None else time.monotonic() + timeout
+        self._begin_drain()
+        while self._is_busy():
+            if time.monotonic() >= limit:
+                return False
+            time.sleep(QUEUE_POLL_SECONDS)
+        return True
+
+    async def adrain(self, timeout: float | None = None) -> bool:
+        limit = math.inf if timeout is None else time.monotonic() + timeout
+        self._begin_drain()
+        while self._is_busy():
+            if time.monotonic() >= limit:
+                return False
+            await anyio.sleep(QUEUE_POLL_SECONDS)
+        return True
+
+    def close(self) -> None:
+        """Ends open requests with EngineClosedError, then the worker. May be called again, from any thread."""
+        if self._state != "closed" and self._state != "loading":
+            self._state = "closed"
+            self._worker.close()
+        _open_engines.discard(self)
+
+    async def aclose(self) -> None:
+        await anyio.to_thread.run_sync(self.close)
+
+    def wake(self) -> None:
+        """Makes the worker look at cancellations now."""
+        if self._state != "closed" and self._worker.pid == os.getpid():
+            self._worker.wake()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # --- inside
+
+    def _check_usable(self) -> None:
+        if self._worker.pid != os.getpid():
+            raise EngineForkedError("the engine belongs to the parent process; open a new one after fork()")
+        if self._state == "draining":
+            raise EngineClosedError("the engine is draining and takes no new requests")
+        if self.state in ("closed", "failed"):
+            raise EngineClosedError(f"the engine is {self.state}")
+
+    def _prepare(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> RequestHandle:
+        self._check_usable()
+        return RequestHandle(self, *self._admission.generation(prompt, params, cache_salt))
+
+    def _prepare_evaluation(self, prompt: Prompt, width: int) -> RequestHandle:
+        self._check_usable()
+        return RequestHandle(self, *self._admission.evaluation(prompt, width))
+
+    def _submit(self, handle: RequestHandle, limit: float) -> bool:
+        """False: the queue is full, try again before `limit`, a time of the monotonic clock."""
+        self._check_usable()
+        status = submit(self._worker, handle.handles)
+        if status == QUEUE_FULL:
+            if time.monotonic() >= limit:
+                raise self._queue_full()
+            return False
+        if status != ACCEPTED:
+            raise EngineClosedError("the engine is closed")
+        return True
+
+    def _queue_full(self) -> QueueFullError:
+        # As long as the running ones need for some tokens: somebody will be done by then, or the answer comes again.
+        wait = min(120.0, max(1.0, 20 * self.stats().step_seconds))
+        return QueueFullError(f"{self._queue_size} requests are waiting already", retry_after=wait)
+
+    def _begin_drain(self) -> None:
+        if self._state == "ready":
+            self._state = "draining"
+
+    def _is_busy(self) -> bool:
+        if self.state in ("closed", "failed"):
+            return False
+        stats = self.stats()
+        return stats.queue_depth > 0 or stats.running > 0 or stats.waiting > 0
+
+
+def _params(params: SamplingParams | None, options: dict[str, Any]) -> SamplingParams:
+    if params is None:
+        return SamplingParams(**options)
+    if options:
+        raise TypeError(f"params and its fields as keywords exclude each other; found both, with {sorted(options)}")
+    if not isinstance(params, SamplingParams):
+        raise TypeError(f"params is a {type(params).__name__}, expected SamplingParams")
+    return params
+
+
+def _queue_limit(queue_timeout: float | None, params: SamplingParams) -> float:
+    now = time.monotonic()
+    if queue_timeout is None:
+        return now + params.deadline if params.deadline is not None else math.inf
+    return now + queue_timeout
+
+
+@atexit.register
+def _close_open_engines() -> None:
+    for engine in list(_open_engines):
+        if engine._worker.pid == os.getpid():
+            engine.close()

@@ -1,0 +1,360 @@
+"""A submitted request as an app holds it: what has come so far, the wait for the rest, the result, the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+from oxillama._core.handle import Handle, TokenEvent
+from oxillama.errors import DeadlineExceeded, EngineClosedError, NumericalError, OxillamaError, RequestCancelled
+from oxillama.results import (
+    Completion,
+    CompletionChoice,
+    CompletionChunk,
+    FinishReason,
+    Logprobs,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from oxillama.wakeup import LoopMailbox
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from oxillama.engine import Engine
+
+# Python looks at signals between two waits, so Ctrl-C is late by at most this.
+WAIT_SECONDS = 0.05
+
+# What ends a choice normally; everything else raises.
+FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+
+@dataclass(frozen=True)
+class RequestSpec:
+    """What a handle needs to know of the request to shape its results."""
+
+    id: str
+    model: str
+    created: int
+    seed: int
+    stops: tuple[str, ...]
+    n: int
+    wants_logprobs: bool
+
+
+class _Choice:
+    """One sequence, and everything it has delivered."""
+
+    def __init__(self, handle: Handle, index: int) -> None:
+        self.handle = handle
+        self.index = index
+        self.events: list[TokenEvent] = []
+        self.texts: list[str] = []
+        self.finished = False
+
+
+class RequestHandle:
+    """A running request. Iterate it for chunks, synchronously or asynchronously, or ask for the whole ``result()``.
+
+    A handle keeps its engine alive; dropping it cancels the request."""
+
+    def __init__(self, engine: Engine, handles: list[Handle], spec: RequestSpec) -> None:
+        self._engine = engine
+        self._choices = [_Choice(handle, index) for index, handle in enumerate(handles)]
+        self._spec = spec
+        self._tokenizer = engine.tokenizer
+
+    @property
+    def id(self) -> str:
+        return self._spec.id
+
+    @property
+    def handles(self) -> list[Handle]:
+        """The core's own handles, one per choice."""
+        return [choice.handle for choice in self._choices]
+
+    @property
+    def seed(self) -> int:
+        """Repeats the request: the same prompt and parameters with this seed give the same tokens."""
+        return self._spec.seed
+
+    @property
+    def done(self) -> bool:
+        return all(choice.handle.finish_reason is not None for choice in self._choices)
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far."""
+        first = self._choices[0].handle
+        return Usage(
+            prompt_tokens=first.num_prompt_tokens,
+            completion_tokens=sum(choice.handle.num_published for choice in self._choices),
+            cached_tokens=first.num_cached_tokens,
+        )
+
+    def cancel(self) -> None:
+        """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
+        for choice in self._choices:
+            choice.handle.cancel()
+        self._engine.wake()
+
+    def result(self, timeout: float | None = None) -> Completion:
+        """Waits for the whole completion. TimeoutError after `timeout` seconds leaves the request running."""
+        limit = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._collect_all():
+            if time.monotonic() >= limit:
+                raise TimeoutError(f"the request is still running after {timeout} seconds")
+            self._wait(min(WAIT_SECONDS, limit - time.monotonic()))
+        return self._completion()
+
+    async def aresult(self) -> Completion:
+        """Waits for the whole completion. A cancelled wait leaves the request running."""
+        while not self._collect_all():
+            await self._await_news()
+        return self._completion()
+
+    def __iter__(self) -> CompletionStream:
+        return CompletionStream(self)
+
+    def __aiter__(self) -> CompletionStream:
+        return CompletionStream(self)
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else "running"
+        return (
+            f"<RequestHandle {self.id}: {state}, {len(self._choices)} choices, {self.usage.completion_tokens} tokens>"
+        )
+
+    def take(self) -> list[CompletionChunk]:
+        """The chunks that have come since the last call, one per token, without waiting."""
+        return [chunk for choice in self._choices for chunk in self._collect(choice)]
+
+    @property
+    def exhausted(self) -> bool:
+        """Everything has been taken."""
+        return all(choice.finished for choice in self._choices)
+
+    def raise_for_end(self) -> None:
+        """Raises what ended the request, if it was not its natural end."""
+        for choice in self._choices:
+            reason = choice.handle.finish_reason
+            if reason in FINISH_REASONS or reason is None:
+                continue
+            partial = self._shape()
+            match reason:
+                case "cancelled":
+                    raise RequestCancelled(partial=partial)
+                case "deadline":
+                    raise DeadlineExceeded(partial=partial)
+                case "closed":
+                    raise EngineClosedError("the engine was closed while the request was running")
+            match choice.handle.fault:
+                case "numerical":
+                    raise NumericalError("the model produced NaN or infinite logits for this request")
+                case "no_token":
+                    raise NumericalError("every token of the vocabulary is banned for this request")
+                case "memory":
+                    raise MemoryError("no memory for the request's output")
+                case fault:
+                    raise OxillamaError(f"the request failed: {fault}")
+
+    def _collect(self, choice: _Choice) -> list[CompletionChunk]:
+        if choice.finished:
+            return []
+        events, rest, choice.finished = choice.handle.take()
+        choice.events += events
+        choice.texts += [event.text for event in events]
+        chunks = [self._chunk(choice, event.text, (event,)) for event in events]
+        if choice.finished:
+            choice.texts.append(rest)
+            # The last token and the end come as one chunk.
+            text = chunks[-1].text + rest if chunks else rest
+            chunks[-1:] = [self._chunk(choice, text, tuple(events[-1:]), last=True)]
+        return chunks
+
+    def _collect_all(self) -> bool:
+        for choice in self._choices:
+            self._collect(choice)
+        return self.exhausted
+
+    def _chunk(
+        self, choice: _Choice, text: str, events: tuple[TokenEvent, ...], *, last: bool = False
+    ) -> CompletionChunk:
+        return CompletionChunk(
+            index=choice.index,
+            text=text,
+            token_ids=tuple(event.token for event in events),
+            logprobs=self._logprobs(events, 0) if self._spec.wants_logprobs else None,
+            finish_reason=FINISH_REASONS.get(choice.handle.finish_reason or "") if last else None,
+            stop_reason=self._stop_reason(choice) if last else None,
+            usage=self.usage if last and self.exhausted else None,
+            id=self._spec.id,
+            model=self._spec.model,
+            created=self._spec.created,
+        )
+
+    def _stop_reason(self, choice: _Choice) -> str | int | None:
+        if choice.handle.finish_reason != "stop":
+            return None
+        match choice.handle.stop:
+            case int(index):
+                return self._spec.stops[index]
+            case (_, token):
+                return token
+        return None
+
+    def _logprobs(self, events: tuple[TokenEvent, ...], text_offset: int) -> Logprobs:
+        def entry(token: int, logprob: float, top: tuple[tuple[int, float], ...] = ()) -> TokenLogprob:
+            return TokenLogprob(
+                token_id=token,
+                token_bytes=self._tokenizer.token_bytes(token) if self._tokenizer else b"",
+                logprob=logprob,
+                top=tuple(entry(*other) for other in top),
+            )
+
+        content = tuple(entry(event.token, event.logprob, event.top) for event in events)
+        return Logprobs(content=content, text_offset=text_offset)
+
+    def _completion(self) -> Completion:
+        self.raise_for_end()
+        return self._shape()
+
+    def _shape(self) -> Completion:
+        self._collect_all()
+        # best_of: the choices that the model itself found most likely, per token.
+        best = sorted(self._choices, key=_mean_logprob, reverse=True)[: self._spec.n]
+        kept = self._choices if len(best) == len(self._choices) else best
+        return Completion(
+            choices=tuple(
+                CompletionChoice(
+                    index=index,
+                    text="".join(choice.texts),
+                    token_ids=tuple(event.token for event in choice.events),
+                    finish_reason=FINISH_REASONS.get(choice.handle.finish_reason or ""),
+                    stop_reason=self._stop_reason(choice),
+                    logprobs=self._logprobs(tuple(choice.events), 0) if self._spec.wants_logprobs else None,
+                )
+                for index, choice in enumerate(kept)
+            ),
+            usage=self.usage,
+            seed=self._spec.seed,
+            timings=self._timings(),
+            id=self._spec.id,
+            model=self._spec.model,
+            created=self._spec.created,
+        )
+
+    def _timings(self) -> Timings:
+        submit, start, prefill, first, end = self._choices[0].handle.times
+        last = max(choice.handle.times[4] for choice in self._choices)
+        return Timings(
+            queue=max(0.0, start - submit) if start else max(0.0, end - submit),
+            prefill=max(0.0, prefill - start),
+            decode=max(0.0, last - prefill) if prefill else 0.0,
+            ttft=max(0.0, first - submit),
+        )
+
+    def _wait(self, seconds: float) -> None:
+        waiting = next((choice for choice in self._choices if not choice.finished), None)
+        if waiting is not None and not any(choice.handle.has_news() for choice in self._choices):
+            # With several choices the others may have news first; they are seen after one short wait.
+            waiting.handle.wait(seconds if len(self._choices) == 1 else min(seconds, 0.005))
+
+    async def _await_news(self) -> None:
+        loop = LoopMailbox.current()
+        handles = [choice.handle for choice in self._choices if not choice.finished]
+        for handle in handles:
+            handle.attach(loop.mailbox)
+        await loop.wait(lambda: any(handle.has_news() for handle in handles))
+
+
+def _mean_logprob(choice: _Choice) -> float:
+    values = [event.logprob for event in choice.events]
+    return sum(values) / len(values) if values else -math.inf
+
+
+class CompletionStream:
+    """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
+
+    The request is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also by a
+    ``break`` out of a loop over it."""
+
+    def __init__(self, handle: RequestHandle) -> None:
+        self._handle = handle
+        self._ready: list[CompletionChunk] = []
+        self._closed = False
+
+    @property
+    def handle(self) -> RequestHandle:
+        return self._handle
+
+    @property
+    def usage(self) -> Usage:
+        return self._handle.usage
+
+    def __iter__(self) -> Iterator[CompletionChunk]:
+        return self
+
+    def __next__(self) -> CompletionChunk:
+        try:
+            while not self._refill(StopIteration):
+                self._handle._wait(WAIT_SECONDS)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+        return self._ready.pop(0)
+
+    def __aiter__(self) -> AsyncIterator[CompletionChunk]:
+        return self
+
+    async def __anext__(self) -> CompletionChunk:
+        try:
+            while not self._refill(StopAsyncIteration):
+                await self._handle._await_news()
+        except anyio.get_cancelled_exc_class():
+            self.close()
+            raise
+        return self._ready.pop(0)
+
+    def _refill(self, end: Callable[[], BaseException]) -> bool:
+        if not self._ready and not self._closed:
+            self._ready = self._handle.take()
+        if self._ready:
+            return True
+        if self._closed:
+            raise end()
+        if self._handle.exhausted:
+            self._closed = True
+            self._handle.raise_for_end()
+            raise end()
+        return False
+
+    def close(self) -> None:
+        """Cancels what is still running. May be called again."""
+        self._closed = True
+        self._ready = []
+        self._handle.cancel()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,51 @@
+"""Counters and gauges of an engine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineStats:
+    """Gauges of now and counters since the start. Times in seconds. Reading them never stops the worker."""
+
+    queue_depth: int  # submitted and not yet running
+    running: int
+    waiting: int  # taken from the ring, not running (also after preemption)
+    finished: int
+    preemptions: int
+    steps: int
+    step_seconds: float  # the last step
+    busy_seconds: float
+    prompt_tokens: int  # computed, recomputation included
+    cached_tokens: int  # not computed, thanks to the prefix cache
+    output_tokens: int
+    tokens_per_second: float  # prompt and output tokens per busy second
+    kv_blocks_free: int
+    kv_blocks_cached: int  # free, but still good for a prefix hit
+    kv_blocks_used: int
+
+    @classmethod
+    def from_worker(cls, raw: dict[str, int]) -> EngineStats:
+        busy = raw["busy_ns"] / 1e9
+        tokens = raw["num_prompt_tokens"] + raw["num_output_tokens"]
+        return cls(
+            queue_depth=raw["queue_depth"],
+            running=raw["num_running"],
+            waiting=raw["num_waiting"],
+            finished=raw["num_finished"],
+            preemptions=raw["num_preemptions"],
+            steps=raw["num_steps"],
+            step_seconds=raw["step_ns"] / 1e9,
+            busy_seconds=busy,
+            prompt_tokens=raw["num_prompt_tokens"],
+            cached_tokens=raw["num_cached_tokens"],
+            output_tokens=raw["num_output_tokens"],
+            tokens_per_second=tokens / busy if busy else 0.0,
+            kv_blocks_free=raw["num_blocks_free"],
+            kv_blocks_cached=raw["num_blocks_cached"],
+            kv_blocks_used=raw["num_blocks_referenced"],
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)

@@ -1,0 +1,121 @@
+"""The engine against recorded results of llama.cpp and torch; tolerances are those of the fixtures' own README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from oxillama import Engine, UnsupportedModelError, cpu_info
+
+LEVEL = cpu_info().isa
+# The scalar level keeps activations in float32, so it is held to the float32 references.
+FLOAT_ACTIVATIONS = LEVEL == "reference"
+
+STORIES = {
+    "": 1e-3,
+    "-F16": 0.05,
+    "-BF16": 0.05,
+    "-Q8_0": 0.35,
+    "-Q4_0": 0.35,
+    "-Q4_1": 0.35,
+    "-Q5_0": 0.35,
+    "-Q5_1": 0.35,
+    "-Q4_K_M": 0.35,
+}
+ARCHITECTURES = ["llama", "llama-h256-gqa8", "llama-linear", "llama-tied-rope3", "llama-yarn", "mistral"]
+FLOAT_MODELS = ["BF16"]
+INT8_MODELS = ["Q8_0", "Q4_0", "Q4_K_M", "Q6_K"]
+
+
+@contextmanager
+def opened(path: Path, n_ctx: int | None = None) -> Iterator[Engine]:
+    with Engine(path, kv_dtype="f32", n_ctx=n_ctx, kv_cache_tokens=1024, progress=False) as engine:
+        yield engine
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def kl(reference: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
+    def log_softmax(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        wide = x.astype(np.float64) - x.max()
+        return np.asarray(wide - np.log(np.exp(wide).sum()))
+
+    p, q = log_softmax(reference), log_softmax(found)
+    return float((np.exp(p) * (p - q)).sum())
+
+
+def check_greedy(engine: Engine, ids: list[int], expected: list[int], margins: list[float], tolerance: float) -> None:
+    """Equal for as long as each step's margin exceeds twice the tolerance."""
+    certain = next((i for i, margin in enumerate(margins) if margin <= 2 * tolerance), len(expected))
+    found = engine.generate(ids, max_tokens=max(1, len(expected)), temperature=0).token_ids
+    assert list(found[:certain]) == expected[:certain]
+
+
+@pytest.mark.parametrize("suffix", STORIES)
+def test_stories(fixtures_dir: Path, suffix: str) -> None:
+    name = f"stories260K{suffix}.gguf"
+    recorded = read(fixtures_dir / "stories260K.json")["files"][name]
+    tolerance = STORIES[suffix]
+    with opened(fixtures_dir / name) as engine:
+        for case in recorded["cases"]:
+            logits = engine.logits(case["ids"])[-1]
+            worst = max(abs(float(logits[token]) - value) for token, value in case["top20"])
+            assert worst <= tolerance
+            if suffix == "":
+                found = engine.generate(case["ids"], max_tokens=len(case["greedy_ids"]), temperature=0).token_ids
+                assert list(found) == case["greedy_ids"]
+            else:
+                check_greedy(engine, case["ids"], case["greedy_ids"], case["greedy_margin"], tolerance)
+        nll = recorded["nll"]
+        found_nll = -float(engine.logprobs(nll["ids"])[1:].mean())
+        assert found_nll <= nll["mean_nll"] + 0.01
+
+
+def test_a_type_that_is_not_built_is_named(fixtures_dir: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"'blk.0.attn_k.weight' has type IQ4_NL, which is not supported"):
+        Engine(fixtures_dir / "stories260K-IQ4_NL.gguf", progress=False)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architecture(fixtures_dir: Path, name: str) -> None:
+    recorded = read(fixtures_dir / "arch" / f"{name}.json")
+    arrays = np.load(fixtures_dir / "arch" / f"{name}.npz")
+    with opened(fixtures_dir / "arch" / f"{name}.gguf", recorded["n_ctx"]) as engine:
+        agree = positions = 0
+        for k, case in enumerate(recorded["cases"]):
+            # Weights are exact in F16 and our activations stay float32, at every level.
+            logits = engine.logits(case["ids"])
+            assert np.abs(logits[-1] - arrays[f"p{k}_torch"]).max() <= 1e-3
+            best = [row[0] for row in case["top5_torch"]]
+            agree += int((logits.argmax(axis=1) == np.array(best)).sum())
+            positions += len(best)
+            check_greedy(engine, case["ids"], case["greedy_torch"], case["greedy_torch_margin"], 1e-3)
+        assert agree >= 0.95 * positions
+
+
+@pytest.mark.parametrize("name", [*FLOAT_MODELS, *INT8_MODELS])
+def test_quantised_model(fixtures_dir: Path, name: str) -> None:
+    folder = fixtures_dir / "quant" / "models"
+    recorded = read(folder / f"llama-q-a-{name}.json")
+    arrays = np.load(folder / f"llama-q-a-{name}.npz")
+    with opened(folder / f"llama-q-a-{name}.gguf", recorded["n_ctx"]) as engine:
+        for k, case in enumerate(recorded["cases"]):
+            logits = engine.logits(case["ids"])[-1]
+            exact = arrays[f"p{k}_deq"]
+            if FLOAT_ACTIVATIONS or name in FLOAT_MODELS:
+                assert np.abs(logits - exact).max() <= 1e-3
+                check_greedy(engine, case["ids"], case["greedy_deq"], case["greedy_deq_margin"], 1e-3)
+                continue
+            tolerance = max(0.05, 3 * case["max_abs_ggml_vs_deq"])
+            assert np.abs(logits - exact).max() <= tolerance
+            assert kl(exact, logits) <= max(2e-3, 3 * case["kl_deq_vs_ggml"])
+            check_greedy(engine, case["ids"], case["greedy_deq"], case["greedy_deq_margin"], tolerance)
