@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oxillama.gguf_writer import GGUFWriter
-from tools.random_blocks import FORMATS
+from oxillama.testing.random_blocks import FORMATS
 
 DEVIATION = 0.02
 PIECE_VALUES = 1 << 22

@@ -17,7 +17,7 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True)
 class BlockFormat:
-    """`block_size` weights in `block_bytes` bytes; `fill(rng, num_blocks, deviation)` makes them, uint8 [blocks, bytes]."""
+    """`fill(rng, num_blocks, deviation)` makes uint8 [num_blocks, block_bytes], `block_size` weights in each row."""
 
     type_id: int
     block_size: int
@@ -65,8 +65,8 @@ def _q4_0(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
 
 
 def _q4_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
-    # weight = d * s * q - dmin * m with s, m in 0..63 and q in 0..15: dmin = 7.5 d makes the mean zero, and the standard
-    # deviation is then 258 d.
+    # weight = d * s * q - dmin * m with s, m in 0..63 and q in 0..15: dmin = 7.5 d makes the mean zero and the
+    # standard deviation 258 d.
     scales = _scales(rng, num_blocks, deviation / 258, signed=False)
     minima = (scales.astype(np.float32) * 7.5).astype(np.float16)
     return np.hstack((scales.view(np.uint8), minima.view(np.uint8), _codes(rng, num_blocks, 12 + 128)))

@@ -5,7 +5,7 @@ import pytest
 
 from oxillama.gguf import GGUFFile
 from tools.demo_model.q8_0 import dequantise
-from tools.random_blocks import FORMATS
+from oxillama.testing.random_blocks import FORMATS
 from tools.random_model import (
     DEVIATION,
     FILE_TYPES,
