@@ -18,7 +18,7 @@ class BytePairEncoder:
     """
 
     def __init__(self, metadata: VocabMetadata, pre_tokenizer: PreTokenizer, table: TokenTable) -> None:
-        from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
         texts = [text.decode("utf-8", "replace") for text in metadata.texts]
         vocab = {text: token for token, text in enumerate(texts)}
@@ -30,12 +30,13 @@ class BytePairEncoder:
         except Exception as error:
             raise ModelLoadError(f"{first_bad_merge(merges, vocab)} ({error})") from None
         self._encoder = Tokenizer(model)
-        stages: list[Any] = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in pre_tokenizer.patterns]
+        words = word_splitter(pre_tokenizer)
         if byte_level:
-            stages.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+            as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+            words = pre_tokenizers.Sequence([words, as_bytes])
         else:
             self._encoder.normalizer = normalizers.Replace(" ", "\u2581")
-        self._encoder.pre_tokenizer = pre_tokenizers.Sequence(stages)
+        self._encoder.pre_tokenizer = words
 
     def encode(self, text: str, *, after_special: bool) -> list[int]:
         """``after_special`` changes nothing for this family."""
@@ -50,6 +51,15 @@ class BytePairEncoder:
                 f"the text of {len(text)} characters cannot be cut into words: {error}", param="text"
             ) from None
         return ids
+
+
+def word_splitter(pre_tokenizer: PreTokenizer) -> Any:
+    """The library's pre-tokenizer that cuts a text into words, all of them parts of the text."""
+    from tokenizers import Regex, pre_tokenizers
+
+    return pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in pre_tokenizer.patterns]
+    )
 
 
 def read_merges(merges: Sequence[bytes]) -> list[tuple[str, str]]:

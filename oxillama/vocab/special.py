@@ -145,9 +145,9 @@ class SpecialTokens:
 
 def find_special_tokens(metadata: VocabMetadata, family: Family, table: TokenTable) -> SpecialTokens:
     """Reads the ids, finds the others by text, and marks those tokens in ``table`` as control tokens."""
-    declared = read_ids(metadata, len(table))
-    ids: dict[str, int | None] = {name: id_ for name, id_ in family.defaults.items() if id_ < len(table)}
-    ids |= declared
+    read = read_ids(metadata, len(table))
+    ids: dict[str, int | None] = {name: token for name, token in family.defaults.items() if token < len(table)}
+    ids |= read
     control = set()
     for name, texts in TEXTS.items():
         if ids.get(name) is None:
@@ -171,12 +171,13 @@ def find_special_tokens(metadata: VocabMetadata, family: Family, table: TokenTab
         **ids,
         eog=frozenset(token for token in eog if token is not None),
         structural=structural,
-        declared=frozenset(declared),
+        declared=frozenset(name for name, token in read.items() if token is not None),
     )
 
 
-def read_ids(metadata: VocabMetadata, num_tokens: int) -> dict[str, int]:
-    ids = {}
+def read_ids(metadata: VocabMetadata, num_tokens: int) -> dict[str, int | None]:
+    """The ids that the file gives; None where it says that there is no such token."""
+    ids: dict[str, int | None] = {}
     for name, keys in KEYS.items():
         for key in keys:
             token = metadata.integer(key)
@@ -185,9 +186,10 @@ def read_ids(metadata: VocabMetadata, num_tokens: int) -> dict[str, int]:
             if 0 <= token < num_tokens:
                 ids[name] = token
                 break
-            # Files write -1 as an unsigned number for "none".
-            if token not in (-1, 2**32 - 1):
-                logger.warning("tokenizer.ggml.%s is %d, outside the vocabulary of %d; ignored", key, token, num_tokens)
+            if token in (-1, 2**32 - 1):
+                ids[name] = None
+                break
+            logger.warning("tokenizer.ggml.%s is %d, outside the vocabulary of %d; ignored", key, token, num_tokens)
     return ids
 
 
