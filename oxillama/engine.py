@@ -125,7 +125,7 @@ class Engine:
         return cls(demo_path(), **options)
 
     @classmethod
-    async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+    async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Engine:
         """Opens a model without blocking the event loop. Cancelling ends the loading at the next tensor."""
         cancelled = False
         wanted = options.pop("progress", None)

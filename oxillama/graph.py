@@ -1,7 +1,7 @@
 """The builder with which an architecture file describes its network.
 
-A graph is a list of nodes over values. A value is a row of float32 per token of a step, or per output of a step; nothing
-here knows how many. Every tensor named is looked up in the file and its shape checked at once."""
+A graph is a list of nodes over values. A value is a row of float32 per token of a step, or per output of a step;
+nothing here knows how many. Every tensor named is looked up in the file and its shape checked at once."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Graph:
         return out
 
     def rope_table(self, inverse_frequencies: npt.NDArray[np.float32], magnitude: float = 1.0) -> Value:
-        """Cosine and sine of position times frequency, times `magnitude`; computed once per step, used by each layer."""
+        """Cosine and sine of position times frequency, times `magnitude`; made once per step, used by each layer."""
         out = Value(2 * len(inverse_frequencies), RowSpace.TOKENS)
         self.nodes.append(RopeTable((), (out,), inverse_frequencies, magnitude))
         return out

@@ -1,4 +1,4 @@
-"""Reads the numbers of an architecture from GGUF metadata; a missing or senseless one is an error that names its key."""
+"""Reads the numbers of an architecture from GGUF metadata; a missing or senseless one is an error naming its key."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ class Llama:
         )
         if config.n_head % config.n_head_kv:
             raise ModelLoadError(
-                f"llama.attention.head_count is {config.n_head}, expected a multiple of head_count_kv {config.n_head_kv}"
+                f"llama.attention.head_count is {config.n_head}, expected a multiple of "
+                f"llama.attention.head_count_kv, {config.n_head_kv}"
             )
         if hp.integer("attention.value_length", head_dim) != head_dim:
             raise UnsupportedModelError("llama models whose values and keys differ in length are not supported")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from oxillama.gguf import GGUFFile
-from tools.demo_model.q8_0 import dequantise
 from oxillama.testing.random_blocks import FORMATS
+from tools.demo_model.q8_0 import dequantise
 from tools.random_model import (
     DEVIATION,
     FILE_TYPES,
