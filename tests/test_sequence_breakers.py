@@ -1,0 +1,50 @@
+"""Breaker texts in the words of a vocabulary."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from oxillama import InvalidRequestError
+from oxillama.sequence_breakers import breaker_sequences
+from tests.test_params import Words
+
+
+def test_every_token_with_the_text_breaks() -> None:
+    assert breaker_sequences(["b"], Words()) == [(1,), (2,), (4,)]
+
+
+def test_a_text_may_begin_in_one_token_and_end_in_the_next() -> None:
+    # Token 0 is "a", token 2 is "ab"; "a" and then "b" write the text too.
+    assert breaker_sequences(["ab"], Words()) == [(0, 1), (2,)]
+
+
+def test_token_sequences_stand_for_themselves() -> None:
+    assert breaker_sequences([[3, 1], (2,)], None) == [(3, 1), (2,)]
+    assert breaker_sequences([], None) == []
+
+
+def test_a_text_needs_a_tokenizer() -> None:
+    with pytest.raises(InvalidRequestError, match="needs a tokenizer"):
+        breaker_sequences(["b"], None)
+
+
+def test_what_was_found_is_remembered_as_long_as_the_tokenizer() -> None:
+    class Counting(Words):
+        looked = 0
+
+        def token_bytes(self, token: int, /) -> bytes:
+            self.looked += 1
+            return super().token_bytes(token)
+
+    tokenizer = Counting()
+    first = breaker_sequences(["b"], tokenizer)
+    looked = tokenizer.looked
+    assert breaker_sequences(["b"], tokenizer) == first
+    assert tokenizer.looked == looked
+    gone = weakref.ref(tokenizer)
+    del tokenizer
+    gc.collect()
+    assert gone() is None

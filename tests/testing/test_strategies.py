@@ -1,0 +1,92 @@
+"""The strategies for host applications: what they promise, and that they reach the corners."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from oxillama import SamplingParams
+from oxillama.testing import strategies as ox
+
+QUICKLY = settings(phases=[Phase.generate], max_examples=2000)  # no shrinking: that an example exists is enough
+
+
+@given(ox.logits())
+def test_logits_are_finite_float32_rows(row: NDArray[np.float32]) -> None:
+    assert row.dtype == np.float32
+    assert row.ndim == 1
+    assert 1 <= row.size <= 80
+    assert np.isfinite(row).all()
+    assert row.min() >= -30
+    assert row.max() <= 30
+
+
+@given(data=st.data(), low=st.floats(-100, 99), width=st.floats(1, 100))
+def test_logits_of_a_given_size_and_range(data: st.DataObject, low: float, width: float) -> None:
+    row = data.draw(ox.logits(17, low=low, high=low + width))
+    assert row.shape == (17,)
+    assert np.float32(low) <= row.min()
+    assert row.max() <= np.float32(low + width)
+
+
+def test_logits_have_ties_and_clear_winners() -> None:
+    find(ox.logits(20), lambda row: len(set(row.tolist())) == 2, settings=QUICKLY)
+    find(ox.logits(20), lambda row: bool(np.sort(row)[-1] > np.sort(row)[-2] + 5), settings=QUICKLY)
+
+
+def test_an_empty_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="low must be below high"):
+        ox.logits(low=1, high=1)
+
+
+@given(ox.token_histories(9, max_prompt=5, max_output=7))
+def test_histories_are_pairs_of_tokens(history: tuple[list[int], list[int]]) -> None:
+    prompt, output = history
+    assert len(prompt) <= 5
+    assert len(output) <= 7
+    assert all(0 <= token < 9 for token in prompt + output)
+
+
+def test_histories_repeat_themselves() -> None:
+    find(ox.token_histories(50), lambda pair: len(pair[1]) >= 12 and pair[1][-4:] == pair[1][-8:-4], settings=QUICKLY)
+
+
+@given(ox.sampling_params(n_vocab=6))
+def test_params_fit_the_vocabulary_and_need_no_session(params: SamplingParams) -> None:
+    params.resolve(n_vocab=6)
+    assert params.seed is not None
+    assert params.mirostat == 0
+
+
+@given(ox.sampling_params(temperature=0.5, top_k=st.integers(3, 5)))
+def test_fields_can_be_fixed(params: SamplingParams) -> None:
+    assert params.temperature == 0.5
+    assert 3 <= params.top_k <= 5
+
+
+@pytest.mark.parametrize("name", ["top_p", "min_p", "typical_p", "dry_multiplier", "xtc_probability", "logit_bias"])
+def test_every_stage_is_reached_and_left_alone(name: str) -> None:
+    default: Any = getattr(SamplingParams(), name)
+    find(ox.sampling_params(), lambda params: getattr(params, name) != default, settings=QUICKLY)
+    find(ox.sampling_params(), lambda params: getattr(params, name) == default, settings=QUICKLY)
+
+
+def test_mirostat_on_request() -> None:
+    find(ox.sampling_params(mirostat=True), lambda params: params.mirostat == 1, settings=QUICKLY)
+
+
+def test_an_unknown_field_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="temprature"):
+        ox.sampling_params(temprature=1.0)
+
+
+def test_the_library_itself_does_not_import_hypothesis() -> None:
+    code = "import sys, oxillama; oxillama.Sampler; assert 'hypothesis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
