@@ -33,21 +33,20 @@ def spread(n):
 """
 READERS = {
     "oxillama": """
-from oxillama._core.vocab import TokenTable
 from oxillama.gguf import GGUFFile
+from oxillama.tokenizer import Tokenizer
 step("import")
 file = GGUFFile(path)
 step("open")
-metadata = file.metadata
-tokens = metadata["tokenizer.ggml.tokens"]
+tokens = file.metadata["tokenizer.ggml.tokens"]
 ids = spread(len(tokens))
 texts = [tokens[i] for i in ids]
 step("text of 1000 ids")
-byte_level = metadata["tokenizer.ggml.model"] == "gpt2"
-table = TokenTable(tokens, metadata["tokenizer.ggml.token_type"], byte_level=byte_level)
-pieces = [table[i] for i in ids]
+tokenizer = Tokenizer.from_gguf(file)
+step("tokenizer")
+pieces = [tokenizer.token_bytes(i) for i in ids]
 step("bytes of 1000 ids")
-found = [table.find(piece) for piece in pieces]
+found = [tokenizer.find(piece) for piece in pieces]
 step("ids of 1000 byte strings")
 """,
     # No reverse look-up: the package has none, a dictionary is what its users write.
@@ -67,7 +66,7 @@ step("ids of 1000 byte strings")
 }
 EPILOGUE = """
 if "pieces" in globals():
-    assert [table[i] for i in found] == pieces
+    assert [tokenizer.token_bytes(i) for i in found] == pieces
 print(json.dumps(steps))
 """
 

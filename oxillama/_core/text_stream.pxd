@@ -52,7 +52,7 @@ cdef class TextStream:
     cdef void* _memory
     cdef uint8_t* _out
 
-    # Moves the stream to where Python is not needed: `state` works as long as the token table lives and until the caller
-    # frees the returned memory. This object is used up.
+    # Moves the stream to where Python is not needed: `state` works as long as the token table lives and until the
+    # caller frees the returned memory. This object is used up.
     cdef void* surrender(self, TextStreamState* state) except NULL
     cdef void _allocate(self, list encoded) except *

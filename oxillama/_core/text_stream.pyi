@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Self
 
 from oxillama._core.vocab import TokenTable
 
@@ -17,7 +18,7 @@ class TextStream:
     Raises InvalidRequestError (``param="stop"``) for an empty stop string or one that is not valid Unicode.
     """
 
-    def __init__(self, table: TokenTable, stops: Sequence[str] = (), *, skip: int = ...) -> None: ...
+    def __new__(cls, table: TokenTable, stops: Sequence[str] = (), *, skip: int = ...) -> Self: ...
     def push(self, token: int) -> str:
         """The text that has become certain by this token; often empty. Nothing once ``stopped``."""
 

@@ -169,10 +169,9 @@ cdef void fill_borders(const uint8_t* stop, uint32_t length, uint32_t* border) n
 
 
 cdef class TextStream:
-    def __cinit__(self):
+    # Not __init__: an object that exists is whole, and what other threads may be reading is never built anew.
+    def __cinit__(self, TokenTable table not None, stops=(), *, uint8_t skip=HIDDEN):
         self._memory = NULL
-
-    def __init__(self, TokenTable table not None, stops=(), *, uint8_t skip=HIDDEN):
         if isinstance(stops, str):
             raise InvalidRequestError("stop strings are a sequence of str, found one str", param="stop")
         self.table = table
@@ -193,7 +192,6 @@ cdef class TextStream:
             raise InvalidRequestError(f"{num_bytes} bytes of stop strings are too many", param="stop")
         # Layout, widest first: borders, offsets and counts (uint32), then held, out and stop strings (bytes).
         cdef size_t num_words = num_bytes + (num_stops + 1) + num_stops
-        free(self._memory)
         self._memory = calloc(num_words * sizeof(uint32_t) + 2 * capacity + num_bytes, 1)
         if self._memory == NULL:
             raise MemoryError(f"no memory for a text stream of {capacity} bytes")
@@ -235,6 +233,8 @@ cdef class TextStream:
         return self._out[:length].decode()
 
     def reset(self):
+        if self._memory == NULL:
+            raise ValueError("the text stream was given away")
         reset_text(&self.state)
 
     @property

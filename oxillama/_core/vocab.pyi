@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Sequence
 from enum import IntFlag
+from typing import Self
 
 class TokenFlag(IntFlag):
     NORMAL = 1
@@ -22,7 +23,7 @@ class TokenTable:
     Raises ModelLoadError when the lengths differ, when a byte token is misspelt, or beyond 4 GiB of text.
     """
 
-    def __init__(self, texts: Iterable[bytes], types: Sequence[int] | None = None, *, byte_level: bool) -> None: ...
+    def __new__(cls, texts: Iterable[bytes], types: Sequence[int] | None = None, *, byte_level: bool) -> Self: ...
     def __len__(self) -> int: ...
     def __getitem__(self, token: int, /) -> bytes: ...
     def find(self, piece: bytes) -> int | None:

@@ -105,10 +105,9 @@ cdef int find_rank(uint8_t flags) noexcept nogil:
 
 
 cdef class TokenTable:
-    def __cinit__(self):
+    # Not __init__: others hold pointers into the table, so it is never built anew.
+    def __cinit__(self, texts, types=None, *, bint byte_level):
         self._slots = NULL
-
-    def __init__(self, texts, types=None, *, bint byte_level):
         cdef list items = texts if type(texts) is list else list(texts)
         cdef Py_ssize_t num_tokens = len(items), capacity = 0, i
         cdef bytes text

@@ -143,6 +143,13 @@ def test_bad_stop_strings_are_refused(stops: object) -> None:
     assert error.value.param == "stop"
 
 
+def test_an_object_that_exists_is_whole() -> None:
+    with pytest.raises(TypeError):
+        TextStream.__new__(TextStream)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        TokenTable.__new__(TokenTable)  # type: ignore[call-arg]
+
+
 def test_the_stream_keeps_its_table_alive() -> None:
     stream, tokens = stream_of([b"hello", b" ", b"world"], ["w"])
     gc.collect()
