@@ -185,7 +185,7 @@ class SamplingParams:
 
     def with_seed(self) -> SamplingParams:
         """Return these parameters with a seed: their own, or 64 fresh random bits."""
-        return self if self.seed is not None else self.replace(seed=int.from_bytes(os.urandom(8)))
+        return self if self.seed is not None else self.replace(seed=_random_seed())
 
     def resolve(
         self, *, n_vocab: int, tokenizer: TextVocabulary | None = None, eog_tokens: Iterable[int] = ()
@@ -199,10 +199,10 @@ class SamplingParams:
         for name, tokens in (("banned_tokens", self.banned_tokens), ("stop_token_ids", self.stop_token_ids)):
             for token in tokens:
                 _check_in_vocabulary(name, token, n_vocab)
-        seeded = self.with_seed()
+        seed = _random_seed() if self.seed is None else self.seed
         return CompiledSampling(
             **{name: getattr(self, name) for name in _REALS},
-            seed=(seeded.seed or 0) % 2**64,
+            seed=seed % 2**64,
             top_k=self.top_k,
             dry_allowed_length=self.dry_allowed_length,
             dry_penalty_last_n=self.dry_penalty_last_n,
@@ -241,6 +241,10 @@ class SamplingParams:
             _check_in_vocabulary("logit_bias", token, n_vocab)
             biases[token] = biases.get(token, 0.0) + bias
         return biases
+
+
+def _random_seed() -> int:
+    return int.from_bytes(os.urandom(8))
 
 
 def _restore(values: dict[str, Any]) -> SamplingParams:

@@ -163,7 +163,7 @@ def _row(logits: ArrayLike) -> NDArray[np.float32]:
             f"logits must be one row of 1 to {_MAX_VOCAB} values, found shape {array.shape}", param="logits"
         )
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.require(array, dtype=np.float32, requirements=["C", "A"])
 
 
 def _split(history: History, n_vocab: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -183,7 +183,7 @@ def _ids(tokens: object, n_vocab: int) -> NDArray[np.int32]:
         )
     if array.min() < 0 or array.max() >= n_vocab:
         raise InvalidRequestError(f"history has a token outside the vocabulary of {n_vocab}", param="history")
-    return np.ascontiguousarray(array, dtype=np.int32)
+    return np.require(array, dtype=np.int32, requirements=["C", "A"])
 
 
 def _counter(name: str, value: int) -> int:

@@ -34,37 +34,47 @@ def breaker_sequences(
     beginning when the rest follows. Token sequences stand for themselves. Raises InvalidRequestError for a text
     where there is no tokenizer.
     """
+    texts = [breaker for breaker in breakers if isinstance(breaker, str)]
+    if texts and tokenizer is None:
+        raise InvalidRequestError(
+            "a text in dry_sequence_breakers needs a tokenizer; use token sequences, or () for none",
+            param="dry_sequence_breakers",
+        )
+    found = {} if tokenizer is None else _look_up(texts, tokenizer)
     sequences: list[tuple[int, ...]] = []
     for breaker in breakers:
-        if not isinstance(breaker, str):
-            sequences.append(tuple(breaker))
-        elif tokenizer is None:
-            raise InvalidRequestError(
-                "a text in dry_sequence_breakers needs a tokenizer; use token sequences, or () for none",
-                param="dry_sequence_breakers",
-            )
+        if isinstance(breaker, str):
+            sequences.extend(found[breaker])
         else:
-            sequences.extend(_remembered(breaker, tokenizer))
+            sequences.append(tuple(breaker))
     return sequences
 
 
-def _remembered(text: str, tokenizer: TextVocabulary) -> tuple[tuple[int, ...], ...]:
-    known = _found.setdefault(tokenizer, {})
-    if text not in known:
-        if len(known) >= _MAX_REMEMBERED:
-            known.clear()
-        known[text] = tuple(_search(text, tokenizer))
-    return known[text]
+def _look_up(texts: Sequence[str], tokenizer: TextVocabulary) -> dict[str, tuple[tuple[int, ...], ...]]:
+    known = _found.get(tokenizer, {})
+    unknown = set(texts) - known.keys()
+    if unknown:
+        pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.n_vocab)]
+        fresh = {text: tuple(_search(text, pieces, tokenizer)) for text in unknown}
+        # A new dictionary, never a changed one: requests of several threads may be looking.
+        known = fresh | known if len(known) + len(fresh) <= _MAX_REMEMBERED else fresh | _only(known, texts)
+        _found[tokenizer] = known
+    return known
 
 
-def _search(text: str, tokenizer: TextVocabulary) -> list[tuple[int, ...]]:
+def _only(
+    known: dict[str, tuple[tuple[int, ...], ...]], texts: Sequence[str]
+) -> dict[str, tuple[tuple[int, ...], ...]]:
+    return {text: sequences for text, sequences in known.items() if text in texts}
+
+
+def _search(text: str, pieces: Sequence[bytes], tokenizer: TextVocabulary) -> list[tuple[int, ...]]:
     wanted = text.encode()
     # Only the characters' own boundaries can split the text between tokens that a tokenizer writes as text.
     splits = [(text[:i].encode(), text[i:]) for i in range(len(text) - 1, 0, -1)]
     rests: dict[str, tuple[int, ...]] = {}
     sequences: list[tuple[int, ...]] = []
-    for token in range(tokenizer.n_vocab):
-        piece = tokenizer.token_bytes(token)
+    for token, piece in enumerate(pieces):
         if wanted in piece:
             sequences.append((token,))
             continue

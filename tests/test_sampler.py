@@ -205,7 +205,8 @@ def test_logits_of_any_layout_and_type() -> None:
     expected = sampler.probs(ROW)
     read_only = ROW.copy()
     read_only.flags.writeable = False
-    for row in (ROW.tolist(), ROW.astype(np.float64), np.repeat(ROW, 2)[::2], read_only, ROW.astype(">f4")):
+    shifted = np.frombuffer(b"x" + ROW.tobytes(), dtype=np.float32, offset=1)  # not aligned
+    for row in (shifted, ROW.tolist(), ROW.astype(np.float64), np.repeat(ROW, 2)[::2], read_only, ROW.astype(">f4")):
         np.testing.assert_array_equal(sampler.probs(row), expected)
 
 

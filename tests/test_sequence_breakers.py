@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import pytest
 
-from oxillama import InvalidRequestError
+from oxillama import InvalidRequestError, Tokenizer
 from oxillama.sequence_breakers import breaker_sequences
 from tests.test_params import Words
 
@@ -24,6 +25,14 @@ def test_a_text_may_begin_in_one_token_and_end_in_the_next() -> None:
 def test_token_sequences_stand_for_themselves() -> None:
     assert breaker_sequences([[3, 1], (2,)], None) == [(3, 1), (2,)]
     assert breaker_sequences([], None) == []
+
+
+def test_a_real_vocabulary(fixtures_dir: Path) -> None:
+    tokenizer = Tokenizer.from_gguf(fixtures_dir / "vocab" / "ggml-vocab-llama-bpe.gguf")
+    singles = {sequence[0] for sequence in breaker_sequences(["\n"], tokenizer)}
+    assert singles == {i for i in range(tokenizer.n_vocab) if b"\n" in tokenizer.token_bytes(i)}
+    for text in ("\n", ".\n\n", "}\n"):
+        assert tokenizer.encode(text, add_special=False)[-1] in singles
 
 
 def test_a_text_needs_a_tokenizer() -> None:
@@ -44,6 +53,9 @@ def test_what_was_found_is_remembered_as_long_as_the_tokenizer() -> None:
     looked = tokenizer.looked
     assert breaker_sequences(["b"], tokenizer) == first
     assert tokenizer.looked == looked
+    for i in range(600):
+        breaker_sequences([f"never {i}", "b"], tokenizer)
+    assert breaker_sequences(["b", "ab"], tokenizer) == [*first, (0, 1), (2,)]
     gone = weakref.ref(tokenizer)
     del tokenizer
     gc.collect()
