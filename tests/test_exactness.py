@@ -1,0 +1,147 @@
+"""The contract: a sequence's numbers never depend on what else runs, on how its prompt is cut, or on threads.
+
+Every comparison here is of bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oxillama import cpu_info
+from oxillama._core.program import Program
+from oxillama.demo import demo_path
+from oxillama.gguf import GGUFFile
+from oxillama.loader import CacheConfig, load_model
+from oxillama.testing.tiny_models import TinyModel
+
+BLOCK = 32
+MAX_TOKENS = 96
+# The scalar level is slow, and one example is as good as another there.
+EXAMPLES = 12 if cpu_info().isa != "reference" else 4
+
+SHAPES = {
+    "f32": TinyModel(n_embd=48, n_ff=80, head_dim=12, n_head=4, n_head_kv=4, biases=True),
+    "f16 gqa": TinyModel(type_name="F16", n_head=8, n_head_kv=2, head_dim=8, n_embd=72, n_ff=172, tied=True),
+    "bf16 window": TinyModel(type_name="BF16", window=40, n_embd=64),
+    "q8_0": TinyModel(type_name="Q8_0", n_embd=96, n_ff=160, n_vocab=515),
+    "q4_0": TinyModel(type_name="Q4_0", n_embd=288, n_ff=320, head_dim=72),
+    "q4_k": TinyModel(type_name="Q4_K", n_embd=256, n_ff=512, head_dim=64),
+    "q6_k": TinyModel(type_name="Q6_K", n_embd=256, n_ff=256, head_dim=64, n_head_kv=1),
+}
+
+
+def open_program(path: Path, n_threads: int, kv_dtype: str) -> Program:
+    with GGUFFile(path) as file:
+        return load_model(
+            path,
+            cache=CacheConfig(kv_dtype=kv_dtype, kv_cache_tokens=64 * BLOCK),
+            max_batch_size=8,
+            max_batch_tokens=MAX_TOKENS,
+            n_threads=n_threads,
+            progress=False,
+            file=file,
+        ).program
+
+
+@cache
+def programs(name: str, kv_dtype: str) -> tuple[Program, Program]:
+    """The same model for one thread and for two."""
+    if name == "demo":
+        return open_program(demo_path(), 1, kv_dtype), open_program(demo_path(), 2, kv_dtype)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.gguf"
+        SHAPES[name].write(path)
+        return open_program(path, 1, kv_dtype), open_program(path, 2, kv_dtype)
+
+
+def compute(
+    program: Program, sequences: list[list[int]], steps: list[dict[int, int]], tables: list[npt.NDArray[np.int32]]
+) -> list[npt.NDArray[np.float32]]:
+    """The logits of every token of every sequence, computed as `steps` says: tokens of each sequence per step."""
+    done = [0] * len(sequences)
+    rows: list[list[npt.NDArray[np.float32]]] = [[] for _ in sequences]
+    for step in steps:
+        tokens: list[int] = []
+        runs = []
+        for i, n in step.items():
+            tokens += sequences[i][done[i] : done[i] + n]
+            runs.append((n, done[i], tables[i]))
+            done[i] += n
+        logits = []
+        # Outputs beyond what a step may have are asked for by running it again: it stores the same K and V.
+        for first in range(0, len(tokens), program.max_outputs):
+            wanted = np.arange(first, min(len(tokens), first + program.max_outputs), dtype=np.int32)
+            logits.append(program.forward(np.array(tokens, np.int32), runs, wanted))
+        found = np.concatenate(logits)
+        row = 0
+        for i, n in step.items():
+            rows[i] += list(found[row : row + n])
+            row += n
+    return [np.array(sequence) for sequence in rows]
+
+
+@st.composite
+def schedules(draw: st.DrawFn, n_vocab: int) -> tuple[list[list[int]], list[dict[int, int]], list[int]]:
+    """Sequences, an interleaved plan that computes them in chunks, and an order of KV blocks."""
+    lengths = draw(st.lists(st.integers(1, 90), min_size=1, max_size=4))
+    token = st.integers(0, n_vocab - 1)
+    sequences = [draw(st.lists(token, min_size=length, max_size=length)) for length in lengths]
+    left = list(lengths)
+    steps: list[dict[int, int]] = []
+    while any(left):
+        step: dict[int, int] = {}
+        room = MAX_TOKENS
+        for i in draw(st.permutations(range(len(left)))):
+            n = draw(st.integers(0, min(left[i], room)))
+            if n:
+                step[i] = n
+                room -= n
+                left[i] -= n
+        if not step:
+            i = next(i for i, n in enumerate(left) if n)
+            step[i] = 1
+            left[i] -= 1
+        steps.append(step)
+    return sequences, steps, draw(st.permutations(range(64)))
+
+
+@pytest.mark.parametrize("name", [*SHAPES, "demo"])
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(data=st.data())
+def test_batches_chunks_blocks_and_threads_change_no_bit(name: str, data: st.DataObject) -> None:
+    kv_dtype = data.draw(st.sampled_from(["f16", "f32", "bf16", "q8_0"]))
+    one, two = programs(name, kv_dtype)
+    sequences, steps, order = data.draw(schedules(one.n_vocab))
+    tables = [np.array(order[4 * i : 4 * i + 4], np.int32) for i in range(len(sequences))]
+    alone = [
+        compute(one, [sequence], [{0: len(sequence)}], [np.arange(4, dtype=np.int32)])[0] for sequence in sequences
+    ]
+    for program in (one, two):
+        together = compute(program, sequences, steps, tables)
+        for found, expected in zip(together, alone, strict=True):
+            assert np.isfinite(expected).all()
+            np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+def other_levels() -> list[str]:
+    if os.environ.get("OXILLAMA_ISA"):
+        return []
+    return [level for level in cpu_info().usable if level != cpu_info().isa]
+
+
+@pytest.mark.parametrize("level", other_levels())
+def test_every_other_level(level: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "OXILLAMA_ISA": level}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert found.returncode == 0, found.stdout
