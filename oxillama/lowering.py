@@ -214,9 +214,9 @@ def _fuse(nodes: list[Node], result: Value) -> list[Node]:
                 fused[-1] = Matmul(node.reads, last.writes + node.writes, (*last.matrices, node.matrix))
             case Linear(), _:
                 fused.append(Matmul(node.reads, node.writes, (node.matrix,)))
-            case SwiGLU(), Matmul() if last.writes == node.reads and all(uses[value] == 1 for value in last.writes):
+            case SwiGLU(), Matmul() if last.writes == node.reads and all(uses.get(value) == 1 for value in last.writes):
                 fused[-1] = MatmulSwiGLU(last.reads, node.writes, *last.matrices)
-            case Add(), Matmul() if len(last.writes) == 1 and not last.accumulate and uses[last.writes[0]] == 1:
+            case Add(), Matmul() if len(last.writes) == 1 and not last.accumulate and uses.get(last.writes[0]) == 1:
                 product = last.writes[0]
                 other = node.reads[node.reads[0] is product]
                 # The sum changes in place, so nobody may want the old value afterwards.

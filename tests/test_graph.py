@@ -1,0 +1,94 @@
+"""The builder: every tensor is looked up and its shape checked when it is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from oxillama.errors import ModelLoadError
+from oxillama.graph import Embed, Graph, KVStore, Linear, RowSpace
+
+
+class Tensor:
+    def __init__(self, shape: tuple[int, ...], type_id: int = 0) -> None:
+        self.shape = shape
+        self.type_id = type_id
+
+
+class Tensors:
+    """A file that has the tensors it is given; shapes in GGUF's order."""
+
+    def __init__(self, **tensors: tuple[int, ...]) -> None:
+        self._tensors = {name.replace("__", "."): Tensor(shape) for name, shape in tensors.items()}
+
+    def get(self, name: str) -> Tensor | None:
+        return self._tensors.get(name)
+
+    def floats(self, name: str) -> npt.NDArray[np.float32]:
+        return np.arange(self._tensors[name].shape[0], dtype=np.float32)
+
+
+def test_a_product_knows_its_matrix_and_bias() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5), up__weight=(8, 12), up__bias=(12,)))
+    x = graph.embed("emb", n_vocab=5, width=8)
+    y = graph.linear(x, "up", width=12)
+    node = graph.nodes[-1]
+    assert isinstance(node, Linear)
+    assert (y.width, y.space) == (12, RowSpace.TOKENS)
+    assert (node.matrix.rows, node.matrix.k) == (12, 8)
+    assert node.matrix.bias is not None
+    assert node.matrix.bias.name == "up.bias"
+    assert graph.used == {"emb.weight", "up.weight", "up.bias"}
+
+
+def test_a_missing_tensor_is_named_with_the_shape_it_should_have() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5)))
+    x = graph.embed("emb", n_vocab=5, width=8)
+    with pytest.raises(ModelLoadError, match=r"tensor 'up.weight' is missing; expected shape \[8, 12\]"):
+        graph.linear(x, "up", width=12)
+
+
+@pytest.mark.parametrize("shape", [(12, 8), (8,), (8, 12, 2), (8, 13), ()])
+def test_a_wrong_shape_is_named_with_both_shapes(shape: tuple[int, ...]) -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5), up__weight=shape))
+    x = graph.embed("emb", n_vocab=5, width=8)
+    with pytest.raises(ModelLoadError) as caught:
+        graph.linear(x, "up", width=12)
+    assert str(caught.value) == f"tensor 'up.weight' has shape {list(shape)}, expected [8, 12]"
+
+
+def test_dimensions_of_one_at_the_end_say_nothing() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5, 1, 1)))
+    assert graph.rows("emb") == 5
+    assert isinstance(graph.embed("emb", n_vocab=5, width=8), object)
+
+
+def test_a_bias_of_the_wrong_length_is_refused() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5), up__weight=(8, 12), up__bias=(11,)))
+    x = graph.embed("emb", n_vocab=5, width=8)
+    with pytest.raises(ModelLoadError, match=r"'up.bias' has shape \[11\], expected \[12\]"):
+        graph.linear(x, "up", width=12)
+
+
+def test_attention_appends_to_the_cache_first() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5)))
+    q = graph.embed("emb", n_vocab=5, width=8)
+    out = graph.attention(q, q, q, layer=3, n_heads=2, scale=1.0, window=0)
+    assert isinstance(graph.nodes[-2], KVStore)
+    assert out.width == 8
+
+
+def test_a_matrix_used_twice_is_loaded_once() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5)))
+    x = graph.embed("emb", n_vocab=5, width=8)
+    graph.output(graph.linear(x, "emb", width=5))
+    assert isinstance(graph.nodes[0], Embed)
+    assert [matrix.name for matrix in graph.matrices()] == ["emb.weight"]
+
+
+def test_a_constant_is_checked_and_read() -> None:
+    graph = Graph(Tensors(factors__weight=(4,)))
+    np.testing.assert_array_equal(graph.constant("factors", 4), [0, 1, 2, 3])
+    with pytest.raises(ModelLoadError, match="expected \\[5\\]"):
+        graph.constant("factors", 5)

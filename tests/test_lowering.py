@@ -1,0 +1,148 @@
+"""From graph to plan: what is fused, where the team meets, and that no two living buffers share memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oxillama.gguf import GGUFFile
+from oxillama.graph import Add, Attention, Graph, KVStore, Node, RMSNorm, Rope, RopeLayout, Select, SwiGLU, Value
+from oxillama.loader import FileTensors
+from oxillama.lowering import ROW_WISE, Lowered, Matmul, MatmulSwiGLU, Quantize, lower
+from oxillama.models import read_architecture
+from oxillama.testing.tiny_models import TinyModel
+from tests.test_graph import Tensors
+
+
+def lowered_of(model: TinyModel, folder: Path) -> Lowered:
+    path = folder / "model.gguf"
+    model.write(path)
+    with GGUFFile(path) as file:
+        graph = Graph(FileTensors(file, mmap=True, n_threads=1))
+        read_architecture(file.metadata, graph).build(graph)
+        return lower(graph, max_tokens=16, max_outputs=4)
+
+
+def names(lowered: Lowered) -> list[str]:
+    return [type(node).__name__ for node in lowered.nodes]
+
+
+def test_a_layer_is_five_products_and_an_attention(tmp_path: Path) -> None:
+    found = names(lowered_of(TinyModel(n_layers=3), tmp_path))
+    layer = ["RMSNorm", "Matmul", "Rope", "Rope", "KVStore", "Attention", "Matmul", "RMSNorm", "MatmulSwiGLU", "Matmul"]
+    last = [*layer[:6], "Select", "Select", *layer[6:]]
+    assert found == ["RopeTable", "Embed", *layer, *layer, *last, "RMSNorm", "Matmul"]
+
+
+def test_int8_products_get_a_twin_of_what_they_read_once(tmp_path: Path) -> None:
+    lowered = lowered_of(TinyModel(type_name="Q8_0", n_ff=64), tmp_path)
+    twins = [node.reads[0] for node in lowered.nodes if isinstance(node, Quantize)]
+    assert len(twins) == len(set(twins)) == 2 * 4 + 1
+    read = [node.reads[0] for node in lowered.nodes if isinstance(node, Matmul | MatmulSwiGLU)]
+    assert set(twins) == set(read)
+
+
+def test_residuals_accumulate_in_place(tmp_path: Path) -> None:
+    lowered = lowered_of(TinyModel(), tmp_path)
+    sums = [node for node in lowered.nodes if isinstance(node, Matmul) and node.accumulate]
+    assert len(sums) == 2 * 2
+    assert not any(isinstance(node, Add) for node in lowered.nodes)
+    for node in sums:
+        assert lowered.storage[node.writes[0]] is lowered.storage[node.reads[1]]
+
+
+def check_phases(lowered: Lowered) -> None:
+    """Inside a phase every operation works row by row on the same rows, or there is only one."""
+    phases: dict[int, list[Node]] = {}
+    for node, phase in zip(lowered.nodes, lowered.phases, strict=True):
+        phases.setdefault(phase, []).append(node)
+    assert list(phases) == list(range(len(phases)))
+    for members in phases.values():
+        if len(members) > 1:
+            assert all(isinstance(node, ROW_WISE) for node in members)
+            assert len({(node.writes or node.reads)[0].space for node in members}) == 1
+        if any(isinstance(node, Select) for node in members):
+            assert isinstance(members[0], Select)
+
+
+def check_memory(lowered: Lowered) -> None:
+    """Whatever is alive in the same phase lies apart, and everything lies in the arena."""
+    lives = [*lowered.values.values(), *lowered.twins.values()]
+    for i, one in enumerate(lives):
+        assert one.offset >= 0
+        assert one.offset % 64 == 0
+        assert one.offset + one.n_bytes <= lowered.arena_bytes
+        for other in lives[:i]:
+            if one.first <= other.last and other.first <= one.last:
+                assert one.offset + one.n_bytes <= other.offset or other.offset + other.n_bytes <= one.offset
+    for node, phase in zip(lowered.nodes, lowered.phases, strict=True):
+        for value in (*node.reads, *node.writes):
+            life = lowered.values[lowered.storage[value]]
+            assert life.first <= phase <= life.last
+
+
+@pytest.mark.parametrize("type_name", ["F32", "Q4_0", "Q8_0"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_is_planned_soundly(tmp_path: Path, type_name: str, tied: bool) -> None:
+    lowered = lowered_of(TinyModel(type_name=type_name, tied=tied, n_layers=4, biases=True), tmp_path)
+    check_phases(lowered)
+    check_memory(lowered)
+    assert lowered.arena_bytes < sum(life.n_bytes for life in lowered.values.values())
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Networks that no architecture has: any operation, on any value of the right width."""
+    width = 32
+    graph = Graph(Tensors(emb__weight=(width, 9), norm__weight=(width,), mat__weight=(width, width)))
+    table = graph.rope_table(Graph(Tensors(f__weight=(8,))).constant("f", 8))
+    live: list[Value] = [graph.embed("emb", n_vocab=9, width=width)]
+    for layer in range(draw(st.integers(1, 12))):
+        x = draw(st.sampled_from(live))
+        match draw(st.sampled_from(["norm", "linear", "add", "rope", "attention", "swiglu", "feed"])):
+            case "norm":
+                live.append(graph.rms_norm(x, "norm", epsilon=1e-5))
+            case "linear":
+                live.append(graph.linear(x, "mat", width=width))
+            case "add":
+                live.append(graph.add(x, draw(st.sampled_from(live))))
+            case "swiglu":
+                live.append(graph.swiglu(x, draw(st.sampled_from(live))))
+            case "feed":
+                live.append(graph.swiglu(graph.linear(x, "mat", width=width), graph.linear(x, "mat", width=width)))
+                live.append(graph.add(draw(st.sampled_from(live)), graph.linear(live[-1], "mat", width=width)))
+            case "rope":
+                # A rotated value must not be used again as it was.
+                fresh = graph.linear(x, "mat", width=width)
+                live.append(graph.rope(fresh, table, layout=RopeLayout.HALVES, n_heads=2))
+            case "attention":
+                live.append(graph.attention(x, x, x, layer=layer, n_heads=2, scale=1.0, window=0))
+    graph.output(graph.linear(graph.select(draw(st.sampled_from(live))), "emb", width=9))
+    return graph
+
+
+@settings(max_examples=150, deadline=None)
+@given(graph=graphs())
+def test_any_graph_is_planned_soundly(graph: Graph) -> None:
+    lowered = lower(graph, max_tokens=8, max_outputs=2)
+    check_phases(lowered)
+    check_memory(lowered)
+    # In place means for the last time.
+    for place, node in enumerate(lowered.nodes):
+        if isinstance(node, Matmul) and node.accumulate:
+            old = node.reads[1]
+            assert not any(old in later.reads for later in lowered.nodes[place + 1 :])
+    kept = sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in graph.nodes)
+    assert sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in lowered.nodes) == kept
+    products = sum(len(node.matrices) for node in lowered.nodes if isinstance(node, Matmul))
+    products += 2 * sum(isinstance(node, MatmulSwiGLU) for node in lowered.nodes)
+    assert products == len([node for node in graph.nodes if type(node).__name__ == "Linear"])
+    assert all(isinstance(node, SwiGLU) for node in lowered.nodes if type(node).__name__ == "SwiGLU")
+
+
+def test_a_graph_without_output_is_refused() -> None:
+    with pytest.raises(ValueError, match="no output"):
+        lower(Graph(Tensors()), max_tokens=1, max_outputs=1)
