@@ -37,7 +37,7 @@ lint: dev $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(PY) -m ruff check
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint oxillama
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest oxillama._core --concise --ignore-missing-stub --ignore-disjoint-bases \
+	$(PY) -m mypy.stubtest oxillama._core --mypy-config-file pyproject.toml --concise --ignore-missing-stub --ignore-disjoint-bases \
 		--allowlist tools/stubtest_allowlist.txt --ignore-unused-allowlist
 
 format: $(VENV)/lint.stamp

@@ -11,7 +11,15 @@ from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 from posix.mman cimport MADV_HUGEPAGE, madvise
 
-from oxillama._core.kernels cimport OX_ACT_BLOCK, OX_ALIGN, OX_GROUP_ROWS, kernels_of, ox_activations, ox_kernels, ox_matrix
+from oxillama._core.kernels cimport (
+    OX_ACT_BLOCK,
+    OX_ALIGN,
+    OX_GROUP_ROWS,
+    kernels_of,
+    ox_activations,
+    ox_kernels,
+    ox_matrix,
+)
 
 cdef extern from "blocks.h" nogil:
     ctypedef struct ox_format:

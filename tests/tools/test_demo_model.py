@@ -3,6 +3,7 @@ import json
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ from tools.demo_model import export as export_module
 from tools.demo_model.corpus import CONTROL_TOKENS, document, documents, plain_texts
 from tools.demo_model.export import export
 from tools.demo_model.grammar import TemplateError, expand, tidy
-from tools.demo_model.plots import OPTIONAL, PLOTS
+from tools.demo_model.plots import OPTIONAL, PLOTS, Plot
 from tools.demo_model.q8_0 import BLOCK_BYTES, dequantise, quantise
 from tools.demo_model.stories import write_story
 from tools.demo_model.world import SPECIES, draw_cast
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "vocab_size": 384,
     "context_length": 64,
     "embedding_length": 32,
@@ -91,7 +92,7 @@ def test_chats_alternate_and_end_with_the_assistant() -> None:
 
 
 @pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
-def test_every_sentence_of_a_plot_expands(plot) -> None:
+def test_every_sentence_of_a_plot_expands(plot: Plot) -> None:
     rng = random.Random(plot.name)
     for _ in range(5):
         cast = draw_cast(rng)

@@ -101,7 +101,7 @@ def train(
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         history = state["history"]
-    first_document = CYCLE_DOCUMENTS * sum(entry["is_last"] for entry in history)
+    first_document = CYCLE_DOCUMENTS * sum(1 for entry in history if entry["is_last"])
     optimisers = _optimisers(model, config)
     rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     fast = torch.compile(model, dynamic=False)

@@ -1,0 +1,67 @@
+"""What the documents say holds: links lead somewhere, examples run, and nobody is sent to another project's package."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+DEMO_MODEL = REPOSITORY / "oxillama" / "data" / "demo.gguf"
+
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+PYTHON_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def anchors(document: Path) -> set[str]:
+    """The fragments that the headings of a document make."""
+    titles = HEADING.findall(document.read_text("utf-8"))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def python_blocks() -> list[str]:
+    return PYTHON_BLOCK.findall((REPOSITORY / "README.md").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text("utf-8")):
+        if "://" in target:
+            continue
+        path, _, fragment = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), target
+        if fragment:
+            assert fragment in anchors(file), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_nobody_is_sent_to_the_package_of_the_same_name(document: Path) -> None:
+    assert re.search(r"pip install (?:\S+ )*oxillama(?!-engine)\b", document.read_text("utf-8")) is None
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first_screen = (REPOSITORY / "README.md").read_text("utf-8").splitlines()[:24]
+    assert {"make demo", "make test"} <= {line.partition("#")[0].strip() for line in first_screen}
+    assert "```python" in first_screen
+
+
+@pytest.mark.parametrize("number", range(len(python_blocks())))
+def test_the_readme_s_python_runs(number: int) -> None:
+    if not DEMO_MODEL.exists():
+        pytest.skip("the demo model is not built")
+    code = python_blocks()[number]
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120, cwd=REPOSITORY
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
