@@ -33,8 +33,8 @@ def module(pyx: str) -> str:
 
 
 def headers(name: str) -> list[str]:
-    # The kernels are many headers and slow to compile, so an edit of theirs must not rebuild the rest, nor the other way
-    # round. Cython itself knows which .pxd a module reads.
+    # The kernels are many headers and slow to compile, so an edit of theirs must not rebuild the rest, nor the other
+    # way round. Cython itself knows which .pxd a module reads.
     found = sorted(glob(f"{CORE}/csrc/*.h"))
     shims = [f"{CORE}/csrc/{header}" for header in SHIMS]
     return found if name in KERNEL_MODULES else shims

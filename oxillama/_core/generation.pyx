@@ -1,7 +1,7 @@
 """What becomes of a step's numbers for one request: a token, its text and logprobs, and whether it ends here."""
 
 from libc.math cimport NAN, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
 from oxillama._core.output cimport (
@@ -14,7 +14,13 @@ from oxillama._core.output cimport (
     ox_output,
 )
 from oxillama._core.penalties cimport ox_history
-from oxillama._core.request cimport OX_FINISH_ERROR, OX_FINISH_LENGTH, OX_FINISH_NONE, OX_FINISH_STOP, request_publish_finish
+from oxillama._core.request cimport (
+    OX_FINISH_ERROR,
+    OX_FINISH_LENGTH,
+    OX_FINISH_NONE,
+    OX_FINISH_STOP,
+    request_publish_finish,
+)
 from oxillama._core.sampler cimport OX_SAMPLE_NO_TOKEN, OX_SAMPLE_NOT_FINITE, OX_SAMPLE_OK, ox_sample
 from oxillama._core.sampling cimport ox_sampling
 

@@ -12,7 +12,15 @@ import numpy as np
 from oxillama._core.atomics cimport ox_load_acquire_i32, ox_load_acquire_ptr
 from oxillama._core.generation cimport OX_FAULT_MEMORY, OX_FAULT_NO_TOKEN, OX_FAULT_NUMERICAL
 from oxillama._core.mailbox cimport Mailbox
-from oxillama._core.output cimport OX_STOP_STRING, OX_STOP_TOKEN, output_attach, output_create, output_destroy, output_evaluate, output_wait
+from oxillama._core.output cimport (
+    OX_STOP_STRING,
+    OX_STOP_TOKEN,
+    output_attach,
+    output_create,
+    output_destroy,
+    output_evaluate,
+    output_wait,
+)
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.request cimport (
     OX_FINISH_CANCELLED,

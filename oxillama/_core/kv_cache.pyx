@@ -1,6 +1,14 @@
 """The memory of the paged KV cache: one arena of blocks of 32 tokens per layer, touched only when written."""
 
-from oxillama._core.kernels cimport OX_KV_BF16, OX_KV_BLOCK, OX_KV_F16, OX_KV_F32, OX_KV_Q8_0, active_kernels, ox_kv_type
+from oxillama._core.kernels cimport (
+    OX_KV_BF16,
+    OX_KV_BLOCK,
+    OX_KV_F16,
+    OX_KV_F32,
+    OX_KV_Q8_0,
+    active_kernels,
+    ox_kv_type,
+)
 
 BLOCK_TOKENS = OX_KV_BLOCK
 KV_TYPES = {"f32": OX_KV_F32, "f16": OX_KV_F16, "bf16": OX_KV_BF16, "q8_0": OX_KV_Q8_0}

@@ -7,7 +7,6 @@ from libc.string cimport memcpy
 from oxillama._core.atomics cimport (
     ox_compare_exchange_seq_cst_ptr,
     ox_fetch_add_seq_cst_i32,
-    ox_load_acquire_i32,
     ox_load_acquire_ptr,
     ox_load_relaxed_ptr,
     ox_load_seq_cst_i32,
@@ -157,7 +156,8 @@ cdef void output_publish(ox_output *output, int32_t n) noexcept nogil:
 
 
 cdef void output_wake(ox_output *output) noexcept nogil:
-    # seq_cst against output_wait() and output_attach(): either the reader sees what was stored before, or this sees the reader.
+    # seq_cst against output_wait() and output_attach(): either the reader sees what was stored before, or this sees the
+    # reader.
     if ox_fetch_add_seq_cst_i32(&output.num_sleeping, 0) > 0:
         ox_parking_lock(&output.parking)
         ox_parking_wake_all(&output.parking)

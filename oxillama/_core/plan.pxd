@@ -23,7 +23,7 @@ ctypedef struct ox_plan:
     int32_t n_tokens         # at most max_batch_tokens
     int32_t n_decode         # items that continue an output
     int32_t n_outputs        # rows wanted
-    int32_t n_prompt_outputs # of these, by prompt-only requests
+    int32_t n_prompt_outputs  # of these, by prompt-only requests
 
 cdef void plan_clear(ox_plan *plan) noexcept nogil
 # Tokens of the request in this step, 0 when it has no share.

@@ -264,9 +264,12 @@ cdef class Program:
         cdef int32_t i, n = 0
         if not self._sealed:
             raise ValueError("the program is not sealed")
-        if not 0 < tokens.shape[0] <= self.c.max_tokens or output_rows.shape[0] > self.c.max_outputs or len(runs) > 256:
-            raise ValueError(f"{tokens.shape[0]} tokens, {output_rows.shape[0]} outputs and {len(runs)} runs do not fit: "
-                             f"at most {self.c.max_tokens}, {self.c.max_outputs} and 256")
+        fits = 0 < tokens.shape[0] <= self.c.max_tokens and output_rows.shape[0] <= self.c.max_outputs
+        if not fits or len(runs) > 256:
+            raise ValueError(
+                f"{tokens.shape[0]} tokens, {output_rows.shape[0]} outputs and {len(runs)} runs do not fit: "
+                f"at most {self.c.max_tokens}, {self.c.max_outputs} and 256"
+            )
         for i in range(tokens.shape[0]):
             if not 0 <= tokens[i] < self.n_vocab:
                 raise ValueError(f"token {tokens[i]} is not in the vocabulary of {self.n_vocab}")

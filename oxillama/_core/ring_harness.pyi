@@ -1,7 +1,8 @@
 """Request and ring as Python objects, and native threads that submit, for tests."""
 
-from typing import TypedDict, final
+from typing import TypedDict, final, type_check_only
 
+@type_check_only
 class StressReport(TypedDict):
     taken: int
     accepted: int

@@ -27,8 +27,8 @@ ctypedef struct ox_scheduler_config:
     int32_t n_ctx
     int8_t prefix_cache
 
-# Called exactly once per added request, when its blocks are free again, before the scheduler gives up its reference. May
-# still add to the request's output; must end with request_publish_finish().
+# Called exactly once per added request, when its blocks are free again, before the scheduler gives up its reference.
+# May still add to the request's output; must end with request_publish_finish().
 ctypedef void (*ox_on_finish)(void *context, ox_request *request, ox_finish_reason reason) noexcept nogil
 # Called once per added request when it first runs, or finishes without having run.
 ctypedef void (*ox_on_start)(void *context, ox_request *request) noexcept nogil

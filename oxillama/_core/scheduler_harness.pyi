@@ -1,12 +1,13 @@
 """Block pool and scheduler as Python objects, for tests."""
 
 from collections.abc import Sequence
-from typing import TypedDict, final
+from typing import TypedDict, final, type_check_only
 
 KV_BLOCK: int
 
 Domain = tuple[int, int, int]
 
+@type_check_only
 class BlockState(TypedDict):
     references: int
     indexed: bool
@@ -15,6 +16,7 @@ class BlockState(TypedDict):
     domain: Domain
     tokens: list[int]
 
+@type_check_only
 class RequestState(TypedDict):
     state: int
     finish_reason: int

@@ -6,7 +6,7 @@ output. The thread is joined before anything it reads is freed."""
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 import os
 
@@ -29,7 +29,13 @@ from oxillama._core.generation cimport (
 )
 from oxillama._core.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.parking cimport ox_monotonic_ns
-from oxillama._core.request cimport OX_FINISH_CLOSED, OX_FINISH_ERROR, OX_FINISH_NONE, ox_finish_reason, ox_request, request_unref
+from oxillama._core.request cimport (
+    OX_FINISH_CLOSED,
+    OX_FINISH_ERROR,
+    OX_FINISH_NONE,
+    ox_request,
+    request_unref,
+)
 from oxillama._core.ring cimport (
     ring_close,
     ring_create,

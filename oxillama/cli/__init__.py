@@ -19,8 +19,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oxillama",
         description="A CPU inference engine for GGUF language models.",
-        epilog="Every option can also be set by an environment variable (OXILLAMA_CTX_SIZE=512 for --ctx-size 512) or in "
-        "a TOML file named by OXILLAMA_CONFIG (ctx-size = 512). The command line wins, then the environment.",
+        epilog="Every option can also be set by an environment variable (OXILLAMA_CTX_SIZE=512 for --ctx-size 512) or "
+        "in a TOML file named by OXILLAMA_CONFIG (ctx-size = 512). The command line wins, then the environment.",
     )
     parser.add_argument("--version", action="version", version=f"oxillama {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
