@@ -17,7 +17,7 @@ help:
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
-	@echo 'make bench      prefill and decode speed (ARGS="model.gguf ...")'
+	@echo 'make bench      prefill and decode speed (ARGS="model.gguf ...", else the embedded one)'
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
 	@echo 'make dist       source distribution and wheel, into dist/'
@@ -45,7 +45,7 @@ format: $(VENV)/lint.stamp
 	$(PY) -m ruff check --fix
 
 bench: dev $(VENV)/bench.stamp
-	$(PY) benchmarks/speed.py $(ARGS)
+	$(PY) benchmarks/speed.py $(or $(ARGS),oxillama/data/demo.gguf)
 
 sanitize: $(VENV)/test.stamp
 	tools/sanitize.sh $(PY) $(ARGS)
