@@ -119,6 +119,8 @@ cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil
     rank(s, s.waiting, s.n_waiting, now_ns)
     plan_decodes(s)
     admit(s, now_ns)
+    follow_prefixes(s)
+    plan_decodes(s)  # whoever found everything but its last token in the cache
     plan_prompts(s)
     publish(s)
     return &s.plan
@@ -290,6 +292,14 @@ cdef bint has_room(const ox_scheduler *s, const ox_request *request, int32_t n_c
     return n_wanted <= kv_pool_num_available(s.pool)
 
 
+cdef void follow_prefixes(ox_scheduler *s) noexcept nogil:
+    # Others may have computed since what a running request needs next.
+    cdef int32_t i
+    for i in range(s.n_running):
+        if not request_is_decoding(s.running[i]):
+            attach(s, s.running[i], table_match(s.pool, s.running[i]))
+
+
 cdef void attach(ox_scheduler *s, ox_request *request, int32_t n_matched) noexcept nogil:
     table_attach(s.pool, request, n_matched)
     if request.num_preemptions == 0:
@@ -354,7 +364,7 @@ cdef void plan_decodes(ox_scheduler *s) noexcept nogil:
     # In order, so that whoever is preempted for another's block has no share of this step yet.
     cdef int32_t i = 0
     while i < s.n_running:
-        if request_is_decoding(s.running[i]):
+        if request_is_decoding(s.running[i]) and plan_num_tokens(&s.plan, s.running[i]) == 0:
             give(s, s.running[i], 1)
         i += 1
 
@@ -392,7 +402,6 @@ cdef int32_t collect_prompts(ox_scheduler *s) noexcept nogil:
         request = s.running[i]
         if request_is_decoding(request):
             continue
-        attach(s, request, table_match(s.pool, request))
         j = n
         while j > 1 and s.prompts[j - 1].level == request.level:
             if num_pending(s.prompts[j - 1]) <= num_pending(request):

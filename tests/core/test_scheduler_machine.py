@@ -1,0 +1,227 @@
+"""The scheduler under anything that may happen to it: what must hold after every single event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from oxillama._core.scheduler_harness import KV_BLOCK
+from tests.core.simulated_worker import (
+    CANCELLED,
+    CLOSED,
+    DEADLINE,
+    EMBED,
+    ERROR,
+    EVALUATE,
+    GENERATE,
+    LENGTH,
+    NONE,
+    SECOND,
+    STOP,
+    STREAM,
+    Domain,
+    Worker,
+)
+
+DOMAINS: list[Domain] = [(0, 0, 0), (0, 0, 0), (0, 0, 0), (7, 0, 0), (0, 3, 0), (0, 0, 3)]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request somebody may send."""
+
+    prompt: list[int]
+    max_output: int
+    kind: int
+    priority: int
+    patience_s: int  # 0: no deadline
+    domain: Domain
+    cache_prompt: bool
+
+
+def wish(random: Random) -> Wish:
+    """Prompts that often begin alike: whole blocks of one token, then a tail."""
+    blocks = [random.randrange(2) for _ in range(random.randrange(5))]
+    tail = random.choice([1, KV_BLOCK, random.randint(1, 2 * KV_BLOCK)])
+    kind = random.choice([GENERATE, GENERATE, GENERATE, STREAM, EMBED, EVALUATE])
+    return Wish(
+        prompt=[token for token in blocks for _ in range(KV_BLOCK)] + [random.randrange(2)] * tail,
+        max_output=0 if kind in (EMBED, EVALUATE) else random.randrange(100),
+        kind=kind,
+        priority=random.choice([0, 0, 0, -1, 1, 5]),
+        patience_s=random.choice([0, 0, 0, 5, 60]),
+        domain=random.choice(DOMAINS),
+        cache_prompt=random.random() < 0.8,
+    )
+
+
+# Drawn through a seed: Hypothesis by itself prefers services so small and idle that nothing ever runs short.
+seeds = st.randoms(use_true_random=True)
+
+
+class Service(RuleBasedStateMachine):
+    worker: Worker
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled: set[int] = set()
+        self.deadlines: dict[int, int] = {}
+        self.decided: dict[int, int] = {}
+        self.closed: set[int] = set()
+
+    @initialize(random=seeds)
+    def create(self, random: Random) -> None:
+        self.worker = Worker(
+            random.randint(1, 12),
+            hash_mask=random.choice([0, 1, 2**64 - 1]),
+            max_batch_size=random.randint(1, 8),
+            max_batch_tokens=random.choice([1, 7, 31, 32, 40, 64, 128, 200]),
+            n_ctx=random.choice([40, 200, 400, 400]),
+            priority_aging_ns=random.choice([0, SECOND, 10 * SECOND]),
+            prefix_cache=random.random() < 0.8,
+        )
+        self.add(random, 8)
+
+    @rule(random=seeds, n=st.integers(1, 4))
+    def add(self, random: Random, n: int) -> None:
+        for _ in range(n):
+            self.send(wish(random), random.choice([1, 1, 3]))
+
+    def send(self, wish: Wish, n: int) -> None:
+        worker = self.worker
+        n_room = 0 if wish.kind in (EMBED, EVALUATE) else 1
+        fits = len(wish.prompt) + n_room <= worker.n_ctx and len(wish.prompt) <= worker.n_blocks * KV_BLOCK
+        deadline = worker.now + wish.patience_s * SECOND if wish.patience_s else 0
+        for _ in range(n):
+            try:
+                request = worker.add(
+                    wish.prompt,
+                    max_output=wish.max_output,
+                    kind=wish.kind,
+                    priority=wish.priority,
+                    deadline_ns=deadline,
+                    domain=wish.domain,
+                    cache_prompt=wish.cache_prompt,
+                )
+            except ValueError:
+                assert not fits
+                return
+            assert fits
+            if deadline:
+                self.deadlines[request] = deadline
+
+    @precondition(lambda self: self.worker.sent)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(sorted(self.worker.sent)))
+        self.worker.scheduler.cancel(request)
+        if not self.worker.ends(request):
+            self.cancelled.add(request)
+
+    @rule(
+        n=st.integers(1, 40),
+        seconds=st.sampled_from([0, 0, 1]),
+        ending=st.sampled_from([NONE, NONE, NONE, STOP, ERROR]),
+    )
+    def step(self, n: int, seconds: int, ending: int) -> None:
+        def decide(request: int, n_output: int) -> int:
+            if ending != NONE and (request + n_output) % 37 == 0:
+                self.decided[request] = ending
+                return ending
+            return NONE
+
+        for _ in range(n):
+            self.worker.step(decide)
+            self.worker.now += seconds * SECOND
+
+    @rule()
+    def abandon(self) -> None:
+        self.worker.schedule()
+        dead = all(self.is_due(item[0]) for item in self.worker.plan)
+        assert self.worker.scheduler.plan_is_alive(self.worker.now) != dead
+
+    @rule(seconds=st.integers(1, 30))
+    def wait(self, seconds: int) -> None:
+        self.worker.now += seconds * SECOND
+
+    @rule(step_ms=st.integers(1, 500), n_tokens=st.integers(1, 100), n_decode=st.integers(0, 6))
+    def observe(self, step_ms: int, n_tokens: int, n_decode: int) -> None:
+        self.worker.scheduler.observe(step_ms * 1_000_000, n_tokens + n_decode, n_decode)
+
+    @rule(unlikely=st.integers(0, 15))
+    def finish_all(self, unlikely: int) -> None:
+        if unlikely == 0:
+            self.closed |= {request for request in self.worker.sent if not self.worker.ends(request)}
+            self.worker.scheduler.finish_all(CLOSED, self.worker.now)
+
+    def is_due(self, request: int) -> bool:
+        return request in self.cancelled or self.worker.now >= self.deadlines.get(request, self.worker.now + 1)
+
+    @invariant()
+    def blocks_are_where_they_should_be(self) -> None:
+        worker = self.worker
+        tables = [worker.scheduler.request(request)["blocks"] for request in worker.sent]
+        counts = [sum(table.count(block) for table in tables) for block in range(worker.n_blocks)]
+        assert [state["references"] for state in worker.pool.blocks] == counts
+        assert all(state["parent_live"] for state in worker.pool.blocks if state["indexed"]), "parents outlive children"
+        referenced = [block for block, count in enumerate(counts) if count]
+        assert sorted(worker.pool.free + worker.pool.cached + referenced) == list(range(worker.n_blocks))
+
+    @invariant()
+    def every_end_is_one_and_has_its_reason(self) -> None:
+        finished = self.worker.scheduler.finished
+        assert len({request for request, _, _ in finished}) == len(finished)
+        for request, reason, n_blocks in finished:
+            assert n_blocks == 0
+            assert self.worker.reason(request) == reason
+            if reason == CANCELLED:
+                assert request in self.cancelled
+            elif reason == DEADLINE:
+                assert self.worker.now >= self.deadlines[request]
+            elif reason == CLOSED:
+                assert request in self.closed
+            elif reason == ERROR or (reason == STOP and self.worker.sent[request].kind in (GENERATE, STREAM)):
+                assert self.decided[request] == reason
+            elif reason == LENGTH:
+                self.check_length(request)
+
+    def check_length(self, request: int) -> None:
+        sent = self.worker.sent[request]
+        n = len(sent.tokens)
+        is_full = n >= self.worker.n_ctx or n > self.worker.n_blocks * KV_BLOCK
+        assert len(sent.sampled) == sent.max_output or is_full
+
+    @invariant()
+    def output_is_what_was_sampled(self) -> None:
+        for request, sent in self.worker.sent.items():
+            assert self.worker.scheduler.request(request)["output"] == sent.sampled
+
+    @invariant()
+    def lists_and_slots_agree(self) -> None:
+        scheduler = self.worker.scheduler
+        alive = scheduler.running + scheduler.waiting
+        assert sorted(alive) == [request for request in self.worker.sent if not self.worker.ends(request)]
+        slots = [scheduler.request(request)["slot"] for request in scheduler.running]
+        assert len(set(slots)) == len(slots)
+        assert set(scheduler.running) <= set(scheduler.started)
+        assert len(set(scheduler.started)) == len(scheduler.started)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "worker"):
+            return
+        worker = self.worker
+        # Alone and one after another they would need this many steps, and preemption at most repeats work.
+        todo = sum(len(sent.tokens) + sent.max_output + 2 for sent in worker.sent.values())
+        worker.run(10 * todo + 10)
+        assert len(worker.scheduler.finished) == len(worker.sent)
+        assert sorted(worker.scheduler.started) == sorted(worker.sent)
+        assert worker.pool.stats["num_referenced"] == 0
+        self.every_end_is_one_and_has_its_reason()
+
+
+Service.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+TestService = Service.TestCase
