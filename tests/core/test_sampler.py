@@ -244,6 +244,20 @@ def test_a_large_vocabulary_equals_the_reference(params: SamplingParams, scale: 
     np.testing.assert_allclose(found[both], expected.probs[both], rtol=2e-4 if expected.ambiguous else 2e-5)
 
 
+@pytest.mark.parametrize("tail", [-9.0, -11.0, -14.0])
+@pytest.mark.parametrize("banned", [[], [3]])
+def test_top_p_where_the_head_holds_too_little_mass(tail: float, banned: list[int]) -> None:
+    # Few tokens stand out, but the many far below them weigh something together.
+    n_vocab = 20_011
+    row = np.random.default_rng(6).normal(tail, 0.1, n_vocab).astype(np.float32)
+    row[[5, 777, 15_000]] = [0.0, 0.5, -1.0]
+    params = SamplingParams(top_p=0.95, seed=3, banned_tokens=banned)
+    expected = Reference(params, edited_logits(params, row, [], [], 0), 3, 0)
+    found = Chain(params, n_vocab=n_vocab).probs(row)
+    assert np.count_nonzero((found > 0) ^ (expected.probs > 0)) <= (2 if expected.ambiguous else 0)
+    assert found.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+
+
 def test_equal_logits_everywhere() -> None:
     # Every token falls into one cell of the radix selection, and every block has the same maximum.
     row = np.full(10_000, 1.5, dtype=np.float32)
@@ -301,3 +315,5 @@ def test_a_bias_cannot_bring_a_banned_token_back() -> None:
     row = np.zeros(N_VOCAB, dtype=np.float32)
     found = Chain(SamplingParams(banned_tokens=[4], logit_bias={4: 100.0, 5: -math.inf})).probs(row)
     assert np.flatnonzero(found == 0).tolist() == [4, 5]
+    with pytest.raises(InvalidRequestError, match="no token"):
+        Chain(SamplingParams(banned_tokens=range(N_VOCAB), logit_bias={4: 100.0})).probs(row)
