@@ -23,7 +23,9 @@ VALIDATION_START = 1_000_000_000
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. The last `long_share` of it has rows of the whole context, the rest rows of `row_length`.
+    """One run. Every `long_every`-th step has rows of the whole context, the others rows of `row_length`.
+
+    Without long rows all through the training the model falls apart beyond `row_length`.
 
     `max_seconds` bounds the time: the learning rate then falls with the clock where the clock is ahead of the steps, so
     that a slow machine ends with fewer steps but a finished schedule (and a model that no other run will equal).
@@ -32,7 +34,7 @@ class TrainConfig:
     steps: int = 6000
     batch: int = 8
     row_length: int = 384
-    long_share: float = 0.07
+    long_every: int = 3
     matrix_rate: float = 5e-3
     vector_rate: float = 3e-3
     warmup: int = 100
@@ -120,7 +122,8 @@ def train(
         for optimiser, bases in zip(optimisers, rates, strict=True):
             for group, base in zip(optimiser.param_groups, bases, strict=True):
                 group["lr"] = base * scale
-        loss = loss_of(model, *next(long)) if progress >= 1 - config.long_share else loss_of(fast, *next(short))
+        is_long = step % config.long_every == config.long_every - 1
+        loss = loss_of(model, *next(long)) if is_long else loss_of(fast, *next(short))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimisers:
