@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -13,6 +12,7 @@ from typing import Any
 from oxillama._core.sampling import CompiledSampling
 from oxillama.errors import InvalidRequestError
 from oxillama.sequence_breakers import TextVocabulary, breaker_sequences
+from oxillama.values import integer, real, refused
 
 MAX_LOGPROBS = 20
 _INT32_MAX = 2**31 - 1
@@ -132,19 +132,19 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, limits in _REALS.items():
-            self._set(name, _real(name, getattr(self, name), *limits))
+            self._set(name, real(name, getattr(self, name), *limits))
         for name, bounds in _INTEGERS.items():
-            self._set(name, _integer(name, getattr(self, name), *bounds))
+            self._set(name, integer(name, getattr(self, name), *bounds))
         for name, bounds in _OPTIONAL_INTEGERS.items():
             if getattr(self, name) is not None:
-                self._set(name, _integer(name, getattr(self, name), *bounds))
+                self._set(name, integer(name, getattr(self, name), *bounds))
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
-                raise _refused(name, "True or False", getattr(self, name))
+                raise refused(name, "True or False", getattr(self, name))
         if self.repetition_penalty == 0:
-            raise _refused("repetition_penalty", "a number above 0", self.repetition_penalty)
+            raise refused("repetition_penalty", "a number above 0", self.repetition_penalty)
         if self.deadline is not None:
-            self._set("deadline", _real("deadline", self.deadline, 0.0, math.inf))
+            self._set("deadline", real("deadline", self.deadline, 0.0, math.inf))
         self._set("banned_tokens", _tokens("banned_tokens", self.banned_tokens))
         self._set("stop_token_ids", _tokens("stop_token_ids", self.stop_token_ids))
         self._set("stop", _texts("stop", self.stop))
@@ -152,9 +152,9 @@ class SamplingParams:
         self._set("logit_bias", _biases("logit_bias", self.logit_bias))
         self._set("lora", _adapters("lora", self.lora))
         if self.best_of is not None and self.best_of < self.n:
-            raise _refused("best_of", f"at least n ({self.n})", self.best_of)
+            raise refused("best_of", f"at least n ({self.n})", self.best_of)
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
-            raise _refused("min_tokens", f"at most max_tokens ({self.max_tokens})", self.min_tokens)
+            raise refused("min_tokens", f"at most max_tokens ({self.max_tokens})", self.min_tokens)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -251,52 +251,21 @@ def _restore(values: dict[str, Any]) -> SamplingParams:
     return SamplingParams(**values)
 
 
-def _refused(name: str, expected: str, found: object) -> InvalidRequestError:
-    # Only numbers are quoted: anything else might be somebody's text.
-    shown = repr(found) if isinstance(found, (int, float)) else f"a value of type {type(found).__name__}"
-    return InvalidRequestError(f"{name} must be {expected}, found {shown}", param=name)
-
-
-def _integer(name: str, value: object, low: int, high: int) -> int:
-    if not isinstance(value, bool):
-        try:
-            number = operator.index(value)  # type: ignore[arg-type]
-        except TypeError:
-            pass
-        else:
-            if low <= number <= high:
-                return number
-    raise _refused(name, f"an integer from {low} to {high}", value)
-
-
-def _real(name: str, value: object, low: float, high: float) -> float:
-    if not isinstance(value, (bool, str, bytes)) and hasattr(value, "__float__"):
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if low <= number <= high and math.isfinite(number):
-            return number
-    if math.isinf(high):
-        raise _refused(name, "a finite number" if math.isinf(low) else f"a finite number of at least {low:g}", value)
-    raise _refused(name, f"a number from {low:g} to {high:g}", value)
-
-
 def _items(name: str, value: object, expected: str) -> tuple[object, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise _refused(name, expected, value)
+        raise refused(name, expected, value)
     return tuple(value)
 
 
 def _tokens(name: str, value: object) -> tuple[int, ...]:
-    return tuple(_integer(name, token, 0, _INT32_MAX) for token in _items(name, value, "a sequence of token ids"))
+    return tuple(integer(name, token, 0, _INT32_MAX) for token in _items(name, value, "a sequence of token ids"))
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else _items(name, value, "a text or a sequence of texts")
     for text in texts:
         if not isinstance(text, str) or not text:
-            raise _refused(name, "made of texts that are not empty", text)
+            raise refused(name, "made of texts that are not empty", text)
     return tuple(str(text) for text in texts)
 
 
@@ -305,18 +274,18 @@ def _breakers(name: str, value: object) -> tuple[str | tuple[int, ...], ...]:
     for breaker in _items(name, value, "a sequence of texts or token sequences"):
         sequence = _texts(name, breaker)[0] if isinstance(breaker, str) else _tokens(name, breaker)
         if not sequence:
-            raise _refused(name, "made of breakers that are not empty", breaker)
+            raise refused(name, "made of breakers that are not empty", breaker)
         breakers.append(sequence)
     return tuple(breakers)
 
 
 def _biases(name: str, value: object) -> Mapping[int | str, float]:
     if not isinstance(value, Mapping):
-        raise _refused(name, "a mapping from tokens to numbers", value)
+        raise refused(name, "a mapping from tokens to numbers", value)
     biases: dict[int | str, float] = {}
     for key, bias in value.items():
-        token = key if isinstance(key, str) and key else _integer(name, key, 0, _INT32_MAX)
-        biases[token] = -math.inf if bias == -math.inf else _real(name, bias, -math.inf, math.inf)
+        token = key if isinstance(key, str) and key else integer(name, key, 0, _INT32_MAX)
+        biases[token] = -math.inf if bias == -math.inf else real(name, bias, -math.inf, math.inf)
     return MappingProxyType(biases)
 
 
@@ -326,8 +295,8 @@ def _adapters(name: str, value: object) -> tuple[tuple[str, float], ...] | None:
     adapters: list[tuple[str, float]] = []
     for item in ((value, 1.0),) if isinstance(value, str) else _items(name, value, "a name or [(name, scale)]"):
         if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str) or not item[0]:
-            raise _refused(name, "a name or pairs of a name and a scale", item)
-        adapters.append((item[0], _real(name, item[1], -math.inf, math.inf)))
+            raise refused(name, "a name or pairs of a name and a scale", item)
+        adapters.append((item[0], real(name, item[1], -math.inf, math.inf)))
     return tuple(adapters)
 
 

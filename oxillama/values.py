@@ -1,0 +1,39 @@
+"""Checks of single values that a caller passes: each returns the value as it is used, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+from oxillama.errors import InvalidRequestError
+
+
+def refused(name: str, expected: str, found: object) -> InvalidRequestError:
+    # Only numbers are quoted: anything else might be somebody's text.
+    shown = repr(found) if isinstance(found, (int, float)) else f"a value of type {type(found).__name__}"
+    return InvalidRequestError(f"{name} must be {expected}, found {shown}", param=name)
+
+
+def integer(name: str, value: object, low: int, high: int) -> int:
+    if not isinstance(value, bool):
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+        else:
+            if low <= number <= high:
+                return number
+    raise refused(name, f"an integer from {low} to {high}", value)
+
+
+def real(name: str, value: object, low: float, high: float) -> float:
+    if not isinstance(value, (bool, str, bytes)) and hasattr(value, "__float__"):
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if low <= number <= high and math.isfinite(number):
+            return number
+    if math.isinf(high):
+        raise refused(name, "a finite number" if math.isinf(low) else f"a finite number of at least {low:g}", value)
+    raise refused(name, f"a number from {low:g} to {high:g}", value)
