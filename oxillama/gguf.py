@@ -55,6 +55,10 @@ class Metadata(Mapping[str, Any]):
         """A value's type number and its bytes as they stand in the file, for ``GGUFWriter.add_raw``."""
         return self._shard.raw_value(key)
 
+    def detached(self) -> Metadata:
+        """The same pairs over a copy of their bytes, which does not keep the file."""
+        return Metadata(self._shard.detached())
+
     def __repr__(self) -> str:
         return f"<Metadata of {len(self)} keys>"
 

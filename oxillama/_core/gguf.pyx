@@ -111,6 +111,14 @@ cdef class GGUFShard:
         """The stored type of a value: "uint32", "string", "array[string]", "array[array]" ..."""
         return self.entries[key][3]
 
+    def detached(self):
+        """The metadata alone, over a copy of their bytes: for whoever outlives the file, which may be large or change."""
+        cdef GGUFShard shard = GGUFShard.__new__(GGUFShard)
+        shard.file = FileMap.of_bytes(memoryview(self.file)[:max([entry[2] for entry in self.entries.values()], default=0)])
+        shard.path, shard.index, shard.entries, shard.tensors = self.path, self.index, self.entries, []
+        shard.version, shard.alignment = self.version, self.alignment
+        return shard
+
     def raw_value(self, str key not None):
         """The value's type number and its bytes as they stand in the file (a read-only view), for copying."""
         value_type, first, end, _ = self.entries[key]
