@@ -14,6 +14,5 @@ cdef class Handle:
     cdef int32_t _num_taken
     cdef int64_t _text_taken
     cdef bint _finish_taken
-    cdef int32_t _n_vocab
     cdef object _event(self, int32_t i)
     cdef str _text(self, int64_t end)

@@ -66,6 +66,8 @@ CLOSED = OX_CLOSED
 
 # Of this process; changed under the GIL only.
 cdef uint64_t request_counter = 0
+# Longer than any process lives, and far from the end of int64 nanoseconds.
+cdef double MAX_DEADLINE_SECONDS = 1e9
 
 
 class TokenEvent(NamedTuple):
@@ -75,6 +77,9 @@ class TokenEvent(NamedTuple):
     text: str
     logprob: float
     top: tuple[tuple[int, float], ...]
+
+    def __repr__(self):
+        return f"TokenEvent(text=<{len(self.text)} characters>)"
 
 
 cdef void free_sampling(void *sampling) noexcept nogil:
@@ -94,7 +99,6 @@ cdef class Handle:
         if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
             raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
         self.worker = worker
-        self._n_vocab = worker.program.n_vocab
         self.request = request_create(&prompt[0], <int32_t>prompt.shape[0], max_output)
         if self.request == NULL:
             raise MemoryError("no memory for the request")
@@ -113,7 +117,7 @@ cdef class Handle:
             memcpy(self.request.domain.salt, <const char *>salt, min(len(salt), sizeof(self.request.domain.salt)))
         self.request.arrival_ns = ox_monotonic_ns()
         if deadline is not None:
-            self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(<double>deadline * 1e9))
+            self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(min(<double>deadline, MAX_DEADLINE_SECONDS) * 1e9))
         if sampling is None:
             self.request.kind = OX_REQUEST_EVALUATE
             # A prefix that is already in the cache would have no logits.

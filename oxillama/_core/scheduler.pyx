@@ -263,16 +263,18 @@ cdef void admit(ox_scheduler *s, int64_t now_ns) noexcept nogil:
         if not has_room(s, request, n_cached):
             return
         remove(s.waiting, &s.n_waiting, request)
+        s.n_free_slots -= 1
+        request.slot = s.free_slots[s.n_free_slots]
+        s.running[s.n_running] = request
+        s.n_running += 1
+        # Before it leaves the queue: a drain must find it in one place or the other.
+        ox_store_relaxed_i64(&s.stats.num_running, s.n_running)
         if request.state == OX_STATE_WAITING:
             request.start_ns = now_ns
             if s.on_start != NULL:
                 s.on_start(s.start_context, request)
         request.state = OX_STATE_RUNNING
         request.num_shares = 0
-        s.n_free_slots -= 1
-        request.slot = s.free_slots[s.n_free_slots]
-        s.running[s.n_running] = request
-        s.n_running += 1
         sort(s.running, s.n_running)
         attach(s, request, n_cached)
 

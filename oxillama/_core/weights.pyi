@@ -1,6 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
+def release_team() -> None: ...
 def packed_bytes(type_id: int, rows: int, k: int) -> int: ...
 
 class PackedMatrix:

@@ -1,17 +1,39 @@
 """Packs weight matrices from the file's own blocks into the layout that the chosen kernels read."""
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint64_t
 
 import numpy as np
 
+from oxillama._core.executor cimport ox_default_fp_mode, ox_restore_fp_mode
 from oxillama._core.kernels cimport OX_GROUP_ROWS, active_kernels, ox_kernels
+
+
+cdef extern from "<omp.h>" nogil:
+    ctypedef enum omp_pause_resource_t:
+        omp_pause_soft
+    int omp_pause_resource(omp_pause_resource_t kind, int device)
+    int omp_get_initial_device()
+
+
+def release_team():
+    """Lets the calling thread's team of packing threads go. Otherwise they would spin (for ever under
+    OMP_WAIT_POLICY=active), and a forked child would wait for members that it does not have."""
+    omp_pause_resource(omp_pause_soft, omp_get_initial_device())
 
 
 def packed_bytes(int type_id, Py_ssize_t rows, Py_ssize_t k):
     """Bytes a matrix takes when packed, or 0 if the active kernels cannot multiply this type."""
     cdef size_t group_bytes = active_kernels().packed_group_bytes(type_id, <int32_t>k)
     return group_bytes * ((rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS)
+
+
+cdef void pack_group(const ox_kernels *kernels, int type_id, int32_t k, int32_t rows, const unsigned char *source,
+                     Py_ssize_t row_bytes, unsigned char *out) noexcept nogil:
+    # The team is the caller's, with whatever floating-point mode a host library left in its threads.
+    cdef uint64_t fp_mode = ox_default_fp_mode()
+    kernels.pack_group(type_id, k, rows, source, row_bytes, out)
+    ox_restore_fp_mode(fp_mode)
 
 
 cdef class PackedMatrix:
@@ -45,9 +67,8 @@ cdef class PackedMatrix:
         self.desc.data = self._pages.data
         self.desc.bias = &bias[0] if bias is not None else NULL
         for g in prange(n_groups, nogil=True, num_threads=n_threads, schedule="static"):
-            kernels.pack_group(type_id, <int32_t>k, <int32_t>min(OX_GROUP_ROWS, rows - g * OX_GROUP_ROWS),
-                               source + g * OX_GROUP_ROWS * row_bytes, row_bytes,
-                               self._pages.data + g * group_bytes)
+            pack_group(kernels, type_id, <int32_t>k, <int32_t>min(OX_GROUP_ROWS, rows - g * OX_GROUP_ROWS),
+                       source + g * OX_GROUP_ROWS * row_bytes, row_bytes, self._pages.data + g * group_bytes)
 
     @property
     def shape(self):

@@ -43,7 +43,10 @@ ctypedef struct ox_worker:
 cdef class Worker:
     cdef ox_worker c
     cdef ox_scheduler_config config
+    # None once the thread has ended: weights and cache may be large, and a closed engine may live on.
     cdef readonly Program program
+    # What the outputs of requests borrow while the thread may still write to them.
+    cdef object _vocabulary
     cdef unsigned long _thread
     cdef bint _started
     cdef int _pid

@@ -1,10 +1,11 @@
 from oxillama._core.program import Program
 
 class Worker:
-    program: Program
+    program: Program | None
     def __init__(
         self,
         program: Program,
+        vocabulary: object = None,
         *,
         n_ctx: int,
         max_batch_size: int,

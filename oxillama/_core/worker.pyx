@@ -8,8 +8,6 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-import os
-
 from oxillama._core.atomics cimport (
     ox_fetch_add_relaxed_i64,
     ox_load_acquire_i32,
@@ -58,6 +56,9 @@ from oxillama._core.scheduler cimport (
     scheduler_schedule,
 )
 from oxillama._core.status cimport OX_OK, ox_status
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
 
 cdef extern from "worker_thread.h" nogil:
     int ox_thread_start(unsigned long *thread, void *(*main)(void *) noexcept nogil, void *argument, const char *name)
@@ -214,13 +215,16 @@ cdef void on_start(void *context, ox_request *request) noexcept nogil:
 
 
 cdef class Worker:
-    """Runs a program for everybody who submits. Starts its thread at once."""
+    """Runs a program for everybody who submits. Starts its thread at once.
 
-    def __init__(self, Program program not None, *, int32_t n_ctx, int32_t max_batch_size, int64_t max_step_ns,
+    vocabulary: the TokenTable of the requests' text streams, or None without a tokenizer."""
+
+    def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size, int64_t max_step_ns,
                  int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache):
         cdef int i, max_tokens = program.c.max_tokens
         self.program = program
-        self._pid = os.getpid()
+        self._vocabulary = vocabulary
+        self._pid = getpid()
         self.config.max_batch_size = max_batch_size
         self.config.max_batch_tokens = max_tokens
         self.config.max_outputs = program.c.max_outputs
@@ -259,22 +263,24 @@ cdef class Worker:
         self._started = True
 
     def close(self):
-        """Ends every request, then the thread. May be called again; does nothing in a forked child."""
-        if self._started and self._pid == os.getpid():
+        """Ends every request, then the thread, and lets go of the model. May be called again; does nothing in a forked
+        child."""
+        if self._started and self._pid == getpid():
             self._started = False
             with nogil:
                 ring_close(self.c.ring)
                 ox_thread_join(self._thread)
+            self.program = None
+
+    def __del__(self):
+        # A finaliser, not __dealloc__: the cycle collector would already have taken the program away from the thread.
+        self.close()
 
     def __dealloc__(self):
         cdef int i
         if self._started:
-            if self._pid != os.getpid():
-                # The thread did not survive the fork, and may have left anything half done: leave it all alone.
-                return
-            with nogil:
-                ring_close(self.c.ring)
-                ox_thread_join(self._thread)
+            # In a forked child: the thread is not here, and may have left anything half done. Leave it all alone.
+            return
         if self.c.scheduler != NULL:
             scheduler_destroy(self.c.scheduler)
         if self.c.ring != NULL:
@@ -309,7 +315,8 @@ cdef class Worker:
     def stats(self):
         """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
         cdef dict found = {
-            "queue_depth": ox_load_relaxed_i32(&self.c.ring.num_queued),
+            # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
+            "queue_depth": ox_load_acquire_i32(&self.c.ring.num_queued),
             "num_steps": ox_load_relaxed_i64(&self.c.stats.num_steps),
             "step_ns": ox_load_relaxed_i64(&self.c.stats.step_ns),
             "busy_ns": ox_load_relaxed_i64(&self.c.stats.busy_ns),
