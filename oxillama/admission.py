@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oxillama._core.float_mode import DefaultFloatMode
 from oxillama._core.handle import Handle
 from oxillama._core.text_stream import TextStream
 from oxillama._core.worker import Worker
@@ -19,6 +21,7 @@ from oxillama.loader import Model
 from oxillama.params import SamplingParams
 from oxillama.request import RequestSpec
 from oxillama.tokenizer import Tokenizer
+from oxillama.values import refused
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 
@@ -26,13 +29,13 @@ Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 class Admission:
     """Turns a caller's prompt and parameters into the core's handles, or raises what is wrong with them."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer | None, worker: Worker, *, queue_size: int) -> None:
+    def __init__(self, model: Model, worker: Worker, *, queue_size: int) -> None:
         self._model = model
         self._n_vocab = model.architecture.n_vocab
-        self._tokenizer = tokenizer
+        self._tokenizer = model.tokenizer
         self._worker = worker
         self._queue_size = queue_size
-        self._eog_tokens = sorted(tokenizer.eog_ids) if tokenizer else []
+        self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
 
     def require_tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
@@ -56,7 +59,9 @@ class Admission:
             self.require_tokenizer()
         if len(ids) >= self._model.n_ctx:
             raise self._too_long(len(ids))
-        sampling = params.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
+        salt = _salt(cache_salt)
+        with DefaultFloatMode():
+            sampling = params.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
         room = self._model.n_ctx - len(ids)
         # best_of chooses by log-probability, whether the caller wants to see it or not.
         n_logprobs = params.logprobs if params.logprobs is not None else 0 if n_choices > params.n else -1
@@ -73,7 +78,7 @@ class Admission:
                 priority=params.priority,
                 deadline=params.deadline,
                 cache_prompt=params.cache_prompt,
-                salt=hashlib.blake2b(cache_salt.encode(), digest_size=16).digest() if cache_salt else b"",
+                salt=salt,
             )
             for choice in range(n_choices)
         ]
@@ -87,6 +92,7 @@ class Admission:
             stops=tuple(params.stop),
             n=params.n,
             wants_logprobs=params.logprobs is not None,
+            expires=math.inf if params.deadline is None else time.monotonic() + params.deadline,
         )
         return handles, spec
 
@@ -111,7 +117,7 @@ class Admission:
 
     def _tokens(self, prompt: Prompt) -> npt.NDArray[np.int32]:
         if isinstance(prompt, str):
-            prompt = self.require_tokenizer().encode(prompt)
+            prompt = self._encode(prompt)
         ids = _integers(prompt)
         if ids.size == 0:
             raise InvalidRequestError("the prompt is empty", param="prompt")
@@ -122,12 +128,26 @@ class Admission:
             )
         return np.ascontiguousarray(ids, dtype=np.int32)
 
+    def _encode(self, prompt: str) -> list[int]:
+        try:
+            return self.require_tokenizer().encode(prompt)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(str(error), param="prompt") from None
+
     def _too_long(self, n_prompt: int) -> ContextLengthError:
-        n_ctx, held = self._model.n_ctx, self._model.kv.n_tokens
+        n_ctx, held = self._model.n_ctx, self._model.kv_tokens
         limit = f"the context holds {n_ctx}" + (f" and the KV cache {held}" if held < n_ctx else "")
         return ContextLengthError(
             f"the prompt has {n_prompt} tokens, {limit}", n_prompt_tokens=n_prompt, n_ctx=min(n_ctx, held)
         )
+
+
+def _salt(cache_salt: str | None) -> bytes:
+    if cache_salt is None:
+        return b""
+    if not isinstance(cache_salt, str):
+        raise refused("cache_salt", "a str", cache_salt)
+    return hashlib.blake2b(cache_salt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _integers(prompt: object) -> npt.NDArray[np.integer[Any]]:

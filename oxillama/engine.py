@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import math
 import os
+import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -18,24 +18,28 @@ import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.handle import ACCEPTED, QUEUE_FULL, submit
+from oxillama._core.float_mode import DefaultFloatMode
+from oxillama._core.handle import ACCEPTED, QUEUE_FULL, Handle, submit
 from oxillama._core.worker import Worker
 from oxillama.admission import Admission, Prompt
+from oxillama.batch import Batch
 from oxillama.demo import demo_path
-from oxillama.errors import EngineClosedError, EngineForkedError, InvalidRequestError, QueueFullError
-from oxillama.gguf import GGUFFile
+from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.limits import default_threads
-from oxillama.loader import CacheConfig, load_model, read_tokenizer
+from oxillama.loader import CacheConfig, load_model, open_model
 from oxillama.params import SamplingParams
-from oxillama.progress import Progress, reporting, stoppable
-from oxillama.request import CompletionStream, RequestHandle
+from oxillama.progress import Progress, stoppable
+from oxillama.request import QUEUE_POLL_SECONDS, CompletionStream, RequestHandle
 from oxillama.results import Completion
 from oxillama.stats import EngineStats
+from oxillama.values import integer, real
 
 State = Literal["loading", "ready", "draining", "closed", "failed"]
 
-# How often a full queue is looked at again while a caller waits for room.
-QUEUE_POLL_SECONDS = 0.005
+MAX_QUEUE = MAX_BATCH = (1 << 20) - 1
+# Far more than helps. OpenMP ends the process when the system refuses it a thread.
+MAX_THREADS = 512
+MAX_STEP_MS = 1e9
 # Waiting raises a request's priority by one level each time this has passed.
 PRIORITY_AGING_SECONDS = 10.0
 
@@ -80,42 +84,40 @@ class Engine:
         progress: Progress = None,
     ) -> None:
         self._state: State = "loading"
-        limits = {"n_threads": n_threads, "max_batch_size": max_batch_size, "max_batch_tokens": max_batch_tokens}
-        for name, value in {**limits, "queue_size": queue_size}.items():
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 20
-            ):
-                raise InvalidRequestError(
-                    f"{name} is {value!r}, expected an integer from 1 to {(1 << 20) - 1}", param=name
-                )
-        if not max_step_ms > 0:
-            raise InvalidRequestError(
-                f"max_step_ms is {max_step_ms!r}, expected a positive number", param="max_step_ms"
-            )
-        with GGUFFile(path, mmap=mmap) as file:
-            self._model = load_model(
+        self._closing = threading.RLock()
+        queue_size = integer("queue_size", queue_size, 1, MAX_QUEUE)
+        max_batch_size = integer("max_batch_size", max_batch_size, 1, MAX_BATCH)
+        max_batch_tokens = max(max_batch_size, integer("max_batch_tokens", max_batch_tokens, 1, MAX_BATCH))
+        n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
+        max_step_ns = max(1, int(real("max_step_ms", max_step_ms, 0, MAX_STEP_MS) * 1e6))
+        cache = CacheConfig(n_ctx=n_ctx, kv_dtype=kv_dtype, kv_cache_tokens=kv_cache_tokens)
+        # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
+        with open_model(path, mmap=mmap) as file, DefaultFloatMode():
+            loaded = load_model(
                 path,
-                cache=CacheConfig(n_ctx=n_ctx, kv_dtype=kv_dtype, kv_cache_tokens=kv_cache_tokens),
+                cache=cache,
                 max_batch_size=max_batch_size,
-                max_batch_tokens=max(max_batch_tokens, max_batch_size),
-                n_threads=n_threads or default_threads(),
+                max_batch_tokens=max_batch_tokens,
+                n_threads=n_threads,
                 mmap=mmap,
                 progress=progress,
                 file=file,
             )
-            self._metadata: Mapping[str, Any] = file.metadata
-            self.tokenizer = read_tokenizer(file, self._model.architecture.n_vocab)
+        self._model = loaded.model
+        self._metadata: Mapping[str, Any] = self._model.metadata
+        self.tokenizer = self._model.tokenizer
         self._queue_size = queue_size
         self._worker = Worker(
-            self._model.program,
+            loaded.program,
+            self.tokenizer.table if self.tokenizer else None,
             n_ctx=self._model.n_ctx,
             max_batch_size=max_batch_size,
-            max_step_ns=int(max_step_ms * 1e6),
+            max_step_ns=max_step_ns,
             priority_aging_ns=int(PRIORITY_AGING_SECONDS * 1e9),
             queue_size=queue_size,
             prefix_cache=prefix_cache,
         )
-        self._admission = Admission(self._model, self.tokenizer, self._worker, queue_size=queue_size)
+        self._admission = Admission(self._model, self._worker, queue_size=queue_size)
         self._state = "ready"
         _open_engines.add(self)
 
@@ -144,9 +146,13 @@ class Engine:
 
     @property
     def state(self) -> State:
-        """ "loading", "ready", "draining", "closed", or "failed": the worker ended without being told to."""
-        if self._state in ("ready", "draining") and not self._worker.is_running and self._worker.pid == os.getpid():
-            return "failed"
+        """ "loading", "ready", "draining", "closed" (as in every forked child), or "failed": the worker ended without
+        being told to."""
+        if self._state in ("ready", "draining"):
+            if self._worker.pid != os.getpid():
+                return "closed"
+            if not self._worker.is_running:
+                return "failed"
         return self._state
 
     @property
@@ -164,7 +170,7 @@ class Engine:
 
     @property
     def n_threads(self) -> int:
-        return self._model.program.n_threads
+        return self._model.n_threads
 
     @property
     def architecture(self) -> str:
@@ -182,7 +188,7 @@ class Engine:
 
     @property
     def memory(self) -> Memory:
-        return Memory(weights=self._model.weight_bytes, kv_cache=self._model.kv.n_bytes)
+        return Memory(weights=self._model.weight_bytes, kv_cache=self._model.kv_bytes)
 
     def stats(self) -> EngineStats:
         """What the worker is doing, read without stopping it."""
@@ -217,11 +223,8 @@ class Engine:
         tell by the time what others have asked.
 
         Raises InvalidRequestError, ContextLengthError, QueueFullError, EngineClosedError or EngineForkedError."""
-        chosen = _params(params, options)
-        limit = _queue_limit(queue_timeout, chosen)
-        handle = self._prepare(prompt, chosen, cache_salt)
-        while not self._submit(handle, limit):
-            time.sleep(QUEUE_POLL_SECONDS)
+        handle = self._prepare(prompt, params, queue_timeout, cache_salt, options)
+        handle.enter()
         return handle
 
     async def asubmit(
@@ -233,11 +236,8 @@ class Engine:
         cache_salt: str | None = None,
         **options: Any,
     ) -> RequestHandle:
-        chosen = _params(params, options)
-        limit = _queue_limit(queue_timeout, chosen)
-        handle = self._prepare(prompt, chosen, cache_salt)
-        while not self._submit(handle, limit):
-            await anyio.sleep(QUEUE_POLL_SECONDS)
+        handle = self._prepare(prompt, params, queue_timeout, cache_salt, options)
+        await handle.aenter()
         return handle
 
     def generate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
@@ -261,53 +261,61 @@ class Engine:
         """The completion as it is written, a chunk per token. options: as for submit()."""
         return CompletionStream(self.submit(prompt, params, **options))
 
-    def astream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
-        """`async for chunk in engine.astream(...)`. Refuses a full queue at once, as stream() does."""
-        return CompletionStream(self.submit(prompt, params, **options))
+    def astream(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        queue_timeout: float | None = 0,
+        cache_salt: str | None = None,
+        **options: Any,
+    ) -> CompletionStream:
+        """`async for chunk in engine.astream(...)`. What is wrong with the request is raised here; a full queue too,
+        or, where queue_timeout allows a wait, by the first chunk."""
+        handle = self._prepare(prompt, params, queue_timeout, cache_salt, options)
+        handle.try_enter()
+        return CompletionStream(handle)
 
     def generate_batch(
         self,
         prompts: Iterable[Prompt],
         params: SamplingParams | None = None,
         *,
+        cache_salt: str | None = None,
         progress: Progress = False,
         **options: Any,
     ) -> list[Completion]:
-        """Completions of many prompts, in their order. Keeps at most queue_size in flight."""
-        items = list(prompts)
-        results: list[Completion | None] = [None] * len(items)
-        flight: dict[int, RequestHandle] = {}
-        pending = iter(enumerate(items))
+        """Completions of many prompts, in their order. Keeps at most queue_size in flight, so the queue is never full
+        for it."""
+        batch = Batch(prompts, max_flight=self._queue_size)
         chosen = _params(params, options)
-        salt = options.get("cache_salt")
-        with reporting(progress, total=len(items), label="generating", unit="prompt") as advance:
-            try:
-                while True:
-                    while len(flight) < self._queue_size and (item := next(pending, None)) is not None:
-                        flight[item[0]] = self.submit(item[1], chosen, queue_timeout=None, cache_salt=salt)
-                    if not flight:
-                        return [result for result in results if result is not None]
-                    # The oldest first: the worker serves in order, so it is the most likely to be done.
-                    index = next(iter(flight))
-                    results[index] = flight[index].result()
-                    del flight[index]
-                    advance(1)
-            except BaseException:
-                for handle in flight.values():
-                    handle.cancel()
-                raise
+        with batch.running(progress) as advance:
+            while not batch.done:
+                while batch.has_room:
+                    batch.add(self.submit(batch.next_prompt(), chosen, queue_timeout=None, cache_salt=cache_salt))
+                batch.store(batch.oldest.result())
+                advance(1)
+        return batch.completions
 
     async def agenerate_batch(
         self,
         prompts: Iterable[Prompt],
         params: SamplingParams | None = None,
         *,
+        cache_salt: str | None = None,
         progress: Progress = False,
         **options: Any,
     ) -> list[Completion]:
-        return await anyio.to_thread.run_sync(
-            partial(self.generate_batch, prompts, params, progress=progress, **options), abandon_on_cancel=True
-        )
+        batch = Batch(prompts, max_flight=self._queue_size)
+        chosen = _params(params, options)
+        with batch.running(progress) as advance:
+            while not batch.done:
+                while batch.has_room:
+                    prompt = batch.next_prompt()
+                    batch.add(await self.asubmit(prompt, chosen, queue_timeout=None, cache_salt=cache_salt))
+                batch.store(await batch.oldest.aresult())
+                advance(1)
+        return batch.completions
 
     # --- evaluation
 
@@ -327,8 +335,6 @@ class Engine:
 
     def _evaluate(self, prompt: Prompt, width: int) -> npt.NDArray[np.float32]:
         request = self._prepare_evaluation(prompt, width)
-        while not self._submit(request, math.inf):
-            time.sleep(QUEUE_POLL_SECONDS)
         try:
             request.result()
         except BaseException:
@@ -338,8 +344,6 @@ class Engine:
 
     async def _aevaluate(self, prompt: Prompt, width: int) -> npt.NDArray[np.float32]:
         request = self._prepare_evaluation(prompt, width)
-        while not self._submit(request, math.inf):
-            await anyio.sleep(QUEUE_POLL_SECONDS)
         try:
             await request.aresult()
         except BaseException:
@@ -369,8 +373,12 @@ class Engine:
         return True
 
     def close(self) -> None:
-        """Ends open requests with EngineClosedError, then the worker. May be called again, from any thread."""
-        if self._state != "closed" and self._state != "loading":
+        """Ends open requests with EngineClosedError, then the worker, and frees weights and cache. May be called again,
+        from any thread; returns when all of it has ended."""
+        if self._worker.pid != os.getpid():
+            self._state = "closed"
+            return
+        with self._closing:
             self._state = "closed"
             self._worker.close()
         _open_engines.discard(self)
@@ -399,40 +407,50 @@ class Engine:
 
     # --- inside
 
-    def _check_usable(self) -> None:
+    def check_process(self) -> None:
+        """Raises EngineForkedError in a forked child, where nobody would ever answer."""
         if self._worker.pid != os.getpid():
             raise EngineForkedError("the engine belongs to the parent process; open a new one after fork()")
+
+    def try_submit(self, handles: list[Handle]) -> bool:
+        """Hands the core's handles to the worker; False if the queue is full."""
+        self._check_usable()
+        status = submit(self._worker, handles)
+        if status not in (ACCEPTED, QUEUE_FULL):
+            raise EngineClosedError("the engine is closed")
+        return status == ACCEPTED
+
+    def queue_full_error(self) -> QueueFullError:
+        # As long as the running ones need for some tokens: somebody will be done by then, or the answer comes again.
+        wait = min(120.0, max(1.0, 20 * self.stats().step_seconds))
+        return QueueFullError(f"{self._queue_size} requests are waiting already", retry_after=wait)
+
+    def _check_usable(self) -> None:
+        self.check_process()
         if self._state == "draining":
             raise EngineClosedError("the engine is draining and takes no new requests")
         if self.state in ("closed", "failed"):
             raise EngineClosedError(f"the engine is {self.state}")
 
-    def _prepare(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> RequestHandle:
+    def _prepare(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None,
+        queue_timeout: float | None,
+        cache_salt: str | None,
+        options: dict[str, Any],
+    ) -> RequestHandle:
+        chosen = _params(params, options)
+        patience = math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
         self._check_usable()
-        return RequestHandle(self, *self._admission.generation(prompt, params, cache_salt))
+        return RequestHandle(self, *self._admission.generation(prompt, chosen, cache_salt), patience=patience)
 
     def _prepare_evaluation(self, prompt: Prompt, width: int) -> RequestHandle:
         self._check_usable()
-        return RequestHandle(self, *self._admission.evaluation(prompt, width))
-
-    def _submit(self, handle: RequestHandle, limit: float) -> bool:
-        """False: the queue is full, try again before `limit`, a time of the monotonic clock."""
-        self._check_usable()
-        status = submit(self._worker, handle.handles)
-        if status == QUEUE_FULL:
-            if time.monotonic() >= limit:
-                raise self._queue_full()
-            return False
-        if status != ACCEPTED:
-            raise EngineClosedError("the engine is closed")
-        return True
-
-    def _queue_full(self) -> QueueFullError:
-        # As long as the running ones need for some tokens: somebody will be done by then, or the answer comes again.
-        wait = min(120.0, max(1.0, 20 * self.stats().step_seconds))
-        return QueueFullError(f"{self._queue_size} requests are waiting already", retry_after=wait)
+        return RequestHandle(self, *self._admission.evaluation(prompt, width), patience=math.inf)
 
     def _begin_drain(self) -> None:
+        self.check_process()
         if self._state == "ready":
             self._state = "draining"
 
@@ -451,13 +469,6 @@ def _params(params: SamplingParams | None, options: dict[str, Any]) -> SamplingP
     if not isinstance(params, SamplingParams):
         raise TypeError(f"params is a {type(params).__name__}, expected SamplingParams")
     return params
-
-
-def _queue_limit(queue_timeout: float | None, params: SamplingParams) -> float:
-    now = time.monotonic()
-    if queue_timeout is None:
-        return now + params.deadline if params.deadline is not None else math.inf
-    return now + queue_timeout
 
 
 @atexit.register

@@ -13,15 +13,16 @@ import numpy.typing as npt
 from oxillama._core.kv_cache import BLOCK_TOKENS, KV_TYPES, KVCache, block_bytes
 from oxillama._core.memory import drop_file_pages
 from oxillama._core.program import Program
-from oxillama._core.weights import PackedMatrix, packed_bytes
+from oxillama._core.weights import PackedMatrix, packed_bytes, release_team
 from oxillama.errors import InvalidRequestError, ModelLoadError, UnsupportedModelError
-from oxillama.gguf import GGUFFile, TensorInfo
+from oxillama.gguf import GGUFFile, Metadata, TensorInfo
 from oxillama.graph import Graph, Matrix, Vector
 from oxillama.limits import available_memory
 from oxillama.lowering import emit, lower
 from oxillama.models import Architecture, read_architecture
 from oxillama.progress import Progress, reporting
 from oxillama.tokenizer import Tokenizer
+from oxillama.values import integer
 
 log = logging.getLogger("oxillama")
 
@@ -39,17 +40,37 @@ class CacheConfig:
     kv_dtype: str = "f16"
     kv_cache_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.kv_dtype not in KV_TYPES:
+            raise InvalidRequestError(
+                f"kv_dtype is {self.kv_dtype!r}, expected one of {', '.join(KV_TYPES)}", param="kv_dtype"
+            )
+        for name in ("n_ctx", "kv_cache_tokens"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name), 1, 2**31 - 1))
+
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: everything that is made once and then only read, apart from the cache."""
+    """What is known of a loaded model. Its weights and its cache are not here: they end with the program."""
 
     name: str
     architecture: Architecture
-    program: Program
-    kv: KVCache
+    metadata: Metadata
+    tokenizer: Tokenizer | None
     n_ctx: int
+    n_threads: int
     weight_bytes: int
+    kv_bytes: int
+    kv_tokens: int
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with the program that runs it."""
+
+    model: Model
+    program: Program
 
 
 class FileTensors:
@@ -97,6 +118,19 @@ class FileTensors:
         self._advance = advance
 
 
+def open_model(path: str | os.PathLike[str], *, mmap: bool) -> GGUFFile:
+    """The file, mapped or copied. A copy that memory cannot hold is a ModelLoadError before it is made."""
+    if not mmap:
+        with GGUFFile(path) as file:
+            n_bytes, available = sum(os.path.getsize(part) for part in file.paths), available_memory() - RESERVE_BYTES
+        if n_bytes > available:
+            raise ModelLoadError(
+                f"the file does not fit into memory: {max(0, available):,} bytes are left, a copy needs {n_bytes:,}; "
+                "mmap=True needs none"
+            )
+    return GGUFFile(path, mmap=mmap)
+
+
 def load_model(
     path: str | os.PathLike[str],
     *,
@@ -107,7 +141,7 @@ def load_model(
     mmap: bool = True,
     progress: Progress = None,
     file: GGUFFile,
-) -> Model:
+) -> LoadedModel:
     """Builds the program of an open file.
 
     Raises ModelLoadError for a damaged or inconsistent file or one that does not fit into memory, before weights are
@@ -117,6 +151,9 @@ def load_model(
     architecture = read_architecture(file.metadata, graph)
     architecture.build(graph)
     _check_unused(file, graph)
+    # The model outlives the file, whose mapping or copy is of no use once the weights are packed.
+    metadata = file.metadata.detached()
+    tokenizer = read_tokenizer(metadata, architecture.n_vocab)
     matrices = graph.matrices()
     weight_bytes = _weight_bytes(file, matrices)
     lowered = lower(graph, max_tokens=max_batch_tokens, max_outputs=max_batch_size + EVALUATION_ROWS)
@@ -133,17 +170,21 @@ def load_model(
             head_dim=architecture.head_dim,
             n_blocks=n_blocks,
         )
-        program = emit(lowered, tensors, kv=kv, n_threads=n_threads)
+        try:
+            program = emit(lowered, tensors, kv=kv, n_threads=n_threads)
+        finally:
+            release_team()
     name = os.path.basename(os.fspath(path)).removesuffix(".gguf")
     log.info("loaded %s: %d bytes of weights, %d of KV cache, context %d", name, weight_bytes, kv.n_bytes, n_ctx)
-    return Model(name, architecture, program, kv, n_ctx, weight_bytes)
+    model = Model(name, architecture, metadata, tokenizer, n_ctx, n_threads, weight_bytes, kv.n_bytes, kv.n_tokens)
+    return LoadedModel(model, program)
 
 
-def read_tokenizer(file: GGUFFile, n_vocab: int) -> Tokenizer | None:
+def read_tokenizer(metadata: Metadata, n_vocab: int) -> Tokenizer | None:
     """None for a model without one: such a model works with token ids."""
-    if "tokenizer.ggml.model" not in file.metadata or file.metadata["tokenizer.ggml.model"] in ("none", "no_vocab"):
+    if metadata.get("tokenizer.ggml.model", "none") in ("none", "no_vocab"):
         return None
-    tokenizer = Tokenizer.from_gguf(file)
+    tokenizer = Tokenizer(metadata)
     if tokenizer.n_vocab > n_vocab:
         raise ModelLoadError(f"the tokenizer has {tokenizer.n_vocab} tokens, the embedding {n_vocab}")
     return tokenizer
@@ -172,13 +213,6 @@ def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
 
 def _plan_cache(arch: Architecture, cache: CacheConfig, *, max_batch_size: int, budget: int) -> tuple[int, int]:
     """(context length in tokens, number of KV blocks)."""
-    if cache.kv_dtype not in KV_TYPES:
-        raise InvalidRequestError(
-            f"kv_dtype is {cache.kv_dtype!r}, expected one of {', '.join(KV_TYPES)}", param="kv_dtype"
-        )
-    for param, value in (("n_ctx", cache.n_ctx), ("kv_cache_tokens", cache.kv_cache_tokens)):
-        if value is not None and (not isinstance(value, int) or not 1 <= value < 2**31):
-            raise InvalidRequestError(f"{param} is {value!r}, expected a positive integer", param=param)
     per_block = block_bytes(cache.kv_dtype, arch.n_layers, arch.n_head_kv, arch.head_dim)
     affordable = max(0, budget // 2 // per_block) * BLOCK_TOKENS
     if cache.n_ctx is not None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import anyio
 
 from oxillama._core.handle import Handle, TokenEvent
-from oxillama.errors import DeadlineExceeded, EngineClosedError, NumericalError, OxillamaError, RequestCancelled
+from oxillama.errors import (
+    DeadlineExceeded,
+    EngineClosedError,
+    InvalidRequestError,
+    NumericalError,
+    OxillamaError,
+    RequestCancelled,
+)
 from oxillama.results import (
     Completion,
     CompletionChoice,
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 # Python looks at signals between two waits, so Ctrl-C is late by at most this.
 WAIT_SECONDS = 0.05
+# How often a full queue is looked at again while a caller waits for room.
+QUEUE_POLL_SECONDS = 0.005
 
 # What ends a choice normally; everything else raises.
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -44,9 +54,10 @@ class RequestSpec:
     model: str
     created: int
     seed: int
-    stops: tuple[str, ...]
+    stops: tuple[str, ...] = field(repr=False)
     n: int
     wants_logprobs: bool
+    expires: float = math.inf  # on the monotonic clock
 
 
 class _Choice:
@@ -61,12 +72,17 @@ class _Choice:
 
 
 class RequestHandle:
-    """A running request. Iterate it for chunks, synchronously or asynchronously, or ask for the whole ``result()``.
+    """A request on its way. Iterate it for chunks, synchronously or asynchronously, or ask for the whole ``result()``.
 
-    A handle keeps its engine alive; dropping it cancels the request."""
+    A handle keeps its engine alive; dropping it cancels the request. Threads may share it.
+    patience: seconds it may wait for room in the queue."""
 
-    def __init__(self, engine: Engine, handles: list[Handle], spec: RequestSpec) -> None:
+    def __init__(self, engine: Engine, handles: list[Handle], spec: RequestSpec, *, patience: float) -> None:
         self._engine = engine
+        self._queue_limit = time.monotonic() + patience
+        self._entered = False
+        self._cancelled = False
+        self._lock = threading.Lock()
         self._choices = [_Choice(handle, index) for index, handle in enumerate(handles)]
         self._spec = spec
         self._tokenizer = engine.tokenizer
@@ -79,6 +95,11 @@ class RequestHandle:
     def handles(self) -> list[Handle]:
         """The core's own handles, one per choice."""
         return [choice.handle for choice in self._choices]
+
+    @property
+    def discards_choices(self) -> bool:
+        """More choices are generated than delivered: best_of."""
+        return len(self._choices) > self._spec.n
 
     @property
     def seed(self) -> int:
@@ -99,8 +120,35 @@ class RequestHandle:
             cached_tokens=first.num_cached_tokens,
         )
 
+    def try_enter(self) -> bool:
+        """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
+        if self._entered:
+            return True
+        with self._lock:
+            self._entered = self._entered or self._engine.try_submit(self.handles)
+        if self._entered:
+            return True
+        if self._cancelled:
+            raise RequestCancelled(partial=self._shape())
+        now = time.monotonic()
+        if now >= self._queue_limit:
+            raise self._engine.queue_full_error()
+        if now >= self._spec.expires:
+            raise DeadlineExceeded(partial=self._shape())
+        return False
+
+    def enter(self) -> None:
+        """Submits the request, waiting for room in the queue. Raises QueueFullError or DeadlineExceeded without any."""
+        while not self.try_enter():
+            time.sleep(QUEUE_POLL_SECONDS)
+
+    async def aenter(self) -> None:
+        while not self.try_enter():
+            await anyio.sleep(QUEUE_POLL_SECONDS)
+
     def cancel(self) -> None:
         """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
+        self._cancelled = True
         for choice in self._choices:
             choice.handle.cancel()
         self._engine.wake()
@@ -108,6 +156,7 @@ class RequestHandle:
     def result(self, timeout: float | None = None) -> Completion:
         """Waits for the whole completion. TimeoutError after `timeout` seconds leaves the request running."""
         limit = math.inf if timeout is None else time.monotonic() + timeout
+        self.enter()
         while not self._collect_all():
             if time.monotonic() >= limit:
                 raise TimeoutError(f"the request is still running after {timeout} seconds")
@@ -116,6 +165,7 @@ class RequestHandle:
 
     async def aresult(self) -> Completion:
         """Waits for the whole completion. A cancelled wait leaves the request running."""
+        await self.aenter()
         while not self._collect_all():
             await self._await_news()
         return self._completion()
@@ -134,7 +184,8 @@ class RequestHandle:
 
     def take(self) -> list[CompletionChunk]:
         """The chunks that have come since the last call, one per token, without waiting."""
-        return [chunk for choice in self._choices for chunk in self._collect(choice)]
+        with self._lock:
+            return [chunk for choice in self._choices for chunk in self._collect(choice)]
 
     @property
     def exhausted(self) -> bool:
@@ -180,9 +231,10 @@ class RequestHandle:
         return chunks
 
     def _collect_all(self) -> bool:
-        for choice in self._choices:
-            self._collect(choice)
-        return self.exhausted
+        with self._lock:
+            for choice in self._choices:
+                self._collect(choice)
+            return self.exhausted
 
     def _chunk(
         self, choice: _Choice, text: str, events: tuple[TokenEvent, ...], *, last: bool = False
@@ -262,12 +314,14 @@ class RequestHandle:
         )
 
     def _wait(self, seconds: float) -> None:
+        self._engine.check_process()
         waiting = next((choice for choice in self._choices if not choice.finished), None)
         if waiting is not None and not any(choice.handle.has_news() for choice in self._choices):
             # With several choices the others may have news first; they are seen after one short wait.
             waiting.handle.wait(seconds if len(self._choices) == 1 else min(seconds, 0.005))
 
     async def _await_news(self) -> None:
+        self._engine.check_process()
         loop = LoopMailbox.current()
         handles = [choice.handle for choice in self._choices if not choice.finished]
         for handle in handles:
@@ -284,9 +338,12 @@ class CompletionStream:
     """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
 
     The request is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also by a
-    ``break`` out of a loop over it."""
+    ``break`` out of a loop over it. Raises InvalidRequestError where best_of exceeds n: the best choices are known only
+    at the end."""
 
     def __init__(self, handle: RequestHandle) -> None:
+        if handle.discards_choices:
+            raise InvalidRequestError("best_of above n cannot be streamed", param="best_of")
         self._handle = handle
         self._ready: list[CompletionChunk] = []
         self._closed = False
@@ -304,6 +361,8 @@ class CompletionStream:
 
     def __next__(self) -> CompletionChunk:
         try:
+            if not self._closed:
+                self._handle.enter()
             while not self._refill(StopIteration):
                 self._handle._wait(WAIT_SECONDS)
         except KeyboardInterrupt:
@@ -316,6 +375,8 @@ class CompletionStream:
 
     async def __anext__(self) -> CompletionChunk:
         try:
+            if not self._closed:
+                await self._handle.aenter()
             while not self._refill(StopAsyncIteration):
                 await self._handle._await_news()
         except anyio.get_cancelled_exc_class():
