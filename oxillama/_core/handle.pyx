@@ -96,6 +96,7 @@ cdef class Handle:
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
                  int32_t evaluate_width=0):
+        cdef double seconds
         if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
             raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
         self.worker = worker
@@ -117,7 +118,8 @@ cdef class Handle:
             memcpy(self.request.domain.salt, <const char *>salt, min(len(salt), sizeof(self.request.domain.salt)))
         self.request.arrival_ns = ox_monotonic_ns()
         if deadline is not None:
-            self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(min(<double>deadline, MAX_DEADLINE_SECONDS) * 1e9))
+            seconds = min(<double>deadline, MAX_DEADLINE_SECONDS)
+            self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(seconds * 1e9))
         if sampling is None:
             self.request.kind = OX_REQUEST_EVALUATE
             # A prefix that is already in the cache would have no logits.

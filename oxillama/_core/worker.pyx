@@ -219,8 +219,8 @@ cdef class Worker:
 
     vocabulary: the TokenTable of the requests' text streams, or None without a tokenizer."""
 
-    def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size, int64_t max_step_ns,
-                 int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache):
+    def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size,
+                 int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache):
         cdef int i, max_tokens = program.c.max_tokens
         self.program = program
         self._vocabulary = vocabulary
