@@ -81,7 +81,7 @@ def test_stories(fixtures_dir: Path, suffix: str) -> None:
 
 
 def test_a_type_that_is_not_built_is_named(fixtures_dir: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match=r"'blk.0.attn_[qk].weight' has type IQ4_NL, which is not supported"):
+    with pytest.raises(UnsupportedModelError, match=r"'blk.0.attn_[qk].weight' has type IQ4_NL"):
         Engine(fixtures_dir / "stories260K-IQ4_NL.gguf", progress=False)
 
 

@@ -112,9 +112,10 @@ cdef class GGUFShard:
         return self.entries[key][3]
 
     def detached(self):
-        """The metadata alone, over a copy of their bytes: for whoever outlives the file, which may be large or change."""
+        """The metadata alone, over a copy of their bytes, for whoever outlives a file that is large or may change."""
         cdef GGUFShard shard = GGUFShard.__new__(GGUFShard)
-        shard.file = FileMap.of_bytes(memoryview(self.file)[:max([entry[2] for entry in self.entries.values()], default=0)])
+        n_bytes = max([entry[2] for entry in self.entries.values()], default=0)
+        shard.file = FileMap.of_bytes(memoryview(self.file)[:n_bytes])
         shard.path, shard.index, shard.entries, shard.tensors = self.path, self.index, self.entries, []
         shard.version, shard.alignment = self.version, self.alignment
         return shard
