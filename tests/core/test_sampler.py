@@ -152,7 +152,7 @@ def test_ties_go_to_the_lowest_id() -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(row=rows, n=st.integers(0, 20), params=ox.sampling_params(n_vocab=N_VOCAB, logit_bias={0: 5.0}))
+@given(row=rows, n=st.integers(0, 20), params=ox.sampling_params(n_vocab=N_VOCAB))
 def test_logprobs_are_those_of_the_raw_logits(row: Logits, n: int, params: SamplingParams) -> None:
     try:
         token, logprob, top, _ = Chain(params.replace(logprobs=n)).sample(row)
@@ -165,6 +165,13 @@ def test_logprobs_are_those_of_the_raw_logits(row: Logits, n: int, params: Sampl
     assert [other for other, _ in top] == best
     assert [value for _, value in top] == pytest.approx([expected[i] for i in best], abs=1e-5)
     assert token == Chain(params).sample(row)[0]
+
+
+def test_asking_for_logprobs_changes_no_draw() -> None:
+    row = np.linspace(-1, 1, N_VOCAB, dtype=np.float32)
+    plain, asking = Chain(SamplingParams(seed=4)), Chain(SamplingParams(seed=4, logprobs=2))
+    tokens = [plain.sample(row, position=i)[0] for i in range(50)]
+    assert tokens == [asking.sample(row, position=i)[0] for i in range(50)]
 
 
 def test_without_logprobs_there_are_none() -> None:

@@ -40,6 +40,15 @@ def test_a_copy_outlives_its_source() -> None:
     copy = source.copy().copy()
     del source
     gc.collect()
+    # Parameters of the same size and other values, to take the place of the memory just freed.
+    other = FULL.replace(
+        logit_bias={0: 9.0, 3: 9.0},
+        banned_tokens=[0, 4],
+        stop_token_ids=[0],
+        dry_sequence_breakers=[[5], [0, 5], [5, 5, 5]],
+    )
+    crowd = [other.resolve(n_vocab=9, eog_tokens=[3]) for _ in range(64)]
+    assert len(crowd) == 64
     np.testing.assert_array_equal(distribution(copy), expected)
     assert copy.seed == 2**64 - 1
     assert copy.mirostat == 2

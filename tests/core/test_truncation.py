@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from oxillama import Sampler, SamplingParams
+from oxillama._core.philox import random_bits
 from oxillama.testing import strategies as ox
 
 # Not in order, so that ids and ranks differ: ranks are 2, 0, 4, 1, 3.
@@ -101,6 +102,8 @@ def test_xtc_tosses_its_own_coin_per_position() -> None:
     sampler = Sampler(SamplingParams(xtc_probability=0.25, xtc_threshold=0.2, seed=11))
     hits = sum(sampler.probs(np.log(PROBS), position=i)[1] == 0 for i in range(2000))
     assert 0.2 < hits / 2000 < 0.3
+    tossed = [(random_bits(11, 0, i, 1) >> 11) / 2**53 < 0.25 for i in range(200)]
+    assert tossed == [sampler.probs(np.log(PROBS), position=i)[1] == 0 for i in range(200)]
     never = Sampler(SamplingParams(xtc_probability=0.0, seed=11))
     assert all(never.probs(np.log(PROBS), position=i)[1] > 0 for i in range(50))
 
