@@ -65,6 +65,7 @@ class Scheduler:
         priority_aging_ns: int = 10_000_000_000,
         n_ctx: int = 1024,
         prefix_cache: bool = True,
+        max_outputs: int = -1,
     ) -> None: ...
     def add(
         self,

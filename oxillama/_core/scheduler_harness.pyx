@@ -178,7 +178,7 @@ cdef class Scheduler:
     def __cinit__(
         self, BlockPool pool, *, int32_t max_batch_size=8, int32_t max_batch_tokens=128,
         int64_t max_step_ns=100_000_000, int64_t priority_aging_ns=10_000_000_000, int32_t n_ctx=1024,
-        bint prefix_cache=True
+        bint prefix_cache=True, int32_t max_outputs=-1
     ):
         self.pool = pool
         self.pointers = {}
@@ -187,7 +187,7 @@ cdef class Scheduler:
         cdef ox_scheduler_config config
         config.max_batch_size = max_batch_size
         config.max_batch_tokens = max_batch_tokens
-        config.max_outputs = max_batch_size + max_batch_tokens
+        config.max_outputs = max_outputs if max_outputs >= 0 else max_batch_size + max_batch_tokens
         config.max_step_ns = max_step_ns
         config.priority_aging_ns = priority_aging_ns
         config.n_ctx = n_ctx

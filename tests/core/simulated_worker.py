@@ -47,8 +47,10 @@ class Worker:
         priority_aging_ns: int = 10 * SECOND,
         n_ctx: int = 1024,
         prefix_cache: bool = True,
+        n_prompt_outputs: int | None = None,
     ) -> None:
         self.n_blocks = n_blocks
+        self.n_prompt_outputs = max_batch_tokens if n_prompt_outputs is None else n_prompt_outputs
         self.max_batch_tokens = max_batch_tokens
         self.n_ctx = n_ctx
         self.now = SECOND
@@ -61,6 +63,7 @@ class Worker:
             priority_aging_ns=priority_aging_ns,
             n_ctx=n_ctx,
             prefix_cache=prefix_cache,
+            max_outputs=max_batch_size + self.n_prompt_outputs,
         )
         self.cells: dict[tuple[int, int], tuple[Domain, int]] = {}
         self.sent: dict[int, Sent] = {}
@@ -102,6 +105,7 @@ class Worker:
         assert all(decodes[:n_decode]), "items that decode come first"
         rows = [(0, 1, item[1])[item[3]] for item in self.plan]
         assert sum(rows) == n_outputs
+        assert sum(item[1] for item in self.plan if item[3] == OUTPUT_ALL) <= self.n_prompt_outputs
         for item in self.plan:
             self.check_and_fill(item)
         return self.plan

@@ -34,7 +34,8 @@ def tokens_of(plan: list[tuple[int, int, int, int]]) -> dict[int, int]:
 
 
 @pytest.mark.parametrize(
-    "config", [{"max_batch_size": 0}, {"max_batch_tokens": 0}, {"n_ctx": 0}, {"priority_aging_ns": -1}]
+    "config",
+    [{"max_batch_size": 0}, {"max_batch_tokens": 0}, {"n_ctx": 0}, {"priority_aging_ns": -1}, {"max_outputs": 8}],
 )
 def test_a_senseless_configuration_is_refused(config: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="status"):
@@ -208,6 +209,14 @@ def test_with_room_for_one_block_prompts_take_turns() -> None:
     worker.add(prompt(96, 1000), max_output=1)
     served = [worker.step()[0][0] for _ in range(6)]
     assert served == [0, 1, 0, 1, 0, 1]
+
+
+def test_rows_of_evaluations_are_bounded_and_nobody_else_pays_for_it() -> None:
+    worker = Worker(max_batch_tokens=128, n_prompt_outputs=32)
+    requests = [worker.add(prompt(100, 1000 * i), kind=EVALUATE, max_output=0) for i in range(2)]
+    other = worker.add(prompt(60), max_output=1)
+    assert tokens_of(worker.step()) == {requests[0]: 32, other: 60}
+    assert worker.run(20) <= 7
 
 
 def test_a_running_sequence_always_fits_into_the_step() -> None:

@@ -83,6 +83,7 @@ class Service(RuleBasedStateMachine):
             n_ctx=random.choice([40, 200, 400, 400]),
             priority_aging_ns=random.choice([0, SECOND, 10 * SECOND]),
             prefix_cache=random.random() < 0.8,
+            n_prompt_outputs=random.choice([None, 1, 33]),
         )
         self.add(random, 8)
 

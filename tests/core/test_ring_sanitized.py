@@ -1,0 +1,53 @@
+"""The ring's protocol under ThreadSanitizer, by its twin in C, and the modules around it under AddressSanitizer."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import oxillama
+from tests.sanitizer import sanitized
+
+HERE = Path(__file__).resolve().parent
+CSRC = Path(oxillama.__file__).resolve().parent / "_core" / "csrc"
+
+pytestmark = pytest.mark.sanitizer
+
+
+def run_twin(tmp_path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    program = tmp_path / "ring_twin"
+    command = ["gcc", "-std=c11", "-O1", "-g", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", *flags, f"-I{CSRC}"]
+    try:
+        subprocess.run(
+            [*command, str(HERE / "ring_twin.c"), "-o", str(program), "-pthread"], check=True, capture_output=True
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no compiler for {' '.join(flags)}: {error}")
+    return subprocess.run([str(program)], capture_output=True, text=True, timeout=120, check=False)
+
+
+def skip_unless_it_starts(result: subprocess.CompletedProcess[str]) -> None:
+    if "unexpected memory mapping" in result.stderr:
+        pytest.skip("this kernel's address layout is not known to the sanitizer")
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
+def test_the_protocol_is_clean(tmp_path: Path, sanitizer: str) -> None:
+    result = run_twin(tmp_path, f"-fsanitize={sanitizer}")
+    skip_unless_it_starts(result)
+    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
+
+
+def test_the_sanitizer_would_notice_a_weaker_one(tmp_path: Path) -> None:
+    result = run_twin(tmp_path, "-fsanitize=thread", "-DWEAK")
+    skip_unless_it_starts(result)
+    assert "data race" in result.stderr
+
+
+def test_ring_blocks_and_scheduler_keep_to_their_memory() -> None:
+    modules = ["block_table", "kv_blocks", "pace", "plan", "request", "ring", "ring_harness", "scheduler"]
+    result = sanitized([*modules, "scheduler_harness"]).run("tests/core/exercise_scheduler.py")
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "done" in result.stdout
