@@ -1,5 +1,5 @@
-/* The protocol of _core/ring.pyx in C, over the same atomics and parking headers, so that ThreadSanitizer sees it without
- * Python. Keep the memory orders alike. Producers submit numbers, the consumer checks order, bound and loss; then the
+/* The protocol of _core/ring.pyx in C, over the same atomics and parking headers, so that ThreadSanitizer sees it
+ * without Python. Keep the memory orders alike. Producers submit numbers, the consumer checks order, bound and loss; then the
  * same with a close in the middle. Exit status 0: nothing was lost. -DWEAK shows that the sanitizer would notice. */
 #include <pthread.h>
 #include <sched.h>

@@ -181,6 +181,18 @@ def test_the_step_time_bounds_prompts_only_while_somebody_decodes() -> None:
     assert tokens_of(worker.schedule())[long] == 512
 
 
+def test_one_odd_step_does_not_turn_the_pace_over() -> None:
+    worker = Worker(max_batch_tokens=512, max_step_ns=80 * MILLISECOND)
+    worker.add(prompt(8), max_output=500)
+    worker.step()
+    long = worker.add(prompt(900, 100))
+    chunks = []
+    for token_us in (500, 1500, 250):
+        worker.scheduler.observe(100 * token_us * 1000, 100, 0)
+        chunks.append(tokens_of(worker.schedule())[long])
+    assert chunks == [160, 64, 96], "0.5, then 1.0, then 0.81 ms per token, cut at blocks"
+
+
 def test_a_long_prompt_does_not_hold_up_a_short_one() -> None:
     worker = Worker(128, max_batch_tokens=128, n_ctx=4096)
     long = worker.add(prompt(2000))
@@ -251,6 +263,16 @@ def test_waiting_raises_the_priority() -> None:
     assert [request for request, _, _ in worker.scheduler.finished] == [busy, 3, patient, 2]
 
 
+def test_only_time_without_a_share_counts_as_waiting() -> None:
+    worker = Worker(max_batch_size=1, priority_aging_ns=SECOND)
+    running, waiting = worker.add(prompt(4), max_output=100), worker.add(prompt(4))
+    for _ in range(20):
+        worker.step()
+        worker.now += SECOND
+    levels = [worker.scheduler.request(request)["level"] for request in (running, waiting)]
+    assert levels == [0, 19]
+
+
 def test_nobody_starves_under_a_stream_of_better_requests() -> None:
     worker = Worker(max_batch_size=1, priority_aging_ns=SECOND)
     worker.add(prompt(4), priority=9, max_output=2)
@@ -292,6 +314,18 @@ def test_a_request_that_waits_for_blocks_is_not_overtaken() -> None:
     worker.run(200)
     order = [request for request, _, _ in worker.scheduler.finished]
     assert order.index(large) < order.index(small)
+
+
+def test_cached_blocks_that_a_request_would_revive_are_not_room() -> None:
+    worker = Worker(8)
+    worker.add(prompt(97), max_output=1)
+    worker.run(10)
+    running = worker.add(prompt(100, 1000), max_output=60)
+    worker.step()
+    assert worker.pool.stats["num_cached"] == 3
+    returning = worker.add(prompt(97) + prompt(20, 5000), max_output=1)
+    worker.step()
+    assert (worker.scheduler.running, worker.scheduler.waiting) == ([running], [returning])
 
 
 def test_a_better_request_takes_the_slot_of_one_that_has_not_begun() -> None:
