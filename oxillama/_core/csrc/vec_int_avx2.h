@@ -64,6 +64,11 @@ OX_INLINE va va_begin(const int32_t bits, vi first) {
     const __m256i zero = _mm256_setzero_si256();
     return bits == 4 ? (va){zero, zero, zero, zero} : (va){zero, zero, first.a, first.b};
 }
+/* Holds a running sum in place. GCC would regroup the additions of all steps into a tree, and spill every product. */
+OX_INLINE __m256i vec_in_order(__m256i sum) {
+    __asm__("" : "+x"(sum));
+    return sum;
+}
 OX_INLINE __m256i vec_widen(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
     __m256i a, b;
@@ -76,11 +81,12 @@ OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) 
     }
     const int32_t period = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
     if (step % period != 0) {
-        a = _mm256_add_epi16(a, sum.short_a);
-        b = _mm256_add_epi16(b, sum.short_b);
+        a = vec_in_order(_mm256_add_epi16(a, sum.short_a));
+        b = vec_in_order(_mm256_add_epi16(b, sum.short_b));
     }
     if (bits != 4 && step % period == period - 1) {
-        return (va){a, b, _mm256_add_epi32(sum.a, vec_widen(a)), _mm256_add_epi32(sum.b, vec_widen(b))};
+        return (va){a, b, vec_in_order(_mm256_add_epi32(sum.a, vec_widen(a))),
+                    vec_in_order(_mm256_add_epi32(sum.b, vec_widen(b)))};
     }
     return (va){a, b, sum.a, sum.b};
 }

@@ -70,6 +70,11 @@ OX_INLINE va va_begin(const int32_t bits, vi first) {
     const vi zero = vi_set(0);
     return (va){zero, bits == 4 ? zero : first};
 }
+/* Holds a running sum in place. GCC would regroup the additions of all steps into a tree, and spill every product. */
+OX_INLINE __m128i vec_in_order(__m128i sum) {
+    __asm__("" : "+x"(sum));
+    return sum;
+}
 OX_INLINE __m128i vec_widen(__m128i pairs) { return _mm_madd_epi16(pairs, _mm_set1_epi16(1)); }
 /* Signed weights: the sign moves to the activation, since one factor must be unsigned. */
 OX_INLINE __m128i vec_pairs(const int32_t bits, __m128i w, __m128i x) {
@@ -81,9 +86,11 @@ OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) 
                 vec_pairs(bits, w.d, x.a)};
     if (step % period != 0) {
         pairs = VEC_INT_2(vi, _mm_add_epi16, pairs, sum.pairs);
+        pairs = VEC_INT_1(vi, vec_in_order, pairs);
     }
     if (bits != 4 && step % period == period - 1) {
-        return (va){pairs, vi_add(sum.sum, VEC_INT_1(vi, vec_widen, pairs))};
+        const vi total = vi_add(sum.sum, VEC_INT_1(vi, vec_widen, pairs));
+        return (va){pairs, VEC_INT_1(vi, vec_in_order, total)};
     }
     return (va){pairs, sum.sum};
 }

@@ -1,0 +1,125 @@
+/* What the machine can do: sequential reads and int8 multiply-adds. The loops that figures of kernels are compared with. */
+#ifndef OX_MACHINE_PROBE_H
+#define OX_MACHINE_PROBE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#  include <immintrin.h>
+#endif
+
+/* Reads `bytes` (a multiple of 256) in one ascending stream; the result keeps the compiler from leaving it out. */
+static inline uint64_t ox_probe_read(const uint8_t *data, size_t bytes) {
+#if defined(__x86_64__)
+    __m128i sum[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+    for (size_t i = 0; i < bytes; i += 256) {
+        for (size_t lane = 0; lane < 16; lane++) {
+            sum[lane % 4] = _mm_xor_si128(sum[lane % 4], _mm_load_si128((const __m128i *)(data + i + 16 * lane)));
+        }
+    }
+    const __m128i all = _mm_xor_si128(_mm_xor_si128(sum[0], sum[1]), _mm_xor_si128(sum[2], sum[3]));
+    return (uint64_t)_mm_cvtsi128_si64(all);
+#else
+    uint64_t sum = 0;
+    for (size_t i = 0; i < bytes; i += 8) {
+        uint64_t word;
+        memcpy(&word, data + i, sizeof word);
+        sum ^= word;
+    }
+    return sum;
+#endif
+}
+
+/* Multiply-adds per call of ox_probe_dot, and the loops: twelve independent sums, registers only. */
+enum { OX_PROBE_SUMS = 12, OX_PROBE_TURNS = 1 << 20 };
+
+#if defined(__x86_64__)
+#define OX_PROBE_EACH(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
+
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) static inline int32_t ox_probe_dot_avx512vnni(void) {
+    const __m512i w = _mm512_set1_epi8(3), x = _mm512_set1_epi8(5);
+#define OX_DECLARE(i) __m512i s##i = _mm512_set1_epi32(i);
+#define OX_STEP(i) s##i = _mm512_dpbusd_epi32(s##i, w, x); __asm__ volatile("" : "+v"(s##i));
+#define OX_SUM(i) w_sum = _mm512_add_epi32(w_sum, s##i);
+    OX_PROBE_EACH(OX_DECLARE)
+    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
+        OX_PROBE_EACH(OX_STEP)
+    }
+    __m512i w_sum = _mm512_setzero_si512();
+    OX_PROBE_EACH(OX_SUM)
+    return _mm_cvtsi128_si32(_mm512_castsi512_si128(w_sum));
+#undef OX_DECLARE
+#undef OX_STEP
+#undef OX_SUM
+}
+
+/* The classic three instructions; 4-bit weights need the middle one only every eighth time. */
+__attribute__((target("avx2"))) static inline int32_t ox_probe_dot_avx2(void) {
+    const __m256i x = _mm256_set1_epi8(5), ones = _mm256_set1_epi16(1);
+    __m256i w = _mm256_set1_epi8(3);
+#define OX_DECLARE(i) __m256i s##i = _mm256_set1_epi32(i);
+#define OX_STEP(i)                                                                                                     \
+    __asm__ volatile("" : "+x"(w));                                                                                    \
+    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
+#define OX_SUM(i) total = _mm256_add_epi32(total, s##i);
+    OX_PROBE_EACH(OX_DECLARE)
+    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
+        OX_PROBE_EACH(OX_STEP)
+    }
+    __m256i total = _mm256_setzero_si256();
+    OX_PROBE_EACH(OX_SUM)
+    return _mm_cvtsi128_si32(_mm256_castsi256_si128(total));
+#undef OX_DECLARE
+#undef OX_STEP
+#undef OX_SUM
+}
+
+static inline int32_t ox_probe_dot_base(void) {
+    const __m128i x = _mm_set1_epi8(5), ones = _mm_set1_epi16(1);
+    __m128i w = _mm_set1_epi8(3);
+#define OX_DECLARE(i) __m128i s##i = _mm_set1_epi32(i);
+#define OX_STEP(i)                                                                                                     \
+    __asm__ volatile("" : "+x"(w));                                                                                    \
+    s##i = _mm_add_epi32(s##i, _mm_madd_epi16(_mm_maddubs_epi16(w, x), ones));
+#define OX_SUM(i) total = _mm_add_epi32(total, s##i);
+    OX_PROBE_EACH(OX_DECLARE)
+    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
+        OX_PROBE_EACH(OX_STEP)
+    }
+    __m128i total = _mm_setzero_si128();
+    OX_PROBE_EACH(OX_SUM)
+    return _mm_cvtsi128_si32(total);
+#undef OX_DECLARE
+#undef OX_STEP
+#undef OX_SUM
+}
+#undef OX_PROBE_EACH
+#endif
+
+/* Runs the loop of a level once and returns its multiply-adds, 0 where no loop was written for the level. */
+static inline int64_t ox_probe_dot(const char *level) {
+    volatile int32_t result;  /* keeps the compiler from leaving the loop out */
+    const int64_t per_byte = (int64_t)OX_PROBE_SUMS * OX_PROBE_TURNS;
+#if defined(__x86_64__)
+    if (strcmp(level, "avx512vnni") == 0) {
+        result = ox_probe_dot_avx512vnni();
+        return 64 * per_byte;
+    }
+    if (strcmp(level, "avx2") == 0) {
+        result = ox_probe_dot_avx2();
+        return 32 * per_byte;
+    }
+    if (strcmp(level, "base") == 0) {
+        result = ox_probe_dot_base();
+        return 16 * per_byte;
+    }
+#endif
+    (void)level;
+    (void)per_byte;
+    (void)result;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,83 @@
+# cython: binding=True
+"""Measures what the machine can do: sequential read bandwidth and int8 multiply-add rate, per number of threads.
+
+A figure of a kernel means little without these in the same minute: neighbours on a shared host change both."""
+
+from time import perf_counter
+
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from posix.mman cimport MADV_HUGEPAGE, madvise
+from posix.stdlib cimport posix_memalign
+
+from oxillama._core.kernels import active_level, usable_levels
+
+cdef extern from "machine_probe.h" nogil:
+    uint64_t ox_probe_read(const uint8_t *data, size_t bytes)
+    int64_t ox_probe_dot(const char *level)
+
+cdef size_t HUGE_PAGE = 2 << 20
+
+
+def _positive(str name, long value):
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, found {value}")
+
+
+cdef class ReadProbe:
+    cdef uint8_t *data
+    cdef size_t part
+    cdef uint64_t kept
+    cdef readonly int n_threads
+
+    def __cinit__(self, *, int n_threads=1, size_t megabytes=256):
+        _positive("n_threads", n_threads)
+        _positive("megabytes", megabytes)
+        cdef size_t size = (megabytes << 20) // HUGE_PAGE * HUGE_PAGE
+        self.n_threads = n_threads
+        self.part = size // n_threads // 4096 * 4096
+        if posix_memalign(<void **>&self.data, HUGE_PAGE, max(size, HUGE_PAGE)):
+            self.data = NULL
+            raise MemoryError(f"cannot allocate {megabytes} MiB for the bandwidth probe")
+        madvise(self.data, size, MADV_HUGEPAGE)
+        memset(self.data, 1, size)
+
+    def __dealloc__(self):
+        free(self.data)
+
+    def run(self):
+        cdef uint64_t kept = self.kept
+        cdef int thread
+        started = perf_counter()
+        for thread in prange(self.n_threads, num_threads=self.n_threads, schedule="static", chunksize=1, nogil=True):
+            kept ^= ox_probe_read(self.data + thread * self.part, self.part)
+        self.kept = kept  # a result nobody uses would let the compiler drop the reads
+        return self.part * self.n_threads / (perf_counter() - started) / 1e9
+
+
+def read_bandwidth(*, int n_threads=1, size_t megabytes=256, int repeats=7):
+    _positive("repeats", repeats)
+    probe = ReadProbe(n_threads=n_threads, megabytes=megabytes)
+    return sorted([probe.run() for _ in range(repeats)])[repeats // 2]
+
+
+def int8_rate(*, level=None, int n_threads=1, int repeats=7):
+    _positive("n_threads", n_threads)
+    _positive("repeats", repeats)
+    name = active_level() if level is None else level
+    if name not in usable_levels():
+        raise ValueError(f"instruction-set level {name!r} is not usable here; usable: {', '.join(usable_levels())}")
+    encoded = name.encode()
+    cdef const char *c_name = encoded
+    cdef int64_t operations = 0
+    cdef int thread
+    rates = []
+    for _ in range(repeats):
+        started = perf_counter()
+        operations = 0
+        for thread in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+            operations += ox_probe_dot(c_name)
+        rates.append(2 * operations / (perf_counter() - started) / 1e9)
+    return sorted(rates)[repeats // 2]
