@@ -47,7 +47,7 @@ def test_a_copy_outlives_its_source() -> None:
         stop_token_ids=[0],
         dry_sequence_breakers=[[5], [0, 5], [5, 5, 5]],
     )
-    crowd = [other.resolve(n_vocab=9, eog_tokens=[3]) for _ in range(64)]
+    crowd = [other.resolve(n_vocab=9, eog_tokens=[3]).copy() for _ in range(64)]
     assert len(crowd) == 64
     np.testing.assert_array_equal(distribution(copy), expected)
     assert copy.seed == 2**64 - 1
