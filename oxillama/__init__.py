@@ -23,6 +23,7 @@ from oxillama.errors import (
 if TYPE_CHECKING:
     from oxillama.cpu import CpuInfo, cpu_info
     from oxillama.engine import Engine
+    from oxillama.include import get_include
     from oxillama.params import SamplingParams
     from oxillama.request import CompletionStream, RequestHandle
     from oxillama.results import Completion, CompletionChoice, CompletionChunk, Logprobs, Timings, TokenLogprob, Usage
@@ -49,6 +50,7 @@ _HOMES = {
     "Tokenizer": "tokenizer",
     "Usage": "results",
     "cpu_info": "cpu",
+    "get_include": "include",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "UnsupportedModelError",
     "Usage",
     "cpu_info",
+    "get_include",
 ]
 
 
