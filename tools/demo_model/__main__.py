@@ -32,8 +32,11 @@ def run_training(build: Path, minutes: float, resume: bool) -> None:
     train(encoder, build / "model.pt", ModelConfig(), TrainConfig(max_seconds=minutes * 60), resume=resume)
 
 
-def run_export(build: Path, path: Path) -> None:
-    """Export the checkpoint in `build` and say how far the quantised logits are from the trained ones."""
+def run_export(build: Path, path: Path, context: int | None) -> None:
+    """Export the checkpoint in `build` and say how far the quantised logits are from the trained ones.
+
+    `context` is the context length to write; None means the one that was trained.
+    """
     import sentencepiece
     import torch
 
@@ -42,8 +45,9 @@ def run_export(build: Path, path: Path) -> None:
 
     state = torch.load(build / "model.pt", weights_only=True)
     path.parent.mkdir(parents=True, exist_ok=True)
+    config = state["config"] | ({} if context is None else {"context_length": context})
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(build / "spm.model"))
-    export(path, {name: value.numpy() for name, value in state["model"].items()}, state["config"], pieces)
+    export(path, {name: value.numpy() for name, value in state["model"].items()}, config, pieces)
     ids = encode(load(path)[1], "Once upon a time, there was a little fox. One day, the fox went to the river.")
     largest, typical = largest_difference(path, state["model"], ids)
     print(f"{path}: {path.stat().st_size} bytes; logits differ by {typical:.4f} (rms), {largest:.4f} at most")
@@ -55,6 +59,9 @@ def main() -> None:
     parser.add_argument("step", nargs="?", choices=("all", "sample", "train", "export", "reference"), default="all")
     parser.add_argument("--build", type=Path, default=BUILD, help="folder of the vocabulary and the checkpoint")
     parser.add_argument("--output", type=Path, default=MODEL, help="the GGUF file")
+    parser.add_argument(
+        "--context", type=int, help="context length to write, if the training earned less than its rows"
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the training after so long")
     parser.add_argument(
         "--resume", action="store_true", help="start another cycle from the checkpoint in the build folder"
@@ -65,7 +72,7 @@ def main() -> None:
     if options.step in ("all", "train"):
         run_training(options.build, options.minutes, options.resume)
     if options.step in ("all", "export"):
-        run_export(options.build, options.output)
+        run_export(options.build, options.output, options.context)
     if options.step in ("all", "reference"):
         from .reference import write_record
 
