@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the inputs of sampling, so that an application can property-test its own settings.
+"""Hypothesis strategies for sampling and for tiny models, so that an application can test its own settings.
 
 Needs the extra ``testing``. A test of settings that must never pick an improbable token::
 
@@ -24,8 +24,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from oxillama.params import SamplingParams
+from oxillama.testing.random_blocks import FORMATS
+from oxillama.testing.tiny_models import TinyModel
 
-__all__ = ["logits", "sampling_params", "token_histories"]
+__all__ = ["logits", "sampling_params", "tiny_models", "token_histories"]
 
 _FIELDS = frozenset(spec.name for spec in fields(SamplingParams))
 
@@ -51,6 +53,34 @@ def _rows(size: int, low: np.float32, high: np.float32) -> st.SearchStrategy[NDA
         hnp.arrays(np.float32, size, elements=few, fill=st.nothing()),
         hnp.arrays(np.float32, size, elements=spread),
     )
+
+
+@st.composite
+def tiny_models(draw: st.DrawFn, **fixed: Any) -> TinyModel:
+    """Llama models of a few kilobytes with random weights; ``fixed`` are fields of TinyModel. Write one with ``write``.
+
+    Every weight type, grouped and ungrouped heads, windows, biases, tied embeddings, and sizes that are no multiple of
+    anything.
+    """
+    n_head_kv = draw(st.sampled_from([1, 2, 4]))
+    drawn: dict[str, Any] = {
+        "n_vocab": draw(st.integers(3, 150)),
+        "n_layers": draw(st.integers(1, 3)),
+        "n_embd": draw(st.sampled_from([32, 48, 64, 256])),
+        "n_ff": draw(st.sampled_from([32, 60, 96, 256])),
+        "n_head": n_head_kv * draw(st.sampled_from([1, 2, 3, 8])),
+        "n_head_kv": n_head_kv,
+        "head_dim": draw(st.sampled_from([2, 8, 12, 16, 64])),
+        "type_name": draw(st.sampled_from(sorted(FORMATS))),
+        "window": draw(st.sampled_from([0, 1, 7, 40])),
+        "tied": draw(st.booleans()),
+        "biases": draw(st.booleans()),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+    }
+    unknown = fixed.keys() - {spec.name for spec in fields(TinyModel)}
+    if unknown:
+        raise TypeError(f"TinyModel has no field {', '.join(sorted(unknown))}")
+    return TinyModel(**{**drawn, **fixed})
 
 
 def token_histories(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oxillama import SamplingParams
+from oxillama import Engine, SamplingParams
 from oxillama.testing import strategies as ox
+from oxillama.testing.tiny_models import TinyModel
 
 QUICKLY = settings(phases=[Phase.generate], max_examples=2000)  # no shrinking: that an example exists is enough
 
@@ -90,3 +93,22 @@ def test_an_unknown_field_is_a_type_error() -> None:
 def test_the_library_itself_does_not_import_hypothesis() -> None:
     code = "import sys, oxillama; oxillama.Sampler; assert 'hypothesis' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@settings(max_examples=15, deadline=None)
+@given(model=ox.tiny_models(), ids=st.lists(st.integers(0, 2), min_size=1, max_size=50))
+def test_tiny_models_open_and_count(model: TinyModel, ids: list[int]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.gguf"
+        model.write(path)
+        with Engine(path, n_ctx=64, max_batch_size=2, kv_dtype="f32", progress=False) as engine:
+            logits = engine.logits(ids)
+            assert logits.shape == (len(ids), model.n_vocab)
+            assert np.isfinite(logits).all()
+            # Causal: what comes later changes nothing before.
+            np.testing.assert_array_equal(engine.logits([*ids, 0])[:-1], logits)
+
+
+def test_a_tiny_model_field_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="n_experts"):
+        find(ox.tiny_models(n_experts=3), lambda model: True)
