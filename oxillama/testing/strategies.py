@@ -56,7 +56,7 @@ def _rows(size: int, low: np.float32, high: np.float32) -> st.SearchStrategy[NDA
 
 
 @st.composite
-def tiny_models(draw: st.DrawFn, **fixed: Any) -> TinyModel:
+def tiny_models(draw: st.DrawFn, /, **fixed: Any) -> TinyModel:
     """Llama models of a few kilobytes with random weights; ``fixed`` are fields of TinyModel. Write one with ``write``.
 
     Every weight type, grouped and ungrouped heads, windows, biases, tied embeddings, and sizes that are no multiple of
