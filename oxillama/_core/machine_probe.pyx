@@ -72,12 +72,12 @@ def int8_rate(*, level=None, int n_threads=1, int repeats=7):
     encoded = name.encode()
     cdef const char *c_name = encoded
     cdef int64_t operations = 0
-    cdef int thread
+    cdef int _thread
     rates = []
     for _ in range(repeats):
         started = perf_counter()
         operations = 0
-        for thread in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+        for _thread in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
             operations += ox_probe_dot(c_name)
         rates.append(2 * operations / (perf_counter() - started) / 1e9)
     return sorted(rates)[repeats // 2]

@@ -5,8 +5,15 @@
 #include "pack.h"
 
 /* A register tile is OX_TILE_STRIPS x 16 rows by at most OX_TILE_COLS tokens; up to OX_DIRECT_COLS tokens are multiplied
- * straight from the packed weights, more than that from a panel of bytes that is unpacked once for all of them. */
-#if defined(OX_HAS_AVX512)
+ * straight from the packed weights, more than that from a panel of bytes that is unpacked once for all of them.
+ * Under a sanitizer the compiler needs minutes for the full tiles, and small ones touch the same memory. */
+#if defined(__SANITIZE_ADDRESS__)
+#  if defined(OX_HAS_AVX512)
+enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
+#  else
+enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
+#  endif
+#elif defined(OX_HAS_AVX512)
 enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 6, OX_DIRECT_COLS = 4 };
 #elif defined(OX_HAS_AVX2)
 enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 4, OX_DIRECT_COLS = 2 };

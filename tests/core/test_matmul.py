@@ -1,0 +1,182 @@
+"""Matrix products at every usable level: exact against a scalar twin, and alike for every number of tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oxillama._core import kernel_harness, kernels
+from oxillama._core.kernel_harness import Activations, Matrix
+from tests.core.weights import FORMATS, Floats, Format, decode, random_rows
+
+LEVELS = kernels.usable_levels()
+VECTOR_LEVELS = [level for level in LEVELS if level != "reference"]
+ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=str)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def multiply(matrix: Matrix, x: Activations, n_rows: int, *, n_threads: int = 1) -> Floats:
+    out = np.full((x.n, n_rows), 1e30, np.float32)
+    matrix.multiply(x, out, n_threads=n_threads)
+    return out
+
+
+def random_activations(rng: np.random.Generator, n: int, k: int) -> Floats:
+    """Rows of very different magnitude, with blocks of zeros."""
+    x = rng.standard_normal((n, k)) * 10.0 ** rng.integers(-6, 7, (n, 1))
+    x[:, rng.integers(0, k) :: 3] *= rng.choice([0.0, 1.0, 50.0])
+    if rng.random() < 0.3:
+        x[:, : min(k, 256)] = 0
+    return x.astype(np.float32)
+
+
+def same_bits(x: Floats, y: Floats) -> bool:
+    """Equal bits, except that any NaN equals any other."""
+    return bool(np.all((x.view(np.int32) == y.view(np.int32)) | (np.isnan(x) & np.isnan(y))))
+
+
+@st.composite
+def shapes(draw: st.DrawFn, fmt: Format) -> tuple[int, int, int]:
+    """(rows, k, tokens), mostly ragged."""
+    blocks = draw(st.integers(1, 3 if fmt.block == 256 else 20 if fmt.block == 32 else 300))
+    return draw(st.integers(1, 70)), blocks * fmt.block, draw(st.integers(1, 20))
+
+
+@pytest.mark.parametrize("level", VECTOR_LEVELS)
+@ALL_FORMATS
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_bits_are_those_of_the_scalar_twin(level: str, fmt: Format, data: st.DataObject) -> None:
+    n_rows, k, n = data.draw(shapes(fmt))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    raw = random_rows(rng, fmt, n_rows, k, extreme=data.draw(st.booleans()))
+    x = Activations(level, random_activations(rng, n, k))
+    found = multiply(Matrix(level, fmt.type, k, raw), x, n_rows)
+    assert same_bits(found, kernel_harness.twin(level, fmt.type, raw, x))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@ALL_FORMATS
+@settings(max_examples=6, deadline=None)
+@given(st.data())
+def test_a_token_gets_the_same_bits_in_any_company(level: str, fmt: Format, data: st.DataObject) -> None:
+    n_rows, k, _ = data.draw(shapes(fmt))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    matrix = Matrix(level, fmt.type, k, random_rows(rng, fmt, n_rows, k))
+    values = random_activations(rng, 33, k)
+    alone = np.concatenate([multiply(matrix, Activations(level, values[t : t + 1]), n_rows) for t in range(33)])
+    for n in (2, 3, 4, 5, 6, 7, 8, 13, 33):
+        tokens = rng.permutation(33)[:n]
+        x = Activations(level, np.ascontiguousarray(values[tokens]))
+        assert same_bits(multiply(matrix, x, n_rows), alone[tokens])
+        assert same_bits(multiply(matrix, x, n_rows, n_threads=2), alone[tokens])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@ALL_FORMATS
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_bias_comes_before_accumulation(level: str, fmt: Format, n: int) -> None:
+    rng = np.random.default_rng(n)
+    raw = random_rows(rng, fmt, 45, 256)
+    bias = rng.standard_normal(45).astype(np.float32)
+    x = Activations(level, rng.standard_normal((n, 256)).astype(np.float32))
+    plain = multiply(Matrix(level, fmt.type, 256, raw), x, 45)
+    biased = multiply(Matrix(level, fmt.type, 256, raw, bias), x, 45)
+    if level == "reference":  # it adds the bias in double precision
+        np.testing.assert_allclose(biased, plain + bias, rtol=1e-6, atol=1e-6)
+    else:
+        assert same_bits(biased, plain + bias)
+    start = rng.standard_normal((n, 45)).astype(np.float32)
+    out = start.copy()
+    Matrix(level, fmt.type, 256, raw, bias).multiply(x, out, accumulate=True)
+    assert same_bits(out, start + biased)
+
+
+@ALL_FORMATS
+@pytest.mark.parametrize("k", [256, 768])
+def test_reference_is_the_product_of_the_decoded_values(fmt: Format, k: int) -> None:
+    rng = np.random.default_rng(k)
+    raw = random_rows(rng, fmt, 40, k)
+    values = rng.standard_normal((5, k)).astype(np.float32)
+    weights = decode(fmt, raw)
+    found = multiply(Matrix("reference", fmt.type, k, raw), Activations("reference", values), 40)
+    scale = np.abs(values.astype(np.float64)) @ np.abs(weights).T
+    assert np.all(np.abs(found - values @ weights.T) <= 1e-6 * scale)
+    assert not kernel_harness.reads_quants("reference", fmt.type)
+
+
+@pytest.mark.parametrize("level", VECTOR_LEVELS)
+@ALL_FORMATS
+def test_error_is_that_of_rounding_the_activations(level: str, fmt: Format) -> None:
+    rng = np.random.default_rng(4)
+    raw = random_rows(rng, fmt, 40, 1024)
+    values = rng.standard_normal((7, 1024)).astype(np.float32)
+    weights = decode(fmt, raw)
+    x = Activations(level, values)
+    quantised = kernel_harness.reads_quants(level, fmt.type)
+    assert quantised == (fmt.block > 1)
+    steps = np.repeat(x.scales, 256, axis=1) if quantised else np.zeros_like(values)
+    rounding = 1e-6 * np.abs(values.astype(np.float64)) @ np.abs(weights).T
+    bound = 0.5001 * steps.astype(np.float64) @ np.abs(weights).T + 20 * rounding
+    found = multiply(Matrix(level, fmt.type, 1024, raw), x, 40)
+    assert np.all(np.abs(found - values @ weights.T) <= bound)
+
+
+@pytest.mark.parametrize("level", VECTOR_LEVELS)
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 3), SEEDS)
+def test_quantised_activations(level: str, k: int, n: int, seed: int) -> None:
+    values = random_activations(np.random.default_rng(seed), n, k)
+    x = Activations(level, values)
+    padded = -(-k // 256) * 256
+    blocks = np.zeros((n, padded), np.float32)
+    blocks[:, :k] = values
+    largest = np.abs(blocks.reshape(n, -1, 256)).max(axis=2)
+    assert same_bits(x.scales, largest / np.float32(127))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+    expected = np.rint(blocks * np.repeat(inverse, 256, axis=1)).astype(np.int8)
+    assert np.array_equal(x.quants, expected)
+    assert np.array_equal(x.neg_sums16, -expected.reshape(n, -1, 16).sum(axis=2, dtype=np.int32))
+    assert np.array_equal(x.neg_sums32, -expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32))
+    assert np.array_equal(x.sums32, expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32))
+
+
+@pytest.mark.parametrize("level", VECTOR_LEVELS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("fmt", [FORMATS["Q4_0"], FORMATS["Q6_K"], FORMATS["Q4_K"]], ids=str)
+def test_a_value_that_is_not_finite_shows_in_every_result_of_its_token(level: str, bad: float, fmt: Format) -> None:
+    values = np.ones((3, 512), np.float32)
+    values[1, 300] = bad
+    raw = random_rows(np.random.default_rng(5), fmt, 40, 512)
+    found = multiply(Matrix(level, fmt.type, 512, raw), Activations(level, values), 40)
+    assert np.isnan(found[1]).all()
+    assert np.isfinite(found[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("level", VECTOR_LEVELS)
+@pytest.mark.parametrize("tiny", [1e-45, 1e-38, 1e-36, 1e-35])
+def test_tiny_activations_do_not_overflow(level: str, tiny: float) -> None:
+    x = Activations(level, np.full((1, 256), tiny, np.float32))
+    assert np.isfinite(x.scales).all()
+    assert (x.quants.astype(np.float32) * x.scales <= 1.01 * np.float32(tiny)).all()
+    assert set(np.unique(x.quants)) <= {0, 127}
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    level = LEVELS[-1]
+    raw = random_rows(np.random.default_rng(6), FORMATS["Q4_0"], 4, 64)
+    matrix = Matrix(level, FORMATS["Q4_0"].type, 64, raw)
+    out = np.zeros((1, 4), np.float32)
+    with pytest.raises(ValueError, match="64 values, found 32"):
+        matrix.multiply(Activations(level, np.zeros((1, 32), np.float32)), out)
+    with pytest.raises(ValueError, match="different levels"):
+        matrix.multiply(Activations("reference", np.zeros((1, 64), np.float32)), out)
+    with pytest.raises(ValueError, match=r"shape \(2, 4\)"):
+        matrix.multiply(Activations(level, np.zeros((2, 64), np.float32)), out)
+    with pytest.raises(ValueError, match="'nonsense' is not usable"):
+        Matrix("nonsense", FORMATS["Q4_0"].type, 64, raw)
+    with pytest.raises(IndexError):
+        matrix.unpack_row(4)

@@ -1,0 +1,136 @@
+"""Random weight rows in the block formats of GGUF files, and NumPy's own decoding of them, for the kernel tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A ggml type: values and bytes per block, and where its float16 fields lie."""
+
+    name: str
+    type: int
+    block: int
+    block_bytes: int
+    halves: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+FORMATS = {
+    fmt.name: fmt
+    for fmt in (
+        Format("F32", 0, 1, 4),
+        Format("F16", 1, 1, 2),
+        Format("BF16", 30, 1, 2),
+        Format("Q4_0", 2, 32, 18, (0,)),
+        Format("Q4_1", 3, 32, 20, (0, 2)),
+        Format("Q5_0", 6, 32, 22, (0,)),
+        Format("Q5_1", 7, 32, 24, (0, 2)),
+        Format("Q8_0", 8, 32, 34, (0,)),
+        Format("Q4_K", 12, 256, 144, (0, 2)),
+        Format("Q5_K", 13, 256, 176, (0, 2)),
+        Format("Q6_K", 14, 256, 210, (208,)),
+    )
+}
+
+# float16 scales worth meeting: zeros, the smallest subnormal, the largest values
+EXTREME_HALVES = np.array([0.0, -0.0, 6e-8, -6e-8, 6.1e-5, 1.0, -1.0, 65504.0, -65504.0], np.float16)
+
+
+def as_bytes(values: NDArray[np.generic]) -> Bytes:
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+
+
+def random_rows(rng: np.random.Generator, fmt: Format, n_rows: int, k: int, *, extreme: bool = False) -> Bytes:
+    """``n_rows`` rows of ``k`` values as the file has them. Every code word can occur; all values are finite."""
+    if fmt.block == 1:
+        values = rng.standard_normal((n_rows, k)).astype(np.float32)
+        if extreme:
+            values = rng.choice(EXTREME_HALVES, (n_rows, k)).astype(np.float32)
+        if fmt.name == "F32":
+            return as_bytes(values)
+        if fmt.name == "F16":
+            return as_bytes(values.astype(np.float16))
+        return as_bytes((values.view(np.uint32) >> 16).astype(np.uint16))
+    shape = (n_rows, k // fmt.block)
+    raw = rng.integers(0, 256, (*shape, fmt.block_bytes), np.uint8)
+    if extreme:
+        raw[:] = np.where(rng.random((*shape, 1)) < 0.5, rng.choice(np.array([0, 0xFF, 0x80, 0x7F], np.uint8)), raw)
+    for at in fmt.halves:
+        scales = rng.choice(EXTREME_HALVES, shape) if extreme else rng.uniform(-0.05, 0.05, shape).astype(np.float16)
+        raw[:, :, at : at + 2] = np.ascontiguousarray(scales).view(np.uint8).reshape(*shape, 2)
+    return raw.reshape(n_rows, -1)
+
+
+def decode(fmt: Format, raw: Bytes) -> NDArray[np.float64]:
+    """The values of the rows, in double precision, straight from the definition of each format."""
+    n_rows = len(raw)
+    if fmt.name == "F32":
+        return raw.view(np.float32).astype(np.float64)
+    if fmt.name == "F16":
+        return raw.view(np.float16).astype(np.float64)
+    if fmt.name == "BF16":
+        return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    blocks = raw.reshape(-1, fmt.block_bytes)
+    return (decode_k(fmt, blocks) if fmt.block == 256 else decode_32(fmt, blocks)).reshape(n_rows, -1)
+
+
+def half(blocks: Bytes, at: int) -> NDArray[np.float64]:
+    return np.ascontiguousarray(blocks[:, at : at + 2]).view(np.float16).astype(np.float64)
+
+
+def nibbles(data: Bytes, run: int) -> NDArray[np.int64]:
+    """Of every ``run`` bytes first the low nibbles, then the high ones."""
+    runs = data.reshape(len(data), -1, run)
+    return np.concatenate([runs & 15, runs >> 4], axis=2).reshape(len(data), -1).astype(np.int64)
+
+
+def bits(data: Bytes) -> NDArray[np.int64]:
+    return np.unpackbits(data, axis=1, bitorder="little").astype(np.int64)
+
+
+def decode_32(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
+    d = half(blocks, 0)
+    values: NDArray[np.float64]
+    if fmt.name == "Q8_0":
+        values = d * np.ascontiguousarray(blocks[:, 2:]).view(np.int8)
+        return values
+    codes = nibbles(blocks[:, -16:], 16)
+    if fmt.name.startswith("Q5"):
+        codes += bits(blocks[:, -20:-16]) << 4
+    if fmt.name.endswith("_1"):
+        values = d * codes + half(blocks, 2)
+    else:
+        values = d * (codes - (8 if fmt.name == "Q4_0" else 16))
+    return values
+
+
+def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
+    n = len(blocks)
+    if fmt.name == "Q6_K":
+        low = nibbles(blocks[:, :128], 64)
+        pairs = blocks[:, 128:192].reshape(n, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
+        codes = low + ((pairs & 3).reshape(n, 256).astype(np.int64) << 4) - 32
+        integers = np.ascontiguousarray(blocks[:, 192:208]).view(np.int8)
+        values: NDArray[np.float64] = half(blocks, 208) * np.repeat(integers, 16, axis=1) * codes
+        return values
+    packed = blocks[:, 4:16].astype(np.int64)
+    low, high, rest = packed[:, :4], packed[:, 4:8], packed[:, 8:]
+    scales = np.concatenate([low & 63, (rest & 15) | (low >> 6 << 4)], axis=1)
+    minima = np.concatenate([high & 63, (rest >> 4) | (high >> 6 << 4)], axis=1)
+    codes = nibbles(blocks[:, -128:], 32)
+    if fmt.name == "Q5_K":
+        fifth = bits(blocks[:, 16:48]).reshape(n, 32, 8)  # byte i, bit s: value i of sub-block s
+        codes += fifth.transpose(0, 2, 1).reshape(n, 256) << 4
+    d, dmin = half(blocks, 0), half(blocks, 2)
+    values = d * np.repeat(scales, 32, axis=1) * codes - dmin * np.repeat(minima, 32, axis=1)
+    return values
