@@ -103,7 +103,7 @@ cdef void ox_keep_above(ox_candidates* c, double threshold) noexcept nogil:
     cdef int kept = 0
     cdef int block
     cdef float bound
-    if threshold > c.max:
+    if not threshold <= c.max:  # NaN too: a set is never empty for want of a number
         threshold = c.max
     if threshold < -FLT_MAX:
         threshold = -FLT_MAX  # -infinity marks banned tokens and never passes

@@ -52,7 +52,7 @@ cdef double effective_temperature(ox_candidates* c, const ox_sampling* s) noexce
     cdef double low, high
     if s.dynatemp_range > 0 and c.n > 1:
         low = max(0.0, s.temperature - s.dynatemp_range)
-        high = s.temperature + s.dynatemp_range
+        high = min(s.temperature + s.dynatemp_range, MAX_TEMPERATURE)  # finite, or the product below is none
         ox_weigh(c, 1)
         temperature = low + (high - low) * pow(min(1.0, ox_entropy(c) / log(<double> c.n)), s.dynatemp_exponent)
     return min(max(temperature, MIN_TEMPERATURE), MAX_TEMPERATURE)

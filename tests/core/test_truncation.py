@@ -153,6 +153,18 @@ def test_mirostat_steers_towards_its_target(version: int) -> None:
         assert np.mean(surprises[100:]) == pytest.approx(tau, abs=0.35)
 
 
+def test_mirostat_beyond_all_numbers_leaves_the_best_token() -> None:
+    # The first step takes the target to minus infinity, the second to infinity minus infinity.
+    session = Sampler(SamplingParams(mirostat=2, mirostat_tau=2.0, mirostat_eta=1e308, seed=0)).session()
+    row = np.zeros(300)
+    row[7] = 1.0
+    for position in range(4):
+        session.sample(row, position=position)
+    assert session.mu is not None
+    assert math.isnan(session.mu)
+    assert session.sample(row, position=4) == 7
+
+
 def test_mirostat_takes_the_place_of_the_cuts() -> None:
     session = Sampler(SamplingParams(mirostat=2, top_k=1, top_p=0.1, seed=0)).session()
     assert np.count_nonzero(session.probs(np.log(PROBS))) == 5
