@@ -60,11 +60,11 @@ class Admission:
         if len(ids) >= self._model.n_ctx:
             raise self._too_long(len(ids))
         salt = _salt(cache_salt)
-        with DefaultFloatMode():
-            sampling = params.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
-        room = self._model.n_ctx - len(ids)
         # best_of chooses by log-probability, whether the caller wants to see it or not.
-        n_logprobs = params.logprobs if params.logprobs is not None else 0 if n_choices > params.n else -1
+        scored = params.replace(logprobs=params.logprobs or 0) if n_choices > params.n else params
+        with DefaultFloatMode():
+            sampling = scored.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
+        room = self._model.n_ctx - len(ids)
         handles = [
             Handle(
                 self._worker,
@@ -72,7 +72,7 @@ class Admission:
                 max_output=room if params.max_tokens is None else min(params.max_tokens, room),
                 sampling=sampling,
                 stream=TextStream(self._tokenizer.table, params.stop) if self._tokenizer else None,
-                n_logprobs=n_logprobs,
+                n_logprobs=-1 if scored.logprobs is None else scored.logprobs,
                 min_tokens=params.min_tokens,
                 choice=choice,
                 priority=params.priority,

@@ -248,7 +248,9 @@ def test_best_of_keeps_the_most_likely(demo: Engine) -> None:
     assert [choice.token_ids for choice in best.choices] == [every.choices[index].token_ids for index in ranked[:2]]
     assert [choice.index for choice in best.choices] == [0, 1]
     assert best.usage.completion_tokens == sum(len(choice.token_ids) for choice in every.choices)
-    assert demo.generate(PROMPT, max_tokens=12, n=1, best_of=6, seed=9).logprobs is None
+    unseen = demo.generate(PROMPT, max_tokens=12, n=1, best_of=6, seed=9)
+    assert unseen.token_ids == best.token_ids
+    assert unseen.logprobs is None
 
 
 def test_nothing_to_write(demo: Engine) -> None:
