@@ -108,7 +108,9 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
             values.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
         if isinstance(node, Quantize):
             home = storage[node.reads[0]]
-            twins[home] = _Lifetime(twin_bytes(home.width, rows[home.space]), phase, phase)
+            n_bytes = twin_bytes(home.width, rows[home.space])
+            # A sum that grows in place is quantised anew: one stretch must hold all of its twins.
+            twins.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
         elif isinstance(node, Matmul | MatmulSwiGLU) and storage[node.reads[0]] in twins:
             twins[storage[node.reads[0]]].last = phase
     values[storage[graph.result]].last = phases[-1] + 1

@@ -82,6 +82,9 @@ def check_memory(lowered: Lowered) -> None:
         for value in (*node.reads, *node.writes):
             life = lowered.values[lowered.storage[value]]
             assert life.first <= phase <= life.last
+        if isinstance(node, Quantize):
+            life = lowered.twins[lowered.storage[node.reads[0]]]
+            assert life.first <= phase <= life.last
 
 
 @pytest.mark.parametrize("type_name", ["F32", "Q4_0", "Q8_0"])
@@ -91,6 +94,21 @@ def test_a_model_is_planned_soundly(tmp_path: Path, type_name: str, tied: bool) 
     check_phases(lowered)
     check_memory(lowered)
     assert lowered.arena_bytes < sum(life.n_bytes for life in lowered.values.values())
+
+
+def test_a_sum_that_is_multiplied_twice_keeps_room_for_both_twins() -> None:
+    tensors = Tensors(emb__weight=(32, 9), mat__weight=(32, 32))
+    for name in ("emb.weight", "mat.weight"):
+        tensor = tensors.get(name)
+        assert tensor is not None
+        tensor.type_id = 8  # Q8_0
+    graph = Graph(tensors)
+    x = graph.embed("emb", n_vocab=9, width=32)
+    y = graph.linear(graph.linear(x, "mat", width=32), "mat", width=32)
+    graph.output(graph.linear(graph.add(x, y), "emb", width=9))
+    lowered = lower(graph, max_tokens=8, max_outputs=2)
+    assert any(isinstance(node, Matmul) and node.accumulate for node in lowered.nodes)
+    check_memory(lowered)
 
 
 @st.composite
