@@ -58,6 +58,8 @@ class Llama:
             )
         if hp.integer("attention.value_length", head_dim) != head_dim:
             raise UnsupportedModelError("llama models whose values and keys differ in length are not supported")
+        if config.rope_base <= 1:
+            raise ModelLoadError(f"llama.rope.freq_base is {config.rope_base}, expected a number above 1")
         if config.rope_dims % 2 or config.rope_dims > head_dim:
             raise ModelLoadError(
                 f"llama.rope.dimension_count is {config.rope_dims}, expected an even number up to {head_dim}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oxillama import Engine
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.rope import RopeScaling, inverse_frequencies, read_scaling
+from oxillama.testing.tiny_models import TinyModel
 
 
 def scaling(kind: str = "none", factor: float = 1.0, n_ctx: int = 2048) -> RopeScaling:
@@ -63,6 +66,19 @@ def test_an_old_file_scales_linearly() -> None:
 def test_unknown_scaling_is_named() -> None:
     with pytest.raises(UnsupportedModelError, match="'ntk'"):
         read_scaling(hyperparameters(**{"scaling.type": "ntk"}), 512)
+
+
+@pytest.mark.parametrize("base", [1.0, 0.5, 1e-300])
+def test_a_base_without_sense_is_refused(tmp_path: Path, base: float) -> None:
+    metadata = {
+        "llama.rope.freq_base": base,
+        "llama.rope.scaling.type": "yarn",
+        "llama.rope.scaling.original_context_length": 64,
+    }
+    path = tmp_path / "tiny.gguf"
+    TinyModel(metadata=metadata).write(path)
+    with pytest.raises(ModelLoadError, match=r"llama\.rope\.freq_base"):
+        Engine(path, progress=False)
 
 
 def test_a_negative_factor_is_refused() -> None:
