@@ -160,7 +160,8 @@ class RequestHandle:
         while not self._collect_all():
             if time.monotonic() >= limit:
                 raise TimeoutError(f"the request is still running after {timeout} seconds")
-            self._wait(min(WAIT_SECONDS, limit - time.monotonic()))
+            # Never negative, which would be a wait without end: the limit may have passed since it was looked at.
+            self._wait(max(0.0, min(WAIT_SECONDS, limit - time.monotonic())))
         return self._completion()
 
     async def aresult(self) -> Completion:
