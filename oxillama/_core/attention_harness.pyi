@@ -15,7 +15,7 @@ _Blocks = NDArray[np.int32]
 KV_TYPES: dict[str, int]
 
 def aligned_bytes(size: int) -> _Bytes:
-    """Uninitialised memory, aligned as the kernels expect."""
+    """Uninitialised memory, aligned as the kernels expect, that ends where its allocation ends."""
 
 def kv_layout(level: str, kv_type: str, n_head_kv: int, head_dim: int) -> tuple[int, int, int]:
     """``k_bytes``, ``head_bytes`` and ``block_bytes`` of the layout."""

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from cython cimport view
 from libc.stdint cimport int32_t, uint8_t
+from libc.stdlib cimport free
+from posix.stdlib cimport posix_memalign
 
 from oxillama._core.kernels cimport (
     OX_ALIGN,
@@ -33,9 +36,13 @@ cdef ox_kv_layout _layout(const ox_kernels* kernels, str kv_type, int n_head_kv,
 
 
 def aligned_bytes(size_t size):
-    buffer = np.empty(size + OX_ALIGN, np.uint8)
-    skip = -buffer.ctypes.data % OX_ALIGN
-    return buffer[skip:skip + size]
+    cdef void* memory = NULL
+    if posix_memalign(&memory, OX_ALIGN, size) != 0:
+        raise MemoryError(f"no {size} bytes")
+    cdef view.array buffer = view.array((size,), 1, "B", allocate_buffer=False)
+    buffer.data = <char*>memory
+    buffer.callback_free_data = free
+    return np.asarray(buffer)
 
 
 def kv_layout(str level, str kv_type, int n_head_kv, int head_dim):

@@ -1,0 +1,18 @@
+"""Rows, KV and attention under AddressSanitizer and UBSan, at every usable level."""
+
+from __future__ import annotations
+
+import pytest
+
+from oxillama._core.kernels import usable_levels
+from tests.sanitizer import sanitized
+
+pytestmark = pytest.mark.sanitizer
+
+
+@pytest.mark.timeout(900)
+def test_kernels_stay_inside_their_buffers() -> None:
+    build = sanitized(["kernels", "attention_harness"])
+    result = build.run("tests/core/sanitize_attention.py", timeout=300)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.split("\n")[:-1] == [f"{level} done" for level in usable_levels()]
