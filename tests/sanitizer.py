@@ -23,6 +23,8 @@ import oxillama
 REPOSITORY = Path(__file__).resolve().parent.parent
 SANITIZERS = "address,undefined"
 RUNTIMES = ("libasan.so", "libubsan.so")
+# Sanitized kernels take minutes to compile, so all their tests share one build.
+KERNEL_MODULES = ("kernels", "kernel_harness", "attention_harness")
 
 
 @dataclass(frozen=True)
