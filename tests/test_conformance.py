@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from oxillama import Engine, UnsupportedModelError, cpu_info
+from tests.levels import check_at, other_levels
 
 LEVEL = cpu_info().isa
 # The scalar level keeps activations in float32, so it is held to the float32 references.
@@ -119,3 +120,9 @@ def test_quantised_model(fixtures_dir: Path, name: str) -> None:
             assert np.abs(logits - exact).max() <= tolerance
             assert kl(exact, logits) <= max(2e-3, 3 * case["kl_deq_vs_ggml"])
             check_greedy(engine, case["ids"], case["greedy_deq"], case["greedy_deq_margin"], tolerance)
+
+
+@pytest.mark.parametrize("level", other_levels())
+def test_every_other_level(fixtures_dir: Path, level: str) -> None:
+    assert fixtures_dir.is_dir()
+    check_at(level, __file__)

@@ -4,9 +4,6 @@ Every comparison here is of bits."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +20,7 @@ from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile
 from oxillama.loader import CacheConfig, load_model
 from oxillama.testing.tiny_models import TinyModel
+from tests.levels import check_at, other_levels
 
 BLOCK = 32
 MAX_TOKENS = 96
@@ -133,15 +131,6 @@ def test_batches_chunks_blocks_and_threads_change_no_bit(name: str, data: st.Dat
             np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 
-def other_levels() -> list[str]:
-    if os.environ.get("OXILLAMA_ISA"):
-        return []
-    return [level for level in cpu_info().usable if level != cpu_info().isa]
-
-
 @pytest.mark.parametrize("level", other_levels())
 def test_every_other_level(level: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    environment = {**os.environ, "OXILLAMA_ISA": level}
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
-    assert found.returncode == 0, found.stdout
+    check_at(level, __file__)

@@ -1,0 +1,23 @@
+"""Runs a test file again in a process of its own at another instruction-set level, which is chosen once at import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from oxillama import cpu_info
+
+
+def other_levels() -> list[str]:
+    """The levels this machine has beside the one in use; none inside such a process."""
+    if os.environ.get("OXILLAMA_ISA"):
+        return []
+    return [level for level in cpu_info().usable if level != cpu_info().isa]
+
+
+def check_at(level: str, file: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    environment = {**os.environ, "OXILLAMA_ISA": level}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert found.returncode == 0, found.stdout
