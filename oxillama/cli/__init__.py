@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from oxillama.cli import info, run, tokenize
 from oxillama.cli.options import read_defaults
-from oxillama.errors import OxillamaError
+from oxillama.errors import InvalidRequestError, OxillamaError
 
 COMMANDS = {"run": run, "info": info, "tokenize": tokenize}
 
@@ -42,9 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone, as `| head` does. Keep the interpreter from failing once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OxillamaError, OSError) as error:
+    except (OxillamaError, OSError, UnicodeError) as error:
         print(f"oxillama: {error}", file=sys.stderr)
-        return 1
+        # An option that no run could use is wrong use; a prompt that this model cannot take is a failed run.
+        return 2 if isinstance(error, InvalidRequestError) and error.param not in ("prompt", "text") else 1
 
 
 def _version() -> str:

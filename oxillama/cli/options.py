@@ -10,6 +10,13 @@ from typing import Any
 from oxillama.engine import Engine
 
 PREFIX = "OXILLAMA_"
+# Options that exclude each other: a default for one of them counts only where none of its rivals was typed.
+RIVALS = {
+    "model_option": ("model", "demo"),
+    "demo": ("model", "model_option"),
+    "prompt": ("file",),
+    "file": ("prompt",),
+}
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +37,18 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
 
 def model_path(parser_error: Any, args: argparse.Namespace) -> str | None:
     """The path asked for, or None for the embedded model. Anything but exactly one of them is wrong use."""
+    use_fallbacks(args)
     named = [path for path in (args.model, args.model_option) if path]
     if len(named) + args.demo != 1:
         parser_error("expected one of MODEL, -m MODEL and --demo")
     return named[0] if named else None
+
+
+def use_fallbacks(args: argparse.Namespace) -> None:
+    typed = {name for name, value in vars(args).items() if value not in (None, False)}
+    for name, value in args.fallbacks.items():
+        if typed.isdisjoint({name, *RIVALS[name]}):
+            setattr(args, name, value)
 
 
 def open_engine(path: str | None, args: argparse.Namespace) -> Engine:
@@ -50,6 +65,7 @@ def open_engine(path: str | None, args: argparse.Namespace) -> Engine:
 def read_defaults(parser: argparse.ArgumentParser) -> None:
     """Lets OXILLAMA_CTX_SIZE, or `ctx-size` of the file that OXILLAMA_CONFIG names, stand for --ctx-size."""
     from_file = _read_file(parser)
+    fallbacks: dict[str, Any] = {}
     for action in parser._actions:
         flag = next((option for option in action.option_strings if option.startswith("--")), None)
         if flag is None or action.dest == "help":
@@ -60,12 +76,17 @@ def read_defaults(parser: argparse.ArgumentParser) -> None:
         if value is None:
             continue
         if isinstance(action, argparse._StoreTrueAction):
-            action.default = str(value).lower() in ("1", "true", "yes", "on")
+            default: Any = str(value).lower() in ("1", "true", "yes", "on")
         elif isinstance(action, argparse._AppendAction):
-            action.default = value if isinstance(value, list) else [value]
+            default = value if isinstance(value, list) else [value]
         else:
             # A string default is converted and checked by argparse as if it had been typed.
-            action.default = str(value)
+            default = str(value)
+        if action.dest in RIVALS:
+            fallbacks[action.dest] = default
+        else:
+            action.default = default
+    parser.set_defaults(fallbacks=fallbacks)
 
 
 def _read_file(parser: argparse.ArgumentParser) -> dict[str, Any]:

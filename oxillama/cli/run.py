@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from typing import Any
 
 from oxillama.cli.options import add_loading, add_model, model_path, open_engine
 from oxillama.params import SamplingParams
@@ -16,7 +17,7 @@ HELP = "write a completion of a prompt"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_loading(parser)
-    prompt = parser.add_mutually_exclusive_group(required=True)
+    prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("-p", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
     prompt.add_argument("-f", "--file", metavar="PATH", help="file with the prompt")
     sampling = parser.add_argument_group("sampling")
@@ -37,7 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--ignore-eos", action="store_true", help="go on after the model's own end")
     parser.add_argument("--no-display-prompt", action="store_true", help="print only what the model writes")
     parser.add_argument("-q", "--quiet", action="store_true", help="no figures at the end")
-    parser.set_defaults(check=partial(model_path, parser.error))
+    parser.set_defaults(check=partial(_check, parser.error))
+
+
+def _check(parser_error: Any, args: argparse.Namespace) -> str | None:
+    path = model_path(parser_error, args)
+    if args.prompt is None and args.file is None:
+        parser_error("expected a prompt: -p TEXT or -f PATH")
+    return path
 
 
 def main(args: argparse.Namespace) -> int:

@@ -1,0 +1,81 @@
+"""Where an option's value comes from, and what the exit code says of a value that nobody could use."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from oxillama.cli import main
+from oxillama.demo import demo_path
+
+
+def ids_of(capsys: pytest.CaptureFixture[str]) -> list[int]:
+    return [int(token) for token in capsys.readouterr().out.split()]
+
+
+def test_environment_beats_file_and_the_command_line_beats_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "oxillama.toml"
+    config.write_text('prompt = "file"\n', "utf-8")
+    found = {}
+    for source in ("file", "environment", "command line"):
+        typed = ["-p", "command line"] if source == "command line" else []
+        monkeypatch.setenv("OXILLAMA_CONFIG", str(config))
+        if source == "environment":
+            monkeypatch.setenv("OXILLAMA_PROMPT", "environment")
+        assert main(["tokenize", "--demo", "--ids", *typed]) == 0
+        found[source] = ids_of(capsys)
+        monkeypatch.delenv("OXILLAMA_CONFIG")
+        assert main(["tokenize", "--demo", "--ids", "-p", source]) == 0
+        assert found[source] == ids_of(capsys)
+
+
+@pytest.mark.parametrize(
+    "typed", [["--demo"], ["-m", str(demo_path())], [str(demo_path())]], ids=lambda typed: typed[0]
+)
+def test_a_typed_model_hides_the_one_of_the_environment(
+    typed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OXILLAMA_MODEL", "missing.gguf")
+    assert main(["tokenize", *typed, "--ids", "-p", "a"]) == 0
+    assert main(["tokenize", "--ids", "-p", "a"]) == 1
+    assert "missing.gguf" in capsys.readouterr().err
+
+
+def test_a_prompt_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OXILLAMA_PROMPT", "Once upon a time")
+    assert main(["run", "--demo", "-n", "1", "-q"]) == 0
+    assert capsys.readouterr().out.startswith("Once upon a time")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--demo"],
+        ["run", "-p", "a"],
+        ["run", "--demo", "-m", "model.gguf", "-p", "a"],
+        ["run", "--demo", "-p", "a", "-f", "b"],
+        ["run", "--demo", "-p", "a", "--temp", "-1"],
+        ["run", "--demo", "-p", "a", "-t", "0"],
+        ["run", "--demo", "-p", "a", "--kv-dtype", "f8"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_exits_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        sys.exit(main(arguments))
+    assert exit_info.value.code == 2
+    assert "oxillama" in capsys.readouterr().err
+
+
+def test_what_this_file_or_prompt_cannot_do_exits_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bytes").write_bytes(b"a\xff")
+    assert main(["run", "--demo", "-f", str(tmp_path / "bytes")]) == 1
+    assert main(["run", "--demo", "-p", "a" * 3000]) == 1
+    assert main(["info", str(tmp_path / "bytes")]) == 1
+    assert "Traceback" not in capsys.readouterr().err
