@@ -267,13 +267,18 @@ class RequestHandle:
         def entry(token: int, logprob: float, top: tuple[tuple[int, float], ...] = ()) -> TokenLogprob:
             return TokenLogprob(
                 token_id=token,
-                token_bytes=self._tokenizer.token_bytes(token) if self._tokenizer else b"",
+                token_bytes=self._token_bytes(token),
                 logprob=logprob,
                 top=tuple(entry(*other) for other in top),
             )
 
         content = tuple(entry(event.token, event.logprob, event.top) for event in events)
         return Logprobs(content=content, text_offset=text_offset)
+
+    def _token_bytes(self, token: int) -> bytes:
+        # A model's output may be wider than its vocabulary.
+        tokenizer = self._tokenizer
+        return tokenizer.token_bytes(token) if tokenizer is not None and token < tokenizer.n_vocab else b""
 
     def _completion(self) -> Completion:
         self.raise_for_end()

@@ -620,3 +620,19 @@ def test_a_worker_that_is_gone_is_noticed(tiny_path: Path) -> None:
     assert engine.drain() is True
     engine.close()
     assert str(engine.state) == "closed"
+
+
+def test_logprobs_of_tokens_that_the_vocabulary_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "wide.gguf"
+    few: dict[str, Any] = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "a"],
+        "tokenizer.ggml.scores": [0.0] * 4,
+        "tokenizer.ggml.token_type": [2, 3, 3, 1],
+    }
+    TinyModel(n_vocab=80, metadata=few).write(path)
+    with Engine(path, n_threads=1, progress=False) as engine:
+        logprobs = engine.generate([3], max_tokens=2, temperature=0, logprobs=20, ignore_eos=True).logprobs
+    assert logprobs is not None
+    tokens = [other for entry in logprobs.content for other in entry.top]
+    assert {entry.token_bytes for entry in tokens if entry.token_id > 3} == {b""}

@@ -73,7 +73,10 @@ class VocabMetadata:
     @property
     def types(self) -> Sequence[int] | None:
         """The GGUF token types, one per token, or None."""
-        return self._numbers("token_type", "iu")
+        types = self._numbers("token_type", "iu")
+        if types is not None and np.asarray(types).max() > 2**31 - 1:
+            raise ModelLoadError(f"{PREFIX}token_type: expected 32-bit numbers, found {max(types)}")
+        return types
 
     @property
     def scores(self) -> Sequence[float] | None:
@@ -81,12 +84,15 @@ class VocabMetadata:
         return self._numbers("scores", "f")
 
     def check_scores(self) -> None:
-        """ModelLoadError when the scores do not fit the tokens or one is NaN."""
+        """ModelLoadError when the scores do not fit the tokens, or one is NaN or beyond float32."""
         scores = self.scores
         if scores is not None:
-            nan = np.isnan(np.asarray(scores, dtype=np.float64))
+            values = np.asarray(scores, dtype=np.float64)
+            nan, large = np.isnan(values), np.isfinite(values) & (np.abs(values) > np.finfo(np.float32).max)
             if nan.any():
                 raise ModelLoadError(f"tokenizer.ggml.scores: expected numbers, found NaN at index {int(nan.argmax())}")
+            if large.any():
+                raise ModelLoadError(f"tokenizer.ggml.scores: expected float32, found {values[large][0]}")
 
     def _numbers(self, name: str, kinds: str) -> Sequence[Any] | None:
         values = self.array(name)

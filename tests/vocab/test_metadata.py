@@ -36,6 +36,10 @@ def test_unknown_families_and_pre_tokenizers_are_named() -> None:
         ({"tokens": [1, 2]}, "tokenizer.ggml.tokens: expected strings, found int"),
         ({"token_type": [1]}, "tokenizer.ggml.token_type has 1 entries, but tokenizer.ggml.tokens has 266"),
         ({"token_type": np.ones(266, np.float32)}, "tokenizer.ggml.token_type: expected integers, found 'f'"),
+        (
+            {"token_type": np.full(266, 2**63, np.uint64)},
+            "tokenizer.ggml.token_type: expected 32-bit numbers, found 9223372036854775808",
+        ),
         ({"token_type": 3}, "tokenizer.ggml.token_type: expected an array, found int"),
         ({"eos_token_id": "x"}, "tokenizer.ggml.eos_token_id: expected an integer, found str"),
         ({"eos_token_id": True}, "tokenizer.ggml.eos_token_id: expected an integer, found bool"),
