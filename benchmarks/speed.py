@@ -20,9 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from oxillama._core.machine_probe import ReadProbe, int8_rate
-
 from oxillama import cpu_info
+from oxillama._core.machine_probe import ReadProbe, int8_rate
 from oxillama.gguf import GGUFFile
 
 HERE = Path(__file__).parent

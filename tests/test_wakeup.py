@@ -1,4 +1,4 @@
-"""The asynchronous calls under every event loop: the same results, cancelled with their task, no thread of their own."""
+"""The asynchronous calls under every event loop: the same results, cancelled with their task, without a thread."""
 
 from __future__ import annotations
 

@@ -15,6 +15,6 @@ def read_bandwidth(*, n_threads: int = 1, megabytes: int = 256, repeats: int = 7
 def int8_rate(*, level: str | None = None, n_threads: int = 1, repeats: int = 7) -> float:
     """The median int8 rate of the level's dot product in registers, GOP/s of all threads; 0.0 if no loop exists for it.
 
-    A multiply-add counts as two operations. For levels without a byte dot product it is the three-instruction form, which
-    products with 4-bit weights can beat. Raises ValueError for a level that is not usable.
+    A multiply-add counts as two operations. For levels without a byte dot product it is the three-instruction form,
+    which products with 4-bit weights can beat. Raises ValueError for a level that is not usable.
     """

@@ -100,18 +100,14 @@ def bits(data: Bytes) -> NDArray[np.int64]:
 
 def decode_32(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
     d = half(blocks, 0)
-    values: NDArray[np.float64]
     if fmt.name == "Q8_0":
-        values = d * np.ascontiguousarray(blocks[:, 2:]).view(np.int8)
-        return values
+        return d * np.ascontiguousarray(blocks[:, 2:]).view(np.int8)
     codes = nibbles(blocks[:, -16:], 16)
     if fmt.name.startswith("Q5"):
         codes += bits(blocks[:, -20:-16]) << 4
     if fmt.name.endswith("_1"):
-        values = d * codes + half(blocks, 2)
-    else:
-        values = d * (codes - (8 if fmt.name == "Q4_0" else 16))
-    return values
+        return d * codes + half(blocks, 2)
+    return d * (codes - (8 if fmt.name == "Q4_0" else 16))
 
 
 def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
@@ -132,5 +128,5 @@ def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
         fifth = bits(blocks[:, 16:48]).reshape(n, 32, 8)  # byte i, bit s: value i of sub-block s
         codes += fifth.transpose(0, 2, 1).reshape(n, 256) << 4
     d, dmin = half(blocks, 0), half(blocks, 2)
-    values = d * np.repeat(scales, 32, axis=1) * codes - dmin * np.repeat(minima, 32, axis=1)
-    return values
+    lowest: NDArray[np.float64] = dmin * np.repeat(minima, 32, axis=1)
+    return d * np.repeat(scales, 32, axis=1) * codes - lowest
