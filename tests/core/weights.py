@@ -128,5 +128,5 @@ def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
         fifth = bits(blocks[:, 16:48]).reshape(n, 32, 8)  # byte i, bit s: value i of sub-block s
         codes += fifth.transpose(0, 2, 1).reshape(n, 256) << 4
     d, dmin = half(blocks, 0), half(blocks, 2)
-    lowest: NDArray[np.float64] = dmin * np.repeat(minima, 32, axis=1)
-    return d * np.repeat(scales, 32, axis=1) * codes - lowest
+    shifted: NDArray[np.float64] = d * np.repeat(scales, 32, axis=1) * codes - dmin * np.repeat(minima, 32, axis=1)
+    return shifted
