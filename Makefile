@@ -55,7 +55,7 @@ neon:
 
 dist: $(VENV)/dist.stamp
 	rm -rf dist
-	$(PY) -m build
+	$(PY) -m build --quiet
 
 clean:
 	rm -rf build dist *.egg-info oxillama/_core/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
