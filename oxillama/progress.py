@@ -23,6 +23,8 @@ def reporting(progress: Progress, *, total: int, label: str, unit: str) -> Itera
 
         yield advance
         return
+    if not (progress is None or isinstance(progress, bool)):
+        raise TypeError(f"progress is a {type(progress).__name__}, expected True, False, None or a callable")
     if progress is False or (progress is None and not sys.stderr.isatty()):
         yield lambda n: None
         return

@@ -53,6 +53,9 @@ def inverse_frequencies(
     factors: float32 [dims / 2] divisors from the file (the `rope_freqs` tensor of llama 3.1 and later), or None."""
     plain = base ** (-np.arange(0, dims, 2, dtype=np.float64) / dims)
     if factors is not None:
+        wrong = factors[~((factors > 0) & np.isfinite(factors))]
+        if wrong.size:
+            raise ModelLoadError(f"a frequency factor of RoPE is {wrong[0]}, expected positive numbers")
         plain = plain / factors
     if scaling.kind == "none":
         return plain.astype(np.float32), scaling.attention_factor

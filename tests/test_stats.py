@@ -1,0 +1,62 @@
+"""The engine's counters and gauges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from oxillama import Engine, EngineStats
+from tests.patience import eventually, is_idle
+
+
+def test_an_engine_starts_with_nothing(long_engine: Engine) -> None:
+    stats = long_engine.stats()
+    assert isinstance(stats, EngineStats)
+    n_blocks = stats.kv_blocks_free
+    assert n_blocks * 32 >= long_engine.n_ctx
+    assert {name: value for name, value in stats.to_dict().items() if value} == {"kv_blocks_free": n_blocks}
+
+
+def test_counters_count(long_engine: Engine) -> None:
+    blocks = long_engine.stats().kv_blocks_free
+    completions = [long_engine.generate([7] * 100, max_tokens=20, ignore_eos=True) for _ in range(3)]
+    eventually(lambda: is_idle(long_engine))
+    stats = long_engine.stats()
+    assert stats.finished == 3
+    assert stats.output_tokens == 60
+    # The last token of a sequence is never computed; the first is, with the prompt.
+    assert stats.prompt_tokens + stats.cached_tokens == 300
+    assert stats.cached_tokens == sum(completion.usage.cached_tokens for completion in completions) == 192
+    assert stats.steps >= 60
+    assert 0 < stats.step_seconds <= stats.busy_seconds
+    assert stats.tokens_per_second > 0
+    assert stats.preemptions == 0
+    assert stats.kv_blocks_used == 0
+    assert stats.kv_blocks_cached >= 3
+    assert stats.kv_blocks_free + stats.kv_blocks_cached == blocks
+
+
+def test_gauges_show_who_runs_and_who_waits(open_long: Callable[..., Engine]) -> None:
+    engine = open_long(max_batch_size=2)
+    handles = [engine.submit("x", ignore_eos=True) for _ in range(5)]
+    eventually(lambda: engine.stats().running == 2 and engine.stats().waiting == 3)
+    stats = engine.stats()
+    assert stats.queue_depth == 3
+    assert stats.kv_blocks_used >= 2
+    handles[0].cancel()
+    eventually(lambda: engine.stats().queue_depth == 2)
+    assert engine.stats().running == 2
+    handles.clear()
+    eventually(lambda: is_idle(engine))
+    assert engine.stats().finished == 5
+
+
+def test_preemptions_are_counted(open_long: Callable[..., Engine]) -> None:
+    engine = open_long(n_ctx=256, kv_cache_tokens=256)
+    # Choices enter together, so they certainly meet.
+    engine.generate("x" * 60, n=2, max_tokens=150, ignore_eos=True)
+    assert engine.stats().preemptions > 0
+
+
+def test_they_can_be_written_as_json(demo: Engine) -> None:
+    assert json.loads(json.dumps(demo.stats().to_dict())) == demo.stats().to_dict()
