@@ -144,18 +144,20 @@ def test_what_this_version_does_not_have_is_refused(demo: Engine) -> None:
 
 
 def test_a_prompt_as_long_as_the_context_is_refused(demo: Engine) -> None:
-    with pytest.raises(ContextLengthError, match="1024 tokens, the context holds 1024") as caught:
-        demo.generate([5] * 1024)
-    assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (1024, 1024)
+    n_ctx = demo.n_ctx
+    with pytest.raises(ContextLengthError, match=f"{n_ctx} tokens, the context holds {n_ctx}") as caught:
+        demo.generate([5] * n_ctx)
+    assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (n_ctx, n_ctx)
     assert (caught.value.param, caught.value.code) == ("prompt", "context_length_exceeded")
-    assert demo.generate([5] * 1023, ignore_eos=True).usage.completion_tokens == 1
+    assert demo.generate([5] * (n_ctx - 1), ignore_eos=True).usage.completion_tokens == 1
 
 
 def test_an_evaluation_may_fill_the_context(demo: Engine) -> None:
-    assert demo.logprobs([5] * 1024).shape == (1024,)
+    n_ctx = demo.n_ctx
+    assert demo.logprobs([5] * n_ctx).shape == (n_ctx,)
     with pytest.raises(ContextLengthError) as caught:
-        demo.logprobs([5] * 1025)
-    assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (1025, 1024)
+        demo.logprobs([5] * (n_ctx + 1))
+    assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (n_ctx + 1, n_ctx)
 
 
 def test_a_prompt_that_the_cache_can_never_hold_is_refused(open_long: Callable[..., Engine]) -> None:

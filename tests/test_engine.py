@@ -47,14 +47,14 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_tells_what_it_holds(demo: Engine) -> None:
     assert (demo.name, demo.architecture, demo.state) == ("demo", "llama", "ready")
-    assert (demo.n_ctx, demo.n_vocab, demo.n_threads) == (1024, 2048, 1)
+    assert (demo.n_ctx, demo.n_vocab, demo.n_threads) == (demo.metadata["llama.context_length"], 2048, 1)
     assert demo.chat_template is not None
     assert "<|assistant|>" in demo.chat_template
     assert demo.metadata["llama.block_count"] == 5
     assert isinstance(demo.memory, Memory)
     assert demo.memory.weights > 3_000_000
-    assert demo.memory.kv_cache >= 1024 * 5 * 2 * 2 * 64 * 2
-    assert repr(demo) == "<Engine 'demo': llama, context 1024, ready>"
+    assert demo.memory.kv_cache >= demo.n_ctx * 5 * 2 * 2 * 64 * 2
+    assert repr(demo) == f"<Engine 'demo': llama, context {demo.n_ctx}, ready>"
 
 
 def test_metadata_outlive_the_file(tmp_path: Path) -> None:
