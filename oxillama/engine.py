@@ -184,7 +184,8 @@ class Engine:
     @property
     def chat_template(self) -> str | None:
         """The file's own Jinja template."""
-        return self._metadata.get("tokenizer.chat_template")
+        template = self._metadata.get("tokenizer.chat_template")
+        return template if isinstance(template, str) else None
 
     @property
     def memory(self) -> Memory:

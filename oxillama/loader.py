@@ -26,6 +26,8 @@ from oxillama.values import integer
 
 log = logging.getLogger("oxillama")
 
+# Sums of sampling weights are exact up to here; OX_ROW_MAX_VOCAB of the sampler.
+MAX_VOCAB = 2**19
 # Left for everything that is not weights, cache or buffers.
 RESERVE_BYTES = 64 << 20
 # Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.
@@ -149,6 +151,10 @@ def load_model(
     tensors = FileTensors(file, mmap=mmap, n_threads=n_threads)
     graph = Graph(tensors)
     architecture = read_architecture(file.metadata, graph)
+    if architecture.n_vocab > MAX_VOCAB:
+        raise UnsupportedModelError(
+            f"the vocabulary has {architecture.n_vocab} tokens; the sampler takes at most {MAX_VOCAB}"
+        )
     architecture.build(graph)
     _check_unused(file, graph)
     # The model outlives the file, whose mapping or copy is of no use once the weights are packed.

@@ -3,6 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 
+from oxillama._core.atomics cimport ox_atomic_i32
 from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix, ox_rope_layout
 
 cdef extern from "threads.h" nogil:
@@ -90,7 +91,7 @@ ctypedef struct ox_program:
     uint8_t *scratch            # [n_threads][scratch_bytes]
     size_t scratch_bytes
     ox_barrier barrier
-    int32_t stop_at             # operation at which the step was abandoned, or -1
+    ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
 
 cdef enum:
     OX_STEP_DONE = 0

@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from openmp cimport omp_get_num_threads
 
+from oxillama._core.atomics cimport ox_load_relaxed_i32, ox_store_relaxed_i32
 from oxillama._core.kernels cimport OX_GROUP_ROWS, OX_KV_BLOCK, ox_attention_run, ox_matrix
 
 cdef extern from "<stdatomic.h>" nogil:
@@ -38,13 +39,13 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
         for row in range(run.first_row, run.first_row + run.n_tokens):
             program.row_runs[row] = i
     memset(program.counters, 0, program.n_ops * sizeof(int32_t))
-    program.stop_at = -1
+    ox_store_relaxed_i32(&program.stop_at, -1)
     if program.n_threads == 1:
         enter(program, batch, n_items, 0, 1)
     else:
         with parallel(num_threads=program.n_threads):
             enter(program, batch, n_items, threadid(), omp_get_num_threads())
-    return OX_STEP_DONE if program.stop_at < 0 else OX_STEP_ABANDONED
+    return OX_STEP_DONE if ox_load_relaxed_i32(&program.stop_at) < 0 else OX_STEP_ABANDONED
 
 
 cdef void enter(ox_program *program, ox_batch *batch, int32_t n_items, int32_t index, int32_t size) noexcept nogil:
@@ -65,10 +66,10 @@ cdef void walk(ox_program *program, ox_batch *batch, int32_t n_items, const Memb
         op = &program.ops[i]
         if op.barrier:
             if op.checkpoint and member.index == 0 and batch.abandon != NULL and batch.abandon(batch.context):
-                program.stop_at = i
+                ox_store_relaxed_i32(&program.stop_at, i)
             ox_barrier_wait(&program.barrier, member.size)
             # The index, not a flag: thread 0 may already be at the next checkpoint when a slow thread reads this.
-            if op.checkpoint and program.stop_at == i:
+            if op.checkpoint and ox_load_relaxed_i32(&program.stop_at) == i:
                 return
         n_rows = batch.n_tokens if op.space == OX_ROWS_TOKENS else batch.n_outputs
         if n_rows == 0:

@@ -49,4 +49,4 @@ cdef class KVCache:
 
     @property
     def n_tokens(self):
-        return self.n_blocks * OX_KV_BLOCK
+        return <Py_ssize_t>self.n_blocks * OX_KV_BLOCK

@@ -17,8 +17,6 @@ ctypedef struct ox_worker_stats:
     ox_atomic_i64 num_steps
     ox_atomic_i64 step_ns           # of the last step
     ox_atomic_i64 busy_ns           # in steps, since the start
-    ox_atomic_i64 num_prompt_tokens
-    ox_atomic_i64 num_output_tokens
     ox_atomic_i64 heartbeat_ns      # when the loop last came round; 0 while it sleeps
 
 ctypedef struct ox_worker:

@@ -51,12 +51,17 @@ def describe(file: GGUFFile) -> dict[str, Any]:
     return {
         "path": file.path,
         "version": file.version,
-        "bytes": sum(tensor.n_bytes for tensor in tensors),
+        "bytes": sum(tensor.n_bytes for tensor in tensors if tensor.is_known),
         "parameters": sum(tensor.n_elements for tensor in tensors),
         "types": dict(Counter(tensor.type_name for tensor in tensors)),
         "metadata": {key: _plain(file.metadata[key]) for key in file.metadata},
         "tensors": [
-            {"name": tensor.name, "type": tensor.type_name, "shape": list(tensor.shape), "bytes": tensor.n_bytes}
+            {
+                "name": tensor.name,
+                "type": tensor.type_name,
+                "shape": list(tensor.shape),
+                "bytes": tensor.n_bytes if tensor.is_known else None,
+            }
             for tensor in tensors
         ],
     }
