@@ -22,7 +22,7 @@ from oxillama import (
     UnsupportedModelError,
 )
 from oxillama.engine import Memory
-from oxillama.testing.tiny_models import BOS, FIRST_BYTE, TinyModel
+from oxillama.testing.tiny_models import BOS, EOS, FIRST_BYTE, TinyModel
 from tests.patience import eventually, is_idle
 
 PROMPT = "Once upon a time"
