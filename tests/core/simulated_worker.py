@@ -50,7 +50,8 @@ class Worker:
         n_prompt_outputs: int | None = None,
     ) -> None:
         self.n_blocks = n_blocks
-        self.n_prompt_outputs = max_batch_tokens if n_prompt_outputs is None else n_prompt_outputs
+        self.max_outputs = max_batch_size + (max_batch_tokens if n_prompt_outputs is None else n_prompt_outputs)
+        self.n_prompt_outputs = self.max_outputs - min(max_batch_size, max_batch_tokens)
         self.max_batch_tokens = max_batch_tokens
         self.n_ctx = n_ctx
         self.now = SECOND
@@ -63,7 +64,7 @@ class Worker:
             priority_aging_ns=priority_aging_ns,
             n_ctx=n_ctx,
             prefix_cache=prefix_cache,
-            max_outputs=max_batch_size + self.n_prompt_outputs,
+            max_outputs=self.max_outputs,
         )
         self.cells: dict[tuple[int, int], tuple[Domain, int]] = {}
         self.sent: dict[int, Sent] = {}
@@ -104,7 +105,7 @@ class Worker:
         assert sum(decodes) == n_decode
         assert all(decodes[:n_decode]), "items that decode come first"
         rows = [(0, 1, item[1])[item[3]] for item in self.plan]
-        assert sum(rows) == n_outputs
+        assert sum(rows) == n_outputs <= self.max_outputs
         assert sum(item[1] for item in self.plan if item[3] == OUTPUT_ALL) <= self.n_prompt_outputs
         for item in self.plan:
             self.check_and_fill(item)
