@@ -5,28 +5,41 @@ Usage: check_wheel.py WHEEL
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
 PACKAGE = Path(__file__).resolve().parent.parent / "oxillama"
-SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf", ".typed"}
-NOT_SHIPPED = {".c", ".h", ".pyx"}
+SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf"}
+SOURCES = {".c", ".h", ".pyx"}
+EXTERN = re.compile(r'^cdef extern from "(.+?)"', re.MULTILINE)
+INCLUDE = re.compile(r'^\s*#\s*include "(.+?)"', re.MULTILINE)
+
+
+def declared_headers() -> set[Path]:
+    """The headers that somebody who cimports one of the .pxd files compiles against."""
+    folder = PACKAGE / "_core" / "csrc"
+    found: set[Path] = set()
+    open_ends = {folder / name for path in PACKAGE.rglob("*.pxd") for name in EXTERN.findall(path.read_text("utf-8"))}
+    while open_ends:
+        found |= open_ends
+        names = {name for path in open_ends for name in INCLUDE.findall(path.read_text("utf-8"))}
+        open_ends = {folder / name for name in names} - found
+    return found
 
 
 def expected_names() -> set[str]:
-    return {
-        path.relative_to(PACKAGE.parent).as_posix()
-        for path in PACKAGE.rglob("*")
-        if path.suffix in SHIPPED_AS_THEY_ARE or path.name == "py.typed"
-    }
+    files = {path for path in PACKAGE.rglob("*") if path.suffix in SHIPPED_AS_THEY_ARE or path.name == "py.typed"}
+    return {path.relative_to(PACKAGE.parent).as_posix() for path in files | declared_headers()}
 
 
 def problems(wheel: zipfile.ZipFile) -> list[str]:
     names = [name for name in wheel.namelist() if ".dist-info/" not in name]
     found = [f"missing: {name}" for name in sorted(expected_names() - set(names))]
     found += [f"outside the package: {name}" for name in names if not name.startswith("oxillama/")]
-    found += [f"source in the wheel: {name}" for name in names if PurePosixPath(name).suffix in NOT_SHIPPED]
+    surplus = set(names) - expected_names()
+    found += [f"source in the wheel: {name}" for name in sorted(surplus) if PurePosixPath(name).suffix in SOURCES]
 
     binaries = [name for name in names if name.endswith(".so")]
     built = {PurePosixPath(name).name.partition(".")[0] for name in binaries}
