@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from oxillama.cli import info, run, tokenize
-from oxillama.cli.options import read_defaults
+from oxillama.cli.options import CONFIG, read_config, read_defaults
 from oxillama.errors import InvalidRequestError, OxillamaError
 
 COMMANDS = {"run": run, "info": info, "tokenize": tokenize}
@@ -24,28 +24,46 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"oxillama {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    config = read_config(parser)
+    known: set[str] = set()
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(command)
         command.set_defaults(main=module.main)
-        read_defaults(command)
+        known |= read_defaults(command, config)
+    # One file serves all commands, so a key is wrong only if it is no option of any.
+    if unknown := sorted(config.keys() - known):
+        parser.error(f"the configuration {os.environ[CONFIG]} has {unknown[0]!r}, which is no option")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser().parse_args(argv)
-        return int(args.main(args))
+        code = int(args.main(args))
+        # Now, while an error can still be told: the interpreter's own flush at exit would answer with a traceback.
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone, as `| head` does. Keep the interpreter from failing once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone, as `| head` does.
+        _give_up_output()
         return 1
     except (OxillamaError, OSError, UnicodeError) as error:
+        if isinstance(error, OSError):
+            _give_up_output()
         print(f"oxillama: {error}", file=sys.stderr)
         # An option that no run could use is wrong use; a prompt that this model cannot take is a failed run.
         return 2 if isinstance(error, InvalidRequestError) and error.param not in ("prompt", "text") else 1
+
+
+def _give_up_output() -> None:
+    """Keeps the interpreter from failing once more when it flushes what cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version() -> str:

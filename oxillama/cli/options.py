@@ -10,6 +10,7 @@ from typing import Any
 from oxillama.engine import Engine
 
 PREFIX = "OXILLAMA_"
+CONFIG = PREFIX + "CONFIG"
 # Options that exclude each other: a default for one of them counts only where none of its rivals was typed.
 RIVALS = {
     "model_option": ("model", "demo"),
@@ -62,15 +63,16 @@ def open_engine(path: str | None, args: argparse.Namespace) -> Engine:
     return Engine.demo(**options) if path is None else Engine(path, **options)
 
 
-def read_defaults(parser: argparse.ArgumentParser) -> None:
-    """Lets OXILLAMA_CTX_SIZE, or `ctx-size` of the file that OXILLAMA_CONFIG names, stand for --ctx-size."""
-    from_file = _read_file(parser)
+def read_defaults(parser: argparse.ArgumentParser, from_file: dict[str, Any]) -> set[str]:
+    """Lets OXILLAMA_CTX_SIZE, or `ctx-size` of the configuration, stand for --ctx-size. Returns the options' names."""
+    names: set[str] = set()
     fallbacks: dict[str, Any] = {}
     for action in parser._actions:
         flag = next((option for option in action.option_strings if option.startswith("--")), None)
         if flag is None or action.dest == "help":
             continue
         name = flag.removeprefix("--")
+        names.add(name)
         text = os.environ.get(PREFIX + name.upper().replace("-", "_"))
         value: Any = from_file.get(name) if text is None else text
         if value is None:
@@ -87,14 +89,16 @@ def read_defaults(parser: argparse.ArgumentParser) -> None:
         else:
             action.default = default
     parser.set_defaults(fallbacks=fallbacks)
+    return names
 
 
-def _read_file(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    path = os.environ.get(PREFIX + "CONFIG")
+def read_config(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """The TOML file that OXILLAMA_CONFIG names; empty without one."""
+    path = os.environ.get(CONFIG)
     if not path:
         return {}
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         parser.error(f"cannot read the configuration {path}: {error}")

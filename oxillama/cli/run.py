@@ -63,10 +63,10 @@ def main(args: argparse.Namespace) -> int:
         ignore_eos=args.ignore_eos,
     )
     with open_engine(path, args) as engine:
-        if not args.no_display_prompt:
-            _write(prompt)
         last: CompletionChunk | None = None
         with engine.stream(prompt, params) as stream:
+            if not args.no_display_prompt:
+                _write(prompt)
             try:
                 for last in stream:
                     _write(last.text)

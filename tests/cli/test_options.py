@@ -79,3 +79,48 @@ def test_what_this_file_or_prompt_cannot_do_exits_with_one(tmp_path: Path, capsy
     assert main(["run", "--demo", "-p", "a" * 3000]) == 1
     assert main(["info", str(tmp_path / "bytes")]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_configuration_holds_options_of_every_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "oxillama.toml"
+    config.write_text('demo = true\npredict = 3\ntemp = 0\nstop = ["x", "y"]\nquiet = true\nids = true\n', "utf-8")
+    monkeypatch.setenv("OXILLAMA_CONFIG", str(config))
+    assert main(["run", "-p", "Once upon a time"]) == 0
+    written = capsys.readouterr()
+    assert written.err == ""
+    assert main(["tokenize", "-p", written.out.strip().removeprefix("Once upon a time"), "--no-special"]) == 0
+    assert len(ids_of(capsys)) == 3
+    # An option of another command than the one that runs is no error.
+    assert main(["info"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("ctx_size = 5", "'ctx_size', which is no option"), ("= 5", "cannot read the configuration"), ("\xff", "cannot")],
+)
+def test_a_wrong_configuration_exits_with_two(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "oxillama.toml"
+    config.write_text(text, "latin-1")
+    monkeypatch.setenv("OXILLAMA_CONFIG", str(config))
+    with pytest.raises(SystemExit) as exit_info:
+        main(["info", "--demo"])
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_wrong_value_in_the_environment_exits_with_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OXILLAMA_CTX_SIZE", "many")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", "--demo", "-p", "a"])
+    assert exit_info.value.code == 2
+    assert "invalid int value: 'many'" in capsys.readouterr().err
+    monkeypatch.setenv("OXILLAMA_CTX_SIZE", "64")
+    monkeypatch.setenv("OXILLAMA_KV_DTYPE", "f8")
+    assert main(["run", "--demo", "-p", "a"]) == 2
+    assert "f8" in capsys.readouterr().err
