@@ -22,26 +22,31 @@ OX_INLINE int32_t ox_second_quad(const int32_t bits, int32_t j) {
     return bits == 8 ? 2 * j + 1 : j + 4;
 }
 
-/* Pair j (0..3) of a strip, from the codes of 32 k. */
-OX_INLINE void K(load_pair)(const int32_t type, const uint8_t *codes, const int32_t j, const int32_t strip, vb *first,
-                            vb *second) {
+/* Pair j (0..3) of both strips, from the codes of 32 k; the lines are read in ascending order. */
+OX_INLINE void K(load_pairs)(const int32_t type, const uint8_t *codes, const int32_t j, vb first[2], vb second[2]) {
     const int32_t bits = ox_format_of(type).bits;
-    const uint8_t *strip_codes = codes + OX_LINE * strip;
     if (bits == 8) {
-        *first = vb_load(strip_codes + 2 * OX_LINE * (2 * j));
-        *second = vb_load(strip_codes + 2 * OX_LINE * (2 * j + 1));
+        const uint8_t *line = codes + 4 * OX_LINE * j;
+        first[0] = vb_load(line);
+        first[1] = vb_load(line + OX_LINE);
+        second[0] = vb_load(line + 2 * OX_LINE);
+        second[1] = vb_load(line + 3 * OX_LINE);
         return;
     }
-    const vb nibbles = vb_load(strip_codes + ox_high_bits_bytes(type) + (size_t)(2 * OX_LINE * j));
-    *first = vb_low(nibbles);
-    *second = vb_high(nibbles);
-    if (bits == 5) {
-        const vb fifth = vb_load(strip_codes);
-        *first = vb_fifth(*first, fifth, j);
-        *second = vb_fifth(*second, fifth, j + 4);
-    } else if (bits == 6) {
-        *first = vb_crumb(*first, vb_load(strip_codes), j);
-        *second = vb_crumb(*second, vb_load(strip_codes + 2 * OX_LINE), j);
+    OX_UNROLL
+    for (int32_t s = 0; s < 2; s++) {
+        const uint8_t *high_bits = codes + OX_LINE * s;
+        const vb nibbles = vb_load(high_bits + ox_high_bits_bytes(type) + (size_t)(2 * OX_LINE * j));
+        first[s] = vb_low(nibbles);
+        second[s] = vb_high(nibbles);
+        if (bits == 5) {
+            const vb fifth = vb_load(high_bits);
+            first[s] = vb_fifth(first[s], fifth, j);
+            second[s] = vb_fifth(second[s], fifth, j + 4);
+        } else if (bits == 6) {
+            first[s] = vb_crumb(first[s], vb_load(high_bits), j);
+            second[s] = vb_crumb(second[s], vb_load(high_bits + 2 * OX_LINE), j);
+        }
     }
 }
 
@@ -85,12 +90,12 @@ OX_INLINE void K(unpack_panel)(const int32_t type, const uint8_t *group, int32_t
         uint8_t *lines = panel->codes + sub * OX_QUADS * 2 * OX_LINE;
         OX_UNROLL
         for (int32_t j = 0; j < 4; j++) {
+            vb first[2], second[2];
+            K(load_pairs)(type, codes, j, first, second);
             OX_UNROLL
             for (int32_t s = 0; s < 2; s++) {
-                vb first, second;
-                K(load_pair)(type, codes, j, s, &first, &second);
-                vb_store(lines + (2 * ox_first_quad(f.bits, j) + s) * OX_LINE, first);
-                vb_store(lines + (2 * ox_second_quad(f.bits, j) + s) * OX_LINE, second);
+                vb_store(lines + (2 * ox_first_quad(f.bits, j) + s) * OX_LINE, first[s]);
+                vb_store(lines + (2 * ox_second_quad(f.bits, j) + s) * OX_LINE, second[s]);
             }
         }
         for (int32_t s = 0; s < 2; s++) {

@@ -29,8 +29,7 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
     OX_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         vb low[2], high[2];
-        K(load_pair)(type, codes, j, 0, &low[0], &high[0]);
-        K(load_pair)(type, codes, j, 1, &low[1], &high[1]);
+        K(load_pairs)(type, codes, j, low, high);
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
             const int8_t *column = quants + (size_t)c * stride;
@@ -109,6 +108,14 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
             part[c][0] = part[c][1] = vf_zero();
         }
         const uint8_t *tile = K(tile_at)(type, data, block, 0);
+        if (f.block == 256) {
+            /* The rest of the header is needed bit by bit, between the codes. Fetched in order now, it does not disturb
+             * the ascending stream that the hardware follows: without this, K-quants read at 40 % of the speed. */
+            OX_UNROLL
+            for (size_t line = OX_LINE; line < ox_header_bytes(type); line += OX_LINE) {
+                __builtin_prefetch(tile + line);
+            }
+        }
         vf d[2] = {K(load_d)(tile, 0), K(load_d)(tile, 1)};
         for (int32_t sub = 0; sub < n_subs; sub++) {
             if (f.block == 32) {
