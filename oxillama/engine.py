@@ -32,7 +32,7 @@ from oxillama.progress import Progress, stoppable
 from oxillama.request import QUEUE_POLL_SECONDS, CompletionStream, RequestHandle
 from oxillama.results import Completion
 from oxillama.stats import EngineStats
-from oxillama.values import integer, real
+from oxillama.values import integer, real, refused
 
 State = Literal["loading", "ready", "draining", "closed", "failed"]
 
@@ -90,6 +90,9 @@ class Engine:
         max_batch_tokens = max(max_batch_size, integer("max_batch_tokens", max_batch_tokens, 1, MAX_BATCH))
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
         max_step_ns = max(1, int(real("max_step_ms", max_step_ms, 0, MAX_STEP_MS) * 1e6))
+        for name, flag in (("prefix_cache", prefix_cache), ("mmap", mmap)):
+            if not isinstance(flag, bool):
+                raise refused(name, "True or False", flag)
         cache = CacheConfig(n_ctx=n_ctx, kv_dtype=kv_dtype, kv_cache_tokens=kv_cache_tokens)
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():

@@ -105,6 +105,8 @@ def test_every_cache_type_writes_the_same_with_any_number_of_threads(
         ("queue_size", 0),
         ("kv_cache_tokens", -5),
         ("kv_dtype", "f64"),
+        ("prefix_cache", "no"),
+        ("mmap", 0),
     ],
 )
 def test_an_option_without_sense_is_named(tiny_path: Path, name: str, value: Any) -> None:
