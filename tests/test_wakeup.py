@@ -190,6 +190,21 @@ async def test_leaving_a_stream_cancels_the_request(long_engine: Engine, way: st
     assert long_engine.stats().finished == 1
 
 
+async def test_a_cancelled_reader_ends_a_stream_that_others_still_hold(long_engine: Engine) -> None:
+    stream = long_engine.astream("x", ignore_eos=True)
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await until_running(long_engine)
+        tasks.cancel_scope.cancel()
+    await until_idle(long_engine)
+    assert [chunk async for chunk in stream] == []
+
+
 async def test_somebody_else_may_cancel(long_engine: Engine) -> None:
     stream = long_engine.astream("x", ignore_eos=True)
     seen: list[CompletionChunk] = []

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from oxillama import Engine
 from oxillama._core.float_mode import DefaultFloatMode
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the mode is set as x86-64 has it")
@@ -70,3 +71,11 @@ def test_other_threads_keep_theirs() -> None:
         thread.join()
         assert not rounds_up()
     assert seen == [True]
+
+
+def test_a_model_is_loaded_in_the_default_mode() -> None:
+    seen: list[tuple[bool, bool]] = []
+    set_mode(FLUSH_DENORMALS | ROUND_UP)
+    with Engine.demo(n_threads=1, progress=lambda done, total: seen.append((flushes(), rounds_up()))):
+        assert rounds_up()
+    assert set(seen) == {(False, False)}
