@@ -11,7 +11,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
-DEMO_MODEL = REPOSITORY / "oxillama" / "data" / "demo.gguf"
 
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 PYTHON_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
@@ -57,8 +56,6 @@ def test_the_readme_begins_with_the_two_commands() -> None:
 
 @pytest.mark.parametrize("number", range(len(python_blocks())))
 def test_the_readme_s_python_runs(number: int) -> None:
-    if not DEMO_MODEL.exists():
-        pytest.skip("the demo model is not built")
     code = python_blocks()[number]
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120, cwd=REPOSITORY
