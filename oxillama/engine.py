@@ -110,6 +110,7 @@ class Engine:
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
         self._queue_size = queue_size
+        self._max_batch_size = max_batch_size
         self._worker = Worker(
             loaded.program,
             self.tokenizer.table if self.tokenizer else None,
@@ -174,6 +175,11 @@ class Engine:
     @property
     def n_threads(self) -> int:
         return self._model.n_threads
+
+    @property
+    def max_batch_size(self) -> int:
+        """Sequences that advance together."""
+        return self._max_batch_size
 
     @property
     def architecture(self) -> str:

@@ -28,6 +28,8 @@ HEAVY = {
     "tqdm",
     "huggingface_hub",
     "torch",
+    "msgspec",
+    "prometheus_client",
 }
 
 
@@ -97,6 +99,11 @@ def test_the_installed_version_is_the_project_s(project: dict[str, Any]) -> None
 
 def test_build_requirements_are_told_once(project: dict[str, Any]) -> None:
     assert sorted(project["dependency-groups"]["build"]) == sorted(project["build-system"]["requires"])
+
+
+def test_the_server_s_requirements_are_told_once(project: dict[str, Any]) -> None:
+    extra = project["project"]["optional-dependencies"]["server"]
+    assert sorted(project["dependency-groups"]["server"]) == sorted(extra)
 
 
 def test_the_typing_marker_is_shipped() -> None:

@@ -1,0 +1,14 @@
+"""An OpenAI-compatible HTTP API over an engine, as a Starlette app. Needs the extra: `oxillama-engine[server]`."""
+
+try:
+    import msgspec  # noqa: F401
+    import starlette  # noqa: F401
+except ImportError as error:  # pragma: no cover - the tests have both
+    raise ImportError(
+        f"oxillama.asgi needs {error.name}: pip install 'oxillama-engine[server]'", name=error.name
+    ) from error
+
+from oxillama.asgi.app import create_app
+from oxillama.asgi.settings import Limits
+
+__all__ = ["Limits", "create_app"]

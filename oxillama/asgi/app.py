@@ -1,0 +1,123 @@
+"""The app: its routes, and the middleware around them in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from oxillama.asgi import health, models, tokens
+from oxillama.asgi.authentication import Authentication
+from oxillama.asgi.cors import CrossOrigin
+from oxillama.asgi.errors import ErrorsToReplies, http_error
+from oxillama.asgi.fields import FieldTable
+from oxillama.asgi.request_log import RequestLog, record_of
+from oxillama.asgi.service import EngineFactory, Opening, Service
+from oxillama.asgi.settings import Limits, Settings
+from oxillama.asgi.throttle import Throttle
+from oxillama.engine import Engine
+
+# The body's fields of every route that has one.
+FIELD_TABLES: tuple[FieldTable, ...] = (tokens.TOKENIZE_FIELDS, tokens.DETOKENIZE_FIELDS)
+
+
+def create_app(
+    engine: Engine | EngineFactory,
+    *,
+    api_keys: Iterable[str] | str | None = None,
+    admin_token: str | None = None,
+    model_name: str | None = None,
+    model_aliases: Iterable[str] | str = (),
+    cors_origins: Iterable[str] | str = (),
+    limits: Limits | None = None,
+    page: bool = False,
+    keep_alive: float = 15.0,
+) -> Starlette:
+    """An OpenAI-compatible API over an engine, alone or mounted under any path of any ASGI app.
+
+    engine: an Engine, which stays its owner's, or an async function that makes one: called with the app's lifespan, or
+    with the first request where nobody runs that; until the engine is ready, 503. api_keys: who may use it; none:
+    everybody. admin_token: for the admin routes, which are off without it. model_name: the model's id; else the file
+    name. model_aliases: further names; `*` accepts any. cors_origins: origins of pages that may call it; `*`: all.
+    limits: the most that one request or key may ask for. page: serve the chat page at `/`. keep_alive: seconds between
+    the comments on a stream that has nothing to say.
+
+    Raises InvalidRequestError for an option that cannot be used."""
+    settings = Settings(
+        api_keys=api_keys or (),  # type: ignore[arg-type]  # checked and made tuples there
+        admin_token=admin_token,
+        model_name=model_name,
+        model_aliases=model_aliases,  # type: ignore[arg-type]
+        cors_origins=cors_origins,  # type: ignore[arg-type]
+        limits=limits if limits is not None else Limits(),
+        page=page,
+        keep_alive=keep_alive,
+    )
+    service = Service(engine, settings)
+    app = Starlette(
+        routes=_routes(),
+        middleware=_middleware(service),
+        exception_handlers={HTTPException: _http_exception},
+        lifespan=service.lifespan,
+    )
+    # A redirect would lose the body's method on old clients, and its shape is not that of errors.
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+class RecordedRoute(Route):
+    """A route that writes its template into the request's record: paths are too many for a metric's label."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record_of(scope).route = self.path
+        await super().handle(scope, receive, send)
+
+
+def _routes() -> Sequence[BaseRoute]:
+    return [
+        RecordedRoute("/livez", health.livez),
+        RecordedRoute("/readyz", health.readyz),
+        RecordedRoute("/health", health.readyz),
+        RecordedRoute("/version", health.version),
+        RecordedRoute("/props", health.props),
+        RecordedRoute("/v1/models", models.list_models),
+        RecordedRoute("/v1/models/{id:path}", models.get_model),
+        RecordedRoute("/tokenize", tokens.tokenize, methods=["POST"]),
+        RecordedRoute("/detokenize", tokens.detokenize, methods=["POST"]),
+    ]
+
+
+def _middleware(service: Service) -> list[Middleware]:
+    """Outermost first."""
+    settings = service.settings
+    cross_origin = Middleware(
+        CrossOrigin,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms"],
+    )
+    limits = settings.limits
+    throttle = Middleware(Throttle, limits=limits)
+    return [
+        Middleware(RequestLog, observe=service.observe),
+        # Outside the errors, so that a page can read those too.
+        *([cross_origin] if settings.cors_origins else []),
+        Middleware(ErrorsToReplies),
+        Middleware(Authentication, api_keys=settings.api_keys, admin_token=settings.admin_token),
+        *([throttle] if limits.requests_per_minute or limits.concurrent_requests else []),
+        Middleware(Opening, service=service),
+    ]
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    reply = http_error(error)
+    record_of(request.scope).error = reply.code or reply.type
+    return reply.to_response()

@@ -1,0 +1,126 @@
+"""A request's body: its size, its type, its depth, its encoding, and then its fields as typed values."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from oxillama.asgi.errors import HTTPError, refusal
+from oxillama.asgi.fields import FieldTable
+from oxillama.asgi.service import Service
+from oxillama.asgi.settings import Limits
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+# Checking and decoding more than this would keep other requests of the loop waiting.
+THREAD_BYTES = 256 << 10
+# Strings, whole or (in malformed text) up to the end, so that every byte is looked at once; and brackets.
+_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_JSON_TYPE = re.compile(r"application/(?:json|[\w.-]+\+json)")
+# msgspec ends a message with where it was: " - at `$.messages[0].content`".
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"`([^`]*)`")
+
+
+async def read_body(request: Request, table: FieldTable, type: type[T]) -> T:
+    """The body as a `type`. Raises HTTPError naming what is wrong with it, and where.
+
+    The table decides on the top level's fields; the nested Structs forbid unknown ones by themselves."""
+    limits = Service.of(request).limits
+    _check_type(request)
+    raw = await _read(request, limits.max_body_bytes)
+    if len(raw) <= THREAD_BYTES:
+        return _decode(raw, table, type, limits)
+    return await anyio.to_thread.run_sync(_decode, raw, table, type, limits)
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type")
+    if given is not None:
+        kind, *parameters = (part.strip().lower() for part in given.split(";"))
+        charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
+        if not _JSON_TYPE.fullmatch(kind) or any(charset not in ("utf-8", "utf8") for charset in charsets):
+            raise HTTPError(415, "the body must be JSON in UTF-8, as content-type: application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPError(415, "the body must not be compressed")
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    parts, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> HTTPError:
+    return HTTPError(413, f"the body is larger than {max_bytes} bytes", code="body_too_large")
+
+
+def _decode(raw: bytes, table: FieldTable, type: type[T], limits: Limits) -> T:
+    if not raw.strip():
+        raise refusal("the body is empty, expected a JSON object", None)
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise refusal(f"the body is not UTF-8: a wrong byte at {error.start}", None, code="invalid_utf8") from None
+    _check_depth(raw, limits.max_depth)
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        table.check(fields)
+        return msgspec.json.decode(raw, type=type)
+    except msgspec.ValidationError as error:
+        raise validation_error(str(error)) from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise refusal(f"the body is not valid JSON: {error}", None, code="invalid_json") from None
+    except RecursionError:
+        raise refusal("the body is nested too deeply", None) from None
+
+
+def _check_depth(raw: bytes, max_depth: int) -> None:
+    if raw.count(b"[") + raw.count(b"{") <= max_depth:
+        return
+    depth = 0
+    for match in _BRACKETS.finditer(raw):
+        first = raw[match.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise refusal(f"the body is nested deeper than {max_depth}", None, code="too_deep")
+        elif first in b"]}":
+            depth -= 1
+
+
+def validation_error(message: str, within: str = "") -> HTTPError:
+    """msgspec's message as a refusal that names the field by its path, as clients wrote it."""
+    found = _PLACE.match(message)
+    what, path = (found["what"], found["path"] or "") if found else (message, "")
+    path = f"{within}{path}".lstrip(".")
+    # For these two msgspec says the place of the object, and the field in the message.
+    if what.startswith(("Object contains unknown field", "Object missing required field")):
+        name = _FIELD.search(what)
+        if name:
+            path = f"{path}.{name[1]}".lstrip(".")
+        wording = "is not known" if "unknown" in what else "is missing"
+        return refusal(f"`{path}` {wording}", path, code="unknown_field" if "unknown" in what else "missing_field")
+    what = what[:1].lower() + what[1:]
+    return refusal(f"`{path}`: {what}" if path else f"the body: {what}", path or None, code="invalid_value")
+
+
+def encode_for_python(value: msgspec.Struct) -> Any:
+    """A decoded Struct as plain dicts and lists, without what the client left out."""
+    return msgspec.to_builtins(value)

@@ -1,0 +1,87 @@
+"""What the owner of an app decides: who may use it, under which names, and how much one request may ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+from oxillama.values import integer, real, refused
+
+# The alias under which a model answers to every name.
+ANY_MODEL = "*"
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The most that one request, or one key, may ask for. None: no limit. Raises InvalidRequestError for a bad value.
+
+    A request above a limit is refused with 400 and the name of the field (a body with 413; a key with 429).
+    """
+
+    max_body_bytes: int = 16 << 20
+    max_depth: int = 64  # lists and objects inside each other
+    max_messages: int = 1024
+    max_prompts: int = 256
+    max_choices: int = 128  # n and best_of, for each prompt
+    max_logit_bias: int = 1024
+    max_stops: int = 64  # texts
+    max_stop_characters: int = 1024  # of one text
+    max_tokens: int | None = None  # also what a request without max_tokens gets
+    default_deadline: float | None = None  # seconds, for requests that name none
+    max_deadline: float | None = None  # seconds
+    queue_timeout: float = 0.0  # seconds to wait for room in the queue before 429
+    requests_per_minute: float | None = None  # of one key
+    concurrent_requests: int | None = None  # of one key
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if value is None and "None" in str(spec.type):
+                continue
+            if spec.type in ("int", "int | None"):
+                integer(spec.name, value, 1, _INT32_MAX)
+            elif spec.name == "queue_timeout":
+                real(spec.name, value, 0, math.inf)
+            elif real(spec.name, value, 0, math.inf) == 0:
+                raise refused(spec.name, "above 0", value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options of `create_app`, checked. Keys are never shown."""
+
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    admin_token: str | None = field(default=None, repr=False)
+    model_name: str | None = None
+    model_aliases: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    page: bool = False
+    keep_alive: float = 15.0  # seconds between comments on a stream that has nothing to say
+
+    def __post_init__(self) -> None:
+        for name in ("api_keys", "model_aliases", "cors_origins"):
+            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+        for name in ("admin_token", "model_name"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise refused(name, "a text that is not empty, or None", value)
+        if not isinstance(self.limits, Limits):
+            raise refused("limits", "a Limits", self.limits)
+        if real("keep_alive", self.keep_alive, 0, math.inf) == 0:
+            raise refused("keep_alive", "above 0", self.keep_alive)
+        for key in (*self.api_keys, *([self.admin_token] if self.admin_token else [])):
+            if not key.isascii() or not key.isprintable() or " " in key:
+                raise refused("a key", "made of printable ASCII without spaces, as a header carries it", key)
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    for text in texts:
+        if not isinstance(text, str) or not text:
+            raise refused(name, "made of texts that are not empty", text)
+    return tuple(str(text) for text in texts)

@@ -1,0 +1,126 @@
+"""Server-sent events: their format, their keep-alives, and the end of a stream, good or bad."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.errors import HTTPError, http_error, log_failure
+from oxillama.asgi.request_log import record_of
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def event(data: Any, name: str | None = None) -> bytes:
+    """One event with its data in JSON, which has no line breaks of its own."""
+    head = b"" if name is None else b"event: " + name.encode() + b"\n"
+    return head + b"data: " + _encode(data) + b"\n\n"
+
+
+def error_event(error: HTTPError) -> bytes:
+    return event(error.to_dict())
+
+
+class EventStream(Response):
+    """A reply of events as they come.
+
+    It begins with the first event, or the first keep-alive if that takes long: what fails sooner gets a status of its
+    own. What fails later becomes one last event, and no `[DONE]`. However it ends, `events` is closed."""
+
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        *,
+        keep_alive: float,
+        done: bytes = DONE,
+        on_error: Callable[[HTTPError], bytes] = error_event,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self._events = events
+        self._keep_alive = keep_alive
+        self._done = done
+        self._on_error = on_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record_of(scope).stream = True
+        writer = _Writer(send, self._keep_alive)
+        await until_disconnected(receive, lambda: self._write(scope, writer), beside=writer.keep_alive)
+
+    async def _write(self, scope: Scope, writer: _Writer) -> None:
+        async with aclosing(self._events) as events:
+            try:
+                async for part in events:
+                    await writer.write(part)
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                if not writer.began:
+                    raise
+                reply = http_error(error)
+                record_of(scope).error = reply.code or reply.type
+                log_failure(scope, error, reply)
+                await writer.write(self._on_error(reply))
+            else:
+                await writer.write(self._done)
+        await writer.end()
+
+
+class _Writer:
+    """Sends parts of a body, one after the other, from two tasks."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self._lock = anyio.Lock()
+        self._last = anyio.current_time()
+        self.began = False
+
+    async def write(self, part: bytes) -> None:
+        if not part:
+            return
+        async with self._lock:
+            if not self.began:
+                self.began = True
+                await self._pass({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await self._pass({"type": "http.response.body", "body": part, "more_body": True})
+            self._last = anyio.current_time()
+
+    async def end(self) -> None:
+        async with self._lock:
+            await self._pass({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def keep_alive(self) -> None:
+        """Writes a comment whenever nothing else has been written for a while."""
+        while True:
+            wait = self._last + self._seconds - anyio.current_time()
+            if wait > 0:
+                await anyio.sleep(wait)
+                continue
+            try:
+                await self.write(KEEP_ALIVE)
+            except ClientDisconnect:
+                return  # the work finds out by itself
+
+    async def _pass(self, message: dict[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            # Servers of the newer specification tell it this way.
+            raise ClientDisconnect from None

@@ -1,0 +1,127 @@
+"""Text to tokens and back, in the shapes of llama-server (`content`) and of vLLM (`prompt` or `messages`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from oxillama.asgi.body import read_body
+from oxillama.asgi.errors import JSONResponse, not_supported, refusal
+from oxillama.asgi.fields import FieldTable, implemented
+from oxillama.asgi.service import Service
+from oxillama.engine import Engine
+from oxillama.tokenizer import Tokenizer
+
+TOKENIZE_FIELDS = FieldTable(
+    "/tokenize",
+    implemented("content", "the text; the answer is llama-server's", "llama-server"),
+    implemented("add_special parse_special with_pieces", "as llama-server has them", "llama-server"),
+    implemented("prompt", "the text; the answer is vLLM's", "vllm"),
+    implemented("messages", "a conversation, rendered by the model's template", "vllm"),
+    implemented("model add_special_tokens return_token_strs", "as vLLM has them", "vllm"),
+    implemented(
+        "add_generation_prompt continue_final_message chat_template_kwargs tools", "how it is rendered", "vllm"
+    ),
+)
+DETOKENIZE_FIELDS = FieldTable(
+    "/detokenize",
+    implemented("tokens", "token ids; the text is given as `content` and as `prompt`", "llama-server"),
+    implemented("model", "the model's name", "vllm"),
+)
+
+
+class TokenizeRequest(msgspec.Struct, kw_only=True):
+    content: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    model: str | None = None
+    add_special: bool | None = None
+    parse_special: bool | None = None
+    with_pieces: bool | None = None
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+
+
+class DetokenizeRequest(msgspec.Struct, kw_only=True):
+    tokens: list[int]
+    model: str | None = None
+
+
+async def tokenize(request: Request) -> Response:
+    body = await read_body(request, TOKENIZE_FIELDS, TokenizeRequest)
+    service = Service.of(request)
+    service.check_model(body.model)
+    engine, tokenizer = service.engine, _tokenizer(service.engine)
+    given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
+    if len(given) != 1:
+        raise refusal(f"expected one of content, prompt and messages, found {len(given)}", "content")
+    if body.messages is not None:
+        raise not_supported("tokenizing messages")
+    if body.content is not None:
+        options = {"add_special": body.add_special or False, "parse_special": body.parse_special is not False}
+        ids = await _encode(tokenizer, body.content, **options)
+        return JSONResponse({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids})
+    text = body.prompt or ""
+    ids = await _encode(tokenizer, text, add_special=body.add_special_tokens is not False, parse_special=True)
+    return JSONResponse(
+        {
+            "count": len(ids),
+            "max_model_len": engine.n_ctx,
+            "tokens": ids,
+            "token_strs": [_text(tokenizer, token) for token in ids] if body.return_token_strs else None,
+        }
+    )
+
+
+async def detokenize(request: Request) -> Response:
+    body = await read_body(request, DETOKENIZE_FIELDS, DetokenizeRequest)
+    service = Service.of(request)
+    service.check_model(body.model)
+    tokenizer = _tokenizer(service.engine)
+    for index, token in enumerate(body.tokens):
+        if not 0 <= token < tokenizer.n_vocab:
+            message = f"token {token} is not in the vocabulary of {tokenizer.n_vocab}"
+            raise refusal(message, f"tokens[{index}]")
+    text = tokenizer.decode(body.tokens)
+    return JSONResponse({"content": text, "prompt": text})
+
+
+async def _encode(tokenizer: Tokenizer, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+    def encode() -> list[int]:
+        return tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
+
+    # A long text takes long enough to keep others waiting.
+    return encode() if len(text) <= INLINE_CHARACTERS else await anyio.to_thread.run_sync(encode)
+
+
+# Longer texts are tokenized beside the event loop.
+INLINE_CHARACTERS = 8192
+
+
+def _with_pieces(tokenizer: Tokenizer, ids: list[int]) -> list[dict[str, Any]]:
+    pieces = []
+    for token in ids:
+        raw = tokenizer.token_bytes(token)
+        try:
+            pieces.append({"id": token, "piece": raw.decode()})
+        except UnicodeDecodeError:
+            pieces.append({"id": token, "piece": list(raw)})
+    return pieces
+
+
+def _text(tokenizer: Tokenizer, token: int) -> str:
+    return tokenizer.token_bytes(token).decode("utf-8", "replace")
+
+
+def _tokenizer(engine: Engine) -> Tokenizer:
+    if engine.tokenizer is None:
+        raise not_supported("text with a model that has no tokenizer")
+    return engine.tokenizer

@@ -1,0 +1,155 @@
+"""Bodies: each way to be malformed has its status, in the one shape, naming what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from oxillama import Engine
+from oxillama.asgi import Limits, create_app
+from oxillama.asgi.body import _check_depth, validation_error
+from oxillama.asgi.errors import HTTPError
+from tests.asgi.replies import error_of
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"   ",
+        b"{",
+        b'{"content": "a"',
+        b"{'content': 'a'}",
+        b'{"content": "a",}',
+        b'{"content": "a"} x',
+        b'{"content": NaN}',
+        b'{"content": "\\ud800"}',
+        b'{"content": "\x01"}',
+        b"\xef\xbb\xbf{}",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"5",
+        b"nonsense",
+        b"\x00" * 100,
+    ],
+)
+def test_malformed_json_is_a_400(client: TestClient, raw: bytes) -> None:
+    error_of(client.post("/tokenize", content=raw, headers=JSON), 400)
+
+
+@pytest.mark.parametrize("raw", [b'{"content": "\xff"}', b'{"content": "\xc3"}', b'{"\xed\xa0\x80": 1}', b"\xfe\xff"])
+def test_invalid_utf8_is_a_400(client: TestClient, raw: bytes) -> None:
+    assert error_of(client.post("/tokenize", content=raw, headers=JSON), 400)["code"] == "invalid_utf8"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", "application/jsonp",
+     "application/json; charset=latin-1", ""],
+)  # fmt: skip
+def test_a_wrong_content_type_is_a_415(client: TestClient, kind: str) -> None:
+    error_of(client.post("/tokenize", content=b'{"content": "a"}', headers={"content-type": kind}), 415)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=UTF-8", "Application/JSON", "application/vnd.api+json"])
+def test_json_may_be_called_in_other_ways(client: TestClient, kind: str) -> None:
+    reply = client.post("/tokenize", content=b'{"content": "a"}', headers={"content-type": kind})
+    assert reply.status_code == 200
+
+
+def test_a_compressed_body_is_a_415(client: TestClient) -> None:
+    error_of(client.post("/tokenize", content=b"x", headers={**JSON, "content-encoding": "gzip"}), 415)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code"),
+    [
+        ({"content": 5}, "content", "invalid_value"),
+        ({"content": None, "add_special": "yes"}, "add_special", "invalid_value"),
+        ({"content": "a", "temperature": 1}, "temperature", "unknown_field"),
+        ({"content": "a", "": 1}, "", "unknown_field"),
+        ({"tools": [{}, 5], "messages": []}, "tools[1]", "invalid_value"),
+    ],
+)
+def test_a_field_is_named(client: TestClient, body: dict[str, object], param: str, code: str) -> None:
+    error = error_of(client.post("/tokenize", json=body), 400)
+    assert (error["param"], error["code"]) == (param, code)
+
+
+def test_a_missing_field_is_named(client: TestClient) -> None:
+    error = error_of(client.post("/detokenize", json={}), 400)
+    assert (error["param"], error["code"]) == ("tokens", "missing_field")
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("Expected `str`, got `int` - at `$.messages[0].content`", "messages[0].content"),
+        ("Object contains unknown field `foo` - at `$.messages[0]`", "messages[0].foo"),
+        ("Object missing required field `role` - at `$.messages[3]`", "messages[3].role"),
+        ("Object contains unknown field `foo`", "foo"),
+        ("Expected `float`, got `str` - at `$.logit_bias[...]`", "logit_bias[...]"),
+        ("Expected `object`, got `array`", None),
+        ("Invalid value 'a - at `$.b`' - at `$.c`", "c"),
+    ],
+)
+def test_paths_are_as_clients_write_them(message: str, param: str | None) -> None:
+    error = validation_error(message)
+    assert (error.status, error.param) == (400, param)
+
+
+@pytest.fixture(scope="module")
+def small(demo: Engine) -> TestClient:
+    return TestClient(create_app(demo, limits=Limits(max_body_bytes=100, max_depth=4)))
+
+
+class TestSize:
+    def test_the_limit_itself_is_allowed(self, small: TestClient) -> None:
+        raw = b'{"content": "' + b"a" * 85 + b'"}'
+        assert len(raw) == 100
+        assert small.post("/tokenize", content=raw, headers=JSON).status_code == 200
+        assert error_of(small.post("/tokenize", content=raw + b" ", headers=JSON), 413)["code"] == "body_too_large"
+
+    def test_a_body_without_a_length_is_counted(self, small: TestClient) -> None:
+        def parts() -> Iterator[bytes]:
+            for _ in range(50):
+                yield b"     "
+
+        error_of(small.post("/tokenize", content=parts(), headers=JSON), 413)
+
+    @pytest.mark.parametrize("n", [3, 4, 1000, 100_000])
+    def test_depth(self, client: TestClient, small: TestClient, n: int) -> None:
+        raw = b'{"tools": ' + b"[" * n + b"]" * n + b"}"
+        limit, caller = (4, small) if n < 10 else (64, client)
+        error = error_of(caller.post("/tokenize", content=raw, headers=JSON), 400)
+        assert (error["code"] == "too_deep") == (n + 1 > limit)
+
+    def test_brackets_in_texts_are_no_depth(self, small: TestClient) -> None:
+        raw = b'{"content": "\\"[[[[[[[[[[{{{{{\\\\"}'
+        assert small.post("/tokenize", content=raw, headers=JSON).status_code == 200
+
+    @pytest.mark.parametrize("piece", [b'"\\"', b"[]", b'"', b"\\", b'\\"', b"{[}]"])
+    def test_checking_depth_takes_time_in_proportion(self, piece: bytes) -> None:
+        def seconds(n: int) -> float:
+            raw, started = piece * n, time.perf_counter()
+            with contextlib.suppress(HTTPError):
+                _check_depth(raw, 64)
+            return time.perf_counter() - started
+
+        small, large = min(seconds(4_000) for _ in range(5)), min(seconds(64_000) for _ in range(3))
+        # 16 times as much, where quadratic time would be 256 times.
+        assert large < 100 * small + 0.001
+
+
+def test_a_large_body_is_decoded_all_the_same(client: TestClient) -> None:
+    text = "word " * 60_000
+    tokens = client.post("/tokenize", json={"content": text}).json()["tokens"]
+    assert len(tokens) >= 60_000
+    error_of(client.post("/tokenize", json={"content": text, "nope": 1}), 400)

@@ -1,0 +1,66 @@
+"""Exceptions as replies: status, type, code, headers, and what is not said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from oxillama import (
+    ContextLengthError,
+    DeadlineExceeded,
+    EngineClosedError,
+    EngineForkedError,
+    GrammarError,
+    InvalidRequestError,
+    NumericalError,
+    QueueFullError,
+    RequestCancelled,
+    UnsupportedModelError,
+)
+from oxillama.asgi.errors import http_error, too_many
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "type", "code"),
+    [
+        (InvalidRequestError("no", param="n"), 400, "invalid_request_error", None),
+        (GrammarError("no", param="grammar", code="x"), 400, "invalid_request_error", "x"),
+        (UnsupportedModelError("no"), 501, "not_supported_error", "not_supported"),
+        (QueueFullError("full", retry_after=2.5), 429, "rate_limit_error", "queue_full"),
+        (DeadlineExceeded(), 504, "timeout_error", "deadline_exceeded"),
+        (EngineClosedError("closed"), 503, "unavailable_error", "engine_closed"),
+        (EngineForkedError("forked"), 503, "unavailable_error", "engine_closed"),
+        (RequestCancelled(), 503, "unavailable_error", "cancelled"),
+        (NumericalError("NaN in layer 3"), 500, "server_error", "internal_error"),
+        (MemoryError("secret"), 500, "server_error", "internal_error"),
+        (KeyError("secret"), 500, "server_error", "internal_error"),
+    ],
+)
+def test_an_exception_s_reply(error: Exception, status: int, type: str, code: str | None) -> None:
+    reply = http_error(error)
+    assert (reply.status, reply.type, reply.code) == (status, type, code)
+    body = json.loads(bytes(reply.to_response().body))
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    if status == 500:
+        assert "secret" not in str(body)
+        assert "layer" not in str(body)
+
+
+def test_too_long_is_said_in_the_words_that_clients_look_for() -> None:
+    reply = http_error(ContextLengthError("long", n_prompt_tokens=700, n_ctx=512))
+    error = reply.to_dict()["error"]
+    assert reply.status == 400
+    assert error["type"] == "exceed_context_size_error"
+    assert error["code"] == "context_length_exceeded"
+    assert (error["n_prompt_tokens"], error["n_ctx"]) == (700, 512)
+    assert "exceeds the available context size" in error["message"]
+    assert "maximum context length" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "header", "ms"), [(0.0, "1", "1"), (0.25, "1", "250"), (2.5, "3", "2500"), (1e9, "120", "120000")]
+)
+def test_when_to_come_back(seconds: float, header: str, ms: str) -> None:
+    headers = too_many("x", code="queue_full", retry_after=seconds).headers
+    assert (headers["retry-after"], headers["retry-after-ms"]) == (header, ms)
