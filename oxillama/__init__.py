@@ -22,9 +22,10 @@ from oxillama.errors import (
 
 if TYPE_CHECKING:
     from oxillama.cpu import CpuInfo, cpu_info
+    from oxillama.embedding import EmbeddingHandle
     from oxillama.engine import Engine
     from oxillama.include import get_include
-    from oxillama.params import SamplingParams
+    from oxillama.params import EmbeddingParams, SamplingParams
     from oxillama.request import CompletionStream, RequestHandle
     from oxillama.results import Completion, CompletionChoice, CompletionChunk, Logprobs, Timings, TokenLogprob, Usage
     from oxillama.sampler import Sampler, SamplerSession
@@ -38,6 +39,8 @@ _HOMES = {
     "CompletionChunk": "results",
     "CompletionStream": "request",
     "CpuInfo": "cpu",
+    "EmbeddingHandle": "embedding",
+    "EmbeddingParams": "params",
     "Engine": "engine",
     "EngineStats": "stats",
     "Logprobs": "results",
@@ -62,6 +65,8 @@ __all__ = [
     "ContextLengthError",
     "CpuInfo",
     "DeadlineExceeded",
+    "EmbeddingHandle",
+    "EmbeddingParams",
     "Engine",
     "EngineClosedError",
     "EngineForkedError",

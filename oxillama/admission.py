@@ -13,15 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.float_mode import DefaultFloatMode
-from oxillama._core.handle import Handle
+from oxillama._core.handle import POOLINGS, Handle
 from oxillama._core.text_stream import TextStream
 from oxillama._core.worker import Worker
 from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
 from oxillama.loader import Model
-from oxillama.params import SamplingParams
+from oxillama.params import EmbeddingParams, SamplingParams
 from oxillama.request import RequestSpec
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
+
+# What `{architecture}.pooling_type` of a file means. 0 says nothing, as most generating models do.
+POOLING_TYPES = {0: "mean", 1: "mean", 2: "cls", 3: "last"}
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 
@@ -92,7 +95,7 @@ class Admission:
             stops=tuple(params.stop),
             n=params.n,
             wants_logprobs=params.logprobs is not None,
-            expires=math.inf if params.deadline is None else time.monotonic() + params.deadline,
+            expires=_expiry(params.deadline),
         )
         return handles, spec
 
@@ -115,31 +118,81 @@ class Admission:
         )
         return [handle], spec
 
-    def _tokens(self, prompt: Prompt) -> npt.NDArray[np.int32]:
+    def embedding(self, prompt: Prompt, params: EmbeddingParams) -> tuple[list[Handle], RequestSpec]:
+        """A handle whose result is made of the hidden states of the prompt."""
+        width = self._model.embedding_width
+        if width == 0:
+            raise UnsupportedModelError(f"the model {self._model.name!r} gives no embeddings")
+        if params.dimensions is not None and params.dimensions > width:
+            raise refused("dimensions", f"at most the model's {width}", params.dimensions)
+        ids = self._tokens(prompt, param="input")
+        if len(ids) > self._model.n_ctx:
+            raise self._too_long(len(ids), param="input")
+        handle = Handle(
+            self._worker,
+            ids,
+            pooling=params.pooling or self._file_pooling(),
+            normalize=params.normalize,
+            dimensions=width if params.dimensions is None else params.dimensions,
+            priority=params.priority,
+            deadline=params.deadline,
+        )
+        if not handle.fits:
+            raise self._too_long(len(ids), param="input")
+        spec = RequestSpec(
+            id=f"embd-{uuid.uuid4().hex}",
+            model=self._model.name,
+            created=int(time.time()),
+            seed=0,
+            stops=(),
+            n=1,
+            wants_logprobs=False,
+            expires=_expiry(params.deadline),
+        )
+        return [handle], spec
+
+    def _file_pooling(self) -> str:
+        metadata = self._model.metadata
+        number = metadata.get(f"{metadata['general.architecture']}.pooling_type", 0)
+        if number not in POOLING_TYPES:
+            raise InvalidRequestError(
+                f"the file's pooling_type is {number}, which makes no embeddings; name one of {', '.join(POOLINGS)}",
+                param="pooling",
+            )
+        return POOLING_TYPES[number]
+
+    def _tokens(self, prompt: Prompt, param: str = "prompt") -> npt.NDArray[np.int32]:
         if isinstance(prompt, str):
-            prompt = self._encode(prompt)
-        ids = _integers(prompt)
+            prompt = self._encode(prompt, param)
+        ids = _integers(prompt, param)
         if ids.size == 0:
-            raise InvalidRequestError("the prompt is empty", param="prompt")
+            raise InvalidRequestError(f"the {param} is empty", param=param)
         outside = ids[(ids < 0) | (ids >= self._n_vocab)]
         if outside.size:
             raise InvalidRequestError(
-                f"token {outside[0]} of the prompt is not in the vocabulary of {self._n_vocab}", param="prompt"
+                f"token {outside[0]} of the {param} is not in the vocabulary of {self._n_vocab}", param=param
             )
         return np.ascontiguousarray(ids, dtype=np.int32)
 
-    def _encode(self, prompt: str) -> list[int]:
+    def _encode(self, prompt: str, param: str) -> list[int]:
         try:
             return self.require_tokenizer().encode(prompt)
         except InvalidRequestError as error:
-            raise InvalidRequestError(str(error), param="prompt") from None
+            raise InvalidRequestError(str(error), param=param) from None
 
-    def _too_long(self, n_prompt: int) -> ContextLengthError:
+    def _too_long(self, n_prompt: int, param: str = "prompt") -> ContextLengthError:
         n_ctx, held = self._model.n_ctx, self._model.kv_tokens
         limit = f"the context holds {n_ctx}" + (f" and the KV cache {held}" if held < n_ctx else "")
         return ContextLengthError(
-            f"the prompt has {n_prompt} tokens, {limit}", n_prompt_tokens=n_prompt, n_ctx=min(n_ctx, held)
+            f"the {param} has {n_prompt} tokens, {limit}",
+            n_prompt_tokens=n_prompt,
+            n_ctx=min(n_ctx, held),
+            param=param,
         )
+
+
+def _expiry(deadline: float | None) -> float:
+    return math.inf if deadline is None else time.monotonic() + deadline
 
 
 def _salt(cache_salt: str | None) -> bytes:
@@ -150,14 +203,14 @@ def _salt(cache_salt: str | None) -> bytes:
     return hashlib.blake2b(cache_salt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _integers(prompt: object) -> npt.NDArray[np.integer[Any]]:
-    expected = "the prompt must be a str or a flat sequence of token ids"
+def _integers(prompt: object, param: str) -> npt.NDArray[np.integer[Any]]:
+    expected = f"the {param} must be a str or a flat sequence of token ids"
     if isinstance(prompt, bytes | bytearray):
-        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param="prompt")
+        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param=param)
     try:
         ids = np.asarray(prompt)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param="prompt") from error
+        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param=param) from error
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise InvalidRequestError(f"{expected}, found {ids.ndim} dimensions of {ids.dtype}", param="prompt")
+        raise InvalidRequestError(f"{expected}, found {ids.ndim} dimensions of {ids.dtype}", param=param)
     return ids

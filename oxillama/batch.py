@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
 
 from oxillama.admission import Prompt
 from oxillama.errors import InvalidRequestError
 from oxillama.progress import Progress, reporting
-from oxillama.request import RequestHandle
-from oxillama.results import Completion
 
 
-class Batch:
-    """Prompts to come, requests in flight, and completions, in the order of the prompts.
+class Cancellable(Protocol):
+    """A request in flight, as far as a batch knows it."""
+
+    def cancel(self) -> None: ...
+
+
+HandleT = TypeVar("HandleT", bound=Cancellable)
+ResultT = TypeVar("ResultT")
+
+
+class Batch(Generic[HandleT, ResultT]):
+    """Prompts to come, requests in flight, and results, in the order of the prompts.
 
     Submitting and waiting are the caller's, who does both either synchronously or not."""
 
@@ -23,9 +32,9 @@ class Batch:
             raise InvalidRequestError(f"prompts is one {type(prompts).__name__}, expected several", param="prompts")
         self._pending = deque(prompts)
         self._total = len(self._pending)
-        self._flight: deque[RequestHandle] = deque()
+        self._flight: deque[HandleT] = deque()
         self._max_flight = max_flight
-        self.completions: list[Completion] = []
+        self.results: list[ResultT] = []
 
     @property
     def done(self) -> bool:
@@ -39,22 +48,22 @@ class Batch:
     def next_prompt(self) -> Prompt:
         return self._pending.popleft()
 
-    def add(self, handle: RequestHandle) -> None:
+    def add(self, handle: HandleT) -> None:
         self._flight.append(handle)
 
     @property
-    def oldest(self) -> RequestHandle:
+    def oldest(self) -> HandleT:
         """The one to wait for: the worker serves in order, so it is the most likely to be done."""
         return self._flight[0]
 
-    def store(self, completion: Completion) -> None:
+    def store(self, result: ResultT) -> None:
         self._flight.popleft()
-        self.completions.append(completion)
+        self.results.append(result)
 
     @contextmanager
-    def running(self, progress: Progress) -> Iterator[Callable[[int], None]]:
+    def running(self, progress: Progress, *, label: str) -> Iterator[Callable[[int], None]]:
         """Yields `advance(n)` for finished prompts; cancels what is in flight when the body fails."""
-        with reporting(progress, total=self._total, label="generating", unit="prompt") as advance:
+        with reporting(progress, total=self._total, label=label, unit="prompt") as advance:
             try:
                 yield advance
             except BaseException:

@@ -24,10 +24,11 @@ from oxillama._core.worker import Worker
 from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
 from oxillama.demo import demo_path
+from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.limits import default_threads
 from oxillama.loader import CacheConfig, load_model, open_model
-from oxillama.params import SamplingParams
+from oxillama.params import EmbeddingParams, SamplingParams
 from oxillama.progress import Progress, stoppable
 from oxillama.request import QUEUE_POLL_SECONDS, CompletionStream, RequestHandle
 from oxillama.results import Completion
@@ -297,15 +298,15 @@ class Engine:
     ) -> list[Completion]:
         """Completions of many prompts, in their order. Keeps at most queue_size in flight, so the queue is never full
         for it."""
-        batch = Batch(prompts, max_flight=self._queue_size)
+        batch: Batch[RequestHandle, Completion] = Batch(prompts, max_flight=self._queue_size)
         chosen = _params(params, options)
-        with batch.running(progress) as advance:
+        with batch.running(progress, label="generating") as advance:
             while not batch.done:
                 while batch.has_room:
                     batch.add(self.submit(batch.next_prompt(), chosen, queue_timeout=None, cache_salt=cache_salt))
                 batch.store(batch.oldest.result())
                 advance(1)
-        return batch.completions
+        return batch.results
 
     async def agenerate_batch(
         self,
@@ -316,16 +317,58 @@ class Engine:
         progress: Progress = False,
         **options: Any,
     ) -> list[Completion]:
-        batch = Batch(prompts, max_flight=self._queue_size)
+        batch: Batch[RequestHandle, Completion] = Batch(prompts, max_flight=self._queue_size)
         chosen = _params(params, options)
-        with batch.running(progress) as advance:
+        with batch.running(progress, label="generating") as advance:
             while not batch.done:
                 while batch.has_room:
                     prompt = batch.next_prompt()
                     batch.add(await self.asubmit(prompt, chosen, queue_timeout=None, cache_salt=cache_salt))
                 batch.store(await batch.oldest.aresult())
                 advance(1)
-        return batch.completions
+        return batch.results
+
+    # --- embeddings
+
+    def submit_embedding(self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any) -> EmbeddingHandle:
+        """Starts the embedding of one text or token sequence and returns at once; its handle also knows the usage.
+
+        options: the fields of EmbeddingParams. queue_timeout: as for submit(). Never reads or fills the prefix
+        cache."""
+        handle = self._prepare_embedding(prompt, EmbeddingParams(**options), queue_timeout)
+        handle.enter()
+        return handle
+
+    async def asubmit_embedding(
+        self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any
+    ) -> EmbeddingHandle:
+        handle = self._prepare_embedding(prompt, EmbeddingParams(**options), queue_timeout)
+        await handle.aenter()
+        return handle
+
+    def embed(self, inputs: Inputs, *, progress: Progress = False, **options: Any) -> npt.NDArray[np.float32]:
+        """float32 [n inputs, dimensions]: the embeddings of a text, a sequence of token ids, or a list of either.
+
+        options: the fields of EmbeddingParams; pooling "none" needs a handle for each input. Keeps at most queue_size
+        in flight, so the queue is never full for it."""
+        batch = EmbeddingBatch(inputs, EmbeddingParams(**options), max_flight=self._queue_size)
+        with batch.running(progress, label="embedding") as advance:
+            while not batch.done:
+                while batch.has_room:
+                    batch.add(self.submit_embedding(batch.next_prompt(), queue_timeout=None, **options))
+                batch.store(batch.oldest.result())
+                advance(1)
+        return batch.matrix(self._model.embedding_width)
+
+    async def aembed(self, inputs: Inputs, *, progress: Progress = False, **options: Any) -> npt.NDArray[np.float32]:
+        batch = EmbeddingBatch(inputs, EmbeddingParams(**options), max_flight=self._queue_size)
+        with batch.running(progress, label="embedding") as advance:
+            while not batch.done:
+                while batch.has_room:
+                    batch.add(await self.asubmit_embedding(batch.next_prompt(), queue_timeout=None, **options))
+                batch.store(await batch.oldest.aresult())
+                advance(1)
+        return batch.matrix(self._model.embedding_width)
 
     # --- evaluation
 
@@ -451,9 +494,16 @@ class Engine:
         options: dict[str, Any],
     ) -> RequestHandle:
         chosen = _params(params, options)
-        patience = math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
         self._check_usable()
-        return RequestHandle(self, *self._admission.generation(prompt, chosen, cache_salt), patience=patience)
+        request = self._admission.generation(prompt, chosen, cache_salt)
+        return RequestHandle(self, *request, patience=_patience(queue_timeout))
+
+    def _prepare_embedding(
+        self, prompt: Prompt, params: EmbeddingParams, queue_timeout: float | None
+    ) -> EmbeddingHandle:
+        self._check_usable()
+        request = self._admission.embedding(prompt, params)
+        return EmbeddingHandle(RequestHandle(self, *request, patience=_patience(queue_timeout)))
 
     def _prepare_evaluation(self, prompt: Prompt, width: int) -> RequestHandle:
         self._check_usable()
@@ -469,6 +519,10 @@ class Engine:
             return False
         stats = self.stats()
         return stats.queue_depth > 0 or stats.running > 0 or stats.waiting > 0
+
+
+def _patience(queue_timeout: float | None) -> float:
+    return math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
 
 
 def _params(params: SamplingParams | None, options: dict[str, Any]) -> SamplingParams:

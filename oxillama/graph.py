@@ -19,7 +19,8 @@ class RowSpace(IntEnum):
     """What the rows of a value stand for; the numbers are the executor's."""
 
     TOKENS = 0
-    OUTPUTS = 1
+    OUTPUTS = 1  # the rows that leave the network, as logits or as embeddings
+    LOGITS = 2  # the first of these: the rows whose logits are wanted
 
 
 class RopeLayout(IntEnum):
@@ -138,7 +139,12 @@ class Add(Node):
 
 @dataclass(frozen=True, eq=False)
 class Select(Node):
-    """The rows whose logits are wanted."""
+    """The rows that leave the network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden(Node):
+    """Not an operation: its result is the first rows of what it reads."""
 
 
 class Graph:
@@ -147,6 +153,7 @@ class Graph:
     def __init__(self, tensors: Tensors) -> None:
         self.nodes: list[Node] = []
         self.result: Value | None = None
+        self.last_hidden: Value | None = None
         self.used: set[str] = set()
         self._tensors = tensors
 
@@ -218,6 +225,15 @@ class Graph:
     def select(self, x: Value) -> Value:
         out = Value(x.width, RowSpace.OUTPUTS)
         self.nodes.append(Select((x,), (out,)))
+        return out
+
+    def hidden(self, x: Value) -> Value:
+        """Names the last hidden state, which embeddings are made of; returns its rows that become logits."""
+        if x.space is not RowSpace.OUTPUTS:
+            raise ValueError("the last hidden state is a value of the selected rows")
+        out = Value(x.width, RowSpace.LOGITS)
+        self.nodes.append(Hidden((x,), (out,)))
+        self.last_hidden = x
         return out
 
     def output(self, logits: Value) -> None:

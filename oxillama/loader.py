@@ -65,6 +65,7 @@ class Model:
     weight_bytes: int
     kv_bytes: int
     kv_tokens: int
+    embedding_width: int  # values of a hidden state; 0 for a network that does not show its own
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,18 @@ def load_model(
             release_team()
     name = os.path.basename(os.fspath(path)).removesuffix(".gguf")
     log.info("loaded %s: %d bytes of weights, %d of KV cache, context %d", name, weight_bytes, kv.n_bytes, n_ctx)
-    model = Model(name, architecture, metadata, tokenizer, n_ctx, n_threads, weight_bytes, kv.n_bytes, kv.n_tokens)
+    model = Model(
+        name,
+        architecture,
+        metadata,
+        tokenizer,
+        n_ctx,
+        n_threads,
+        weight_bytes,
+        kv.n_bytes,
+        kv.n_tokens,
+        program.hidden_width,
+    )
     return LoadedModel(model, program)
 
 

@@ -19,6 +19,7 @@ from oxillama.graph import (
     Attention,
     Embed,
     Graph,
+    Hidden,
     KVStore,
     Linear,
     Matrix,
@@ -89,42 +90,55 @@ class Lowered:
     max_tokens: int
     max_outputs: int
     result: Value
+    hidden: Value | None  # the rows of which stay readable after the step
+
+    def rows(self, value: Value) -> int:
+        """The most rows of a value in one step."""
+        return _most_rows(value.space, self.max_tokens, self.max_outputs, self.hidden)
 
 
 def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
-    """Plans a graph for batches of at most `max_tokens` rows and `max_outputs` outputs."""
+    """Plans a graph for batches of at most `max_tokens` rows, of which `max_outputs` become logits."""
     if graph.result is None:
         raise ValueError("the graph has no output")
     nodes = _insert_twins(_fuse(graph.nodes, graph.result))
     phases = _phases(nodes)
     storage = _storage(nodes)
-    rows = {RowSpace.TOKENS: max_tokens, RowSpace.OUTPUTS: max_outputs}
+    hidden = graph.last_hidden
     values: dict[Value, _Lifetime] = {}
     twins: dict[Value, _Lifetime] = {}
     for node, phase in zip(nodes, phases, strict=True):
         for value in (*node.reads, *node.writes):
             home = storage[value]
-            n_bytes = buffer_bytes(home.width, rows[home.space])
+            n_bytes = buffer_bytes(home.width, _most_rows(home.space, max_tokens, max_outputs, hidden))
             values.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
         if isinstance(node, Quantize):
             home = storage[node.reads[0]]
-            n_bytes = twin_bytes(home.width, rows[home.space])
+            n_bytes = twin_bytes(home.width, _most_rows(home.space, max_tokens, max_outputs, hidden))
             # A sum that grows in place is quantised anew: one stretch must hold all of its twins.
             twins.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
         elif isinstance(node, Matmul | MatmulSwiGLU) and storage[node.reads[0]] in twins:
             twins[storage[node.reads[0]]].last = phase
-    values[storage[graph.result]].last = phases[-1] + 1
+    for kept in (graph.result, hidden):
+        if kept is not None:
+            values[storage[kept]].last = phases[-1] + 1
     arena_bytes = _place([*values.values(), *twins.values()])
-    return Lowered(nodes, phases, storage, values, twins, arena_bytes, max_tokens, max_outputs, graph.result)
+    return Lowered(nodes, phases, storage, values, twins, arena_bytes, max_tokens, max_outputs, graph.result, hidden)
+
+
+def _most_rows(space: RowSpace, max_tokens: int, max_outputs: int, hidden: Value | None) -> int:
+    # Every token may be wanted for an embedding; where there are none, only logits leave the network.
+    if space is RowSpace.TOKENS or (space is RowSpace.OUTPUTS and hidden is not None):
+        return max_tokens
+    return max_outputs
 
 
 def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> Program:
     """Builds the program over loaded weights."""
     index = {home: i for i, home in enumerate(lowered.values)}
-    rows = {RowSpace.TOKENS: lowered.max_tokens, RowSpace.OUTPUTS: lowered.max_outputs}
     program = Program(
         [
-            (home.width, rows[home.space], life.offset, lowered.twins[home].offset if home in lowered.twins else -1)
+            (home.width, lowered.rows(home), life.offset, lowered.twins[home].offset if home in lowered.twins else -1)
             for home, life in lowered.values.items()
         ],
         arena_bytes=lowered.arena_bytes,
@@ -135,6 +149,7 @@ def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> 
         n_threads=n_threads,
         logits=index[lowered.storage[lowered.result]],
         n_vocab=lowered.result.width,
+        hidden=-1 if lowered.hidden is None else index[lowered.storage[lowered.hidden]],
     )
     previous = lowered.phases[0]
     for node, phase in zip(lowered.nodes, lowered.phases, strict=True):
@@ -176,6 +191,8 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
             )
         case KVStore():
             program.kv_store(src[0], src[1], node.layer, barrier=barrier)
+        case Hidden():
+            pass  # a phase of its own, so the barrier it would have had comes with the next node
         case Select():
             program.select(dst[0], src[0], barrier=barrier)
         case Attention():
@@ -267,7 +284,7 @@ def _storage(nodes: list[Node]) -> dict[Value, Value]:
     for node in nodes:
         for value in node.reads:
             storage.setdefault(value, value)
-        if isinstance(node, Rope):
+        if isinstance(node, Rope | Hidden):
             storage[node.writes[0]] = storage[node.reads[0]]
         elif isinstance(node, Matmul) and node.accumulate:
             storage[node.writes[0]] = storage[node.reads[1]]

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
+from oxillama._core.handle import POOLINGS
 from oxillama._core.sampling import CompiledSampling
 from oxillama.errors import InvalidRequestError
 from oxillama.sequence_breakers import TextVocabulary, breaker_sequences
@@ -241,6 +242,36 @@ class SamplingParams:
             _check_in_vocabulary("logit_bias", token, n_vocab)
             biases[token] = biases.get(token, 0.0) + bias
         return biases
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingParams:
+    """How one input is embedded. Immutable; every value is checked here.
+
+    ``pooling``: the "mean" of the hidden states after the last norm, the "last" or the first ("cls") of them, or "none"
+    for one row per token; None: what the file says, else the mean. ``dimensions`` keeps only the first ones, for models
+    trained so (Kusupati et al. 2022, arXiv:2205.13147). ``normalize``: to length 1, after that cut; a row of zeros
+    stays. ``deadline`` is in seconds from submission.
+
+    Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
+    """
+
+    pooling: str | None = None
+    normalize: bool = True
+    dimensions: int | None = None
+    priority: int = 0
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.pooling is not None and (not isinstance(self.pooling, str) or self.pooling not in POOLINGS):
+            raise refused("pooling", f"None or one of {', '.join(POOLINGS)}", self.pooling)
+        if not isinstance(self.normalize, bool):
+            raise refused("normalize", "True or False", self.normalize)
+        if self.dimensions is not None:
+            object.__setattr__(self, "dimensions", integer("dimensions", self.dimensions, 1, _INT32_MAX))
+        object.__setattr__(self, "priority", integer("priority", self.priority, *_INTEGERS["priority"]))
+        if self.deadline is not None:
+            object.__setattr__(self, "deadline", real("deadline", self.deadline, 0.0, math.inf))
 
 
 def _random_seed() -> int:

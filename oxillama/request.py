@@ -303,13 +303,15 @@ class RequestHandle:
             ),
             usage=self.usage,
             seed=self._spec.seed,
-            timings=self._timings(),
+            timings=self.timings,
             id=self._spec.id,
             model=self._spec.model,
             created=self._spec.created,
         )
 
-    def _timings(self) -> Timings:
+    @property
+    def timings(self) -> Timings:
+        """Where the time went; a part that is not over is 0."""
         submit, start, prefill, first, end = self._choices[0].handle.times
         last = max(choice.handle.times[4] for choice in self._choices)
         return Timings(

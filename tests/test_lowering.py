@@ -34,7 +34,7 @@ def test_a_layer_is_five_products_and_an_attention(tmp_path: Path) -> None:
     found = names(lowered_of(TinyModel(n_layers=3), tmp_path))
     layer = ["RMSNorm", "Matmul", "Rope", "Rope", "KVStore", "Attention", "Matmul", "RMSNorm", "MatmulSwiGLU", "Matmul"]
     last = [*layer[:6], "Select", "Select", *layer[6:]]
-    assert found == ["RopeTable", "Embed", *layer, *layer, *last, "RMSNorm", "Matmul"]
+    assert found == ["RopeTable", "Embed", *layer, *layer, *last, "RMSNorm", "Hidden", "Matmul"]
 
 
 def test_int8_products_get_a_twin_of_what_they_read_once(tmp_path: Path) -> None:
@@ -138,7 +138,10 @@ def graphs(draw: st.DrawFn) -> Graph:
                 live.append(graph.rope(fresh, table, layout=RopeLayout.HALVES, n_heads=2))
             case "attention":
                 live.append(graph.attention(x, x, x, layer=layer, n_heads=2, scale=1.0, window=0))
-    graph.output(graph.linear(graph.select(draw(st.sampled_from(live))), "emb", width=9))
+    chosen = graph.select(draw(st.sampled_from(live)))
+    if draw(st.booleans()):
+        chosen = graph.hidden(chosen)
+    graph.output(graph.linear(chosen, "emb", width=9))
     return graph
 
 
@@ -153,12 +156,22 @@ def test_any_graph_is_planned_soundly(graph: Graph) -> None:
         if isinstance(node, Matmul) and node.accumulate:
             old = node.reads[1]
             assert not any(old in later.reads for later in lowered.nodes[place + 1 :])
+    if graph.last_hidden is not None:
+        assert lowered.values[lowered.storage[graph.last_hidden]].last > lowered.phases[-1]
+        assert lowered.rows(graph.last_hidden) == 8
+    assert lowered.rows(lowered.result) == 2
     kept = sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in graph.nodes)
     assert sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in lowered.nodes) == kept
     products = sum(len(node.matrices) for node in lowered.nodes if isinstance(node, Matmul))
     products += 2 * sum(isinstance(node, MatmulSwiGLU) for node in lowered.nodes)
     assert products == len([node for node in graph.nodes if type(node).__name__ == "Linear"])
     assert all(isinstance(node, SwiGLU) for node in lowered.nodes if type(node).__name__ == "SwiGLU")
+
+
+def test_only_selected_rows_can_be_the_last_hidden_state() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5)))
+    with pytest.raises(ValueError, match="selected rows"):
+        graph.hidden(graph.embed("emb", n_vocab=5, width=8))
 
 
 def test_a_graph_without_output_is_refused() -> None:

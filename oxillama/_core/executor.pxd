@@ -30,7 +30,8 @@ cdef enum ox_op_kind:
 
 cdef enum ox_row_space:
     OX_ROWS_TOKENS = 0     # every row of the batch
-    OX_ROWS_OUTPUTS = 1    # the rows whose logits are wanted
+    OX_ROWS_OUTPUTS = 1    # the rows that leave the network
+    OX_ROWS_LOGITS = 2     # the first of these: the rows whose logits are wanted
 
 cdef enum:
     OX_MAX_MATS = 3
@@ -68,9 +69,9 @@ ctypedef struct ox_run:
 ctypedef bint (*ox_abandon)(void *context) noexcept nogil
 
 ctypedef struct ox_batch:
-    int32_t n_tokens, n_outputs, n_runs
+    int32_t n_tokens, n_outputs, n_logits, n_runs
     const int32_t *tokens       # [n_tokens], each in [0, n_vocab)
-    const int32_t *output_rows  # [n_outputs], rows of the batch
+    const int32_t *output_rows  # [n_outputs], rows of the batch; the first n_logits become logits
     ox_run *runs                # [n_runs], in row order, covering all rows
     ox_abandon abandon          # or NULL
     void *context
@@ -83,6 +84,7 @@ ctypedef struct ox_program:
     int32_t *counters           # [n_ops]: work items taken from the shared tail
     int32_t *row_runs           # [max_tokens]: run of each row, set for each step
     int32_t logits              # buffer number
+    int32_t hidden              # buffer number of the last hidden state, by output; -1 where there is none to read
     int32_t max_tokens, max_outputs, max_group
     ox_kv_layout kv_layout
     uint8_t *kv_data

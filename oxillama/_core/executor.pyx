@@ -71,7 +71,12 @@ cdef void walk(ox_program *program, ox_batch *batch, int32_t n_items, const Memb
             # The index, not a flag: thread 0 may already be at the next checkpoint when a slow thread reads this.
             if op.checkpoint and ox_load_relaxed_i32(&program.stop_at) == i:
                 return
-        n_rows = batch.n_tokens if op.space == OX_ROWS_TOKENS else batch.n_outputs
+        if op.space == OX_ROWS_TOKENS:
+            n_rows = batch.n_tokens
+        elif op.space == OX_ROWS_OUTPUTS:
+            n_rows = batch.n_outputs
+        else:
+            n_rows = batch.n_logits
         if n_rows == 0:
             continue
         if op.kind == OX_OP_MATMUL:

@@ -25,6 +25,9 @@ cdef void consume_sample(ox_request *request, const ox_sample_result *sample, in
 # Takes the logits of every row of an item, the first being output row `first_output` of the program.
 cdef void consume_evaluation(ox_program *program, const ox_plan_item *item, int32_t first_output, int32_t n_vocab,
                              ox_step_result *result) noexcept nogil
+# Takes the hidden states of an item, the first being output row `first_output` of the program.
+cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32_t first_output,
+                            ox_step_result *result) noexcept nogil
 # Shows readers the token that was consumed last.
 cdef void publish_generation(ox_request *request) noexcept nogil
 # The scheduler's on_finish.

@@ -14,6 +14,7 @@ from oxillama._core.output cimport (
     ox_output,
 )
 from oxillama._core.penalties cimport ox_history
+from oxillama._core.pooling cimport pooling_add, pooling_wants
 from oxillama._core.request cimport (
     OX_FINISH_ERROR,
     OX_FINISH_LENGTH,
@@ -103,6 +104,23 @@ cdef void consume_evaluation(ox_program *program, const ox_plan_item *item, int3
                 fault(request, OX_FAULT_NUMERICAL, result)
                 return
             output.rows[position + 1] = <float>(logits[request.tokens[position + 1]] - normaliser)
+    if item.first_position + item.n_tokens >= request.n_prompt:
+        result.finish_reason = OX_FINISH_STOP
+
+
+cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32_t first_output,
+                            ox_step_result *result) noexcept nogil:
+    cdef ox_request *request = item.request
+    cdef ox_output *output = <ox_output *>request.output
+    cdef size_t stride = program.buffers[program.hidden].stride
+    cdef int32_t i, first
+    result.token = -1
+    result.finish_reason = OX_FINISH_NONE
+    for i in range(pooling_wants(output.pooling, item.first_position, item.n_tokens, &first)):
+        if not pooling_add(output.pooling, first + i,
+                           program.buffers[program.hidden].data + (first_output + i) * stride):
+            fault(request, OX_FAULT_NUMERICAL, result)
+            return
     if item.first_position + item.n_tokens >= request.n_prompt:
         result.finish_reason = OX_FINISH_STOP
 

@@ -22,6 +22,14 @@ from oxillama._core.output cimport (
     output_wait,
 )
 from oxillama._core.parking cimport ox_monotonic_ns
+from oxillama._core.pooling cimport (
+    OX_POOLING_CLS,
+    OX_POOLING_LAST,
+    OX_POOLING_MEAN,
+    OX_POOLING_NONE,
+    ox_pooling_kind,
+    pooling_create,
+)
 from oxillama._core.request cimport (
     OX_FINISH_CANCELLED,
     OX_FINISH_CLOSED,
@@ -30,6 +38,7 @@ from oxillama._core.request cimport (
     OX_FINISH_LENGTH,
     OX_FINISH_NONE,
     OX_FINISH_STOP,
+    OX_REQUEST_EMBED,
     OX_REQUEST_EVALUATE,
     OX_REQUEST_GENERATE,
     ox_finish_reason,
@@ -60,6 +69,8 @@ FAULTS = {
     OX_TOO_LONG: "too_long",
     OX_NO_MEMORY: "memory",
 }
+# By the names that callers use.
+POOLINGS = {"none": OX_POOLING_NONE, "mean": OX_POOLING_MEAN, "cls": OX_POOLING_CLS, "last": OX_POOLING_LAST}
 ACCEPTED = OX_OK
 QUEUE_FULL = OX_QUEUE_FULL
 CLOSED = OX_CLOSED
@@ -89,13 +100,13 @@ cdef void free_sampling(void *sampling) noexcept nogil:
 cdef class Handle:
     """One sequence in the worker.
 
-    prompt: int32 [n], ids already checked against the vocabulary. sampling: None for an evaluation.
-    deadline: seconds from now, or None."""
+    prompt: int32 [n], ids already checked against the vocabulary. sampling: None for an embedding or an evaluation.
+    deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
-                 int32_t evaluate_width=0):
+                 int32_t evaluate_width=0, str pooling=None, int32_t dimensions=0, bint normalize=True):
         cdef double seconds
         if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
             raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
@@ -120,6 +131,18 @@ cdef class Handle:
         if deadline is not None:
             seconds = min(<double>deadline, MAX_DEADLINE_SECONDS)
             self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(seconds * 1e9))
+        if pooling is not None:
+            # Without a program the worker has ended, and no request will be taken.
+            if dimensions < 1 or (worker.program is not None and dimensions > worker.program.hidden_width):
+                raise ValueError(f"{dimensions} dimensions of a hidden state")
+            self.request.kind = OX_REQUEST_EMBED
+            # A prefix that is already in the cache would have no hidden states.
+            self.request.cache_prompt = False
+            self.output.pooling = pooling_create(<ox_pooling_kind><int>POOLINGS[pooling], <int32_t>prompt.shape[0],
+                                                 dimensions, normalize)
+            if self.output.pooling == NULL:
+                raise MemoryError(f"no memory for the embedding of {prompt.shape[0]} tokens")
+            return
         if sampling is None:
             self.request.kind = OX_REQUEST_EVALUATE
             # A prefix that is already in the cache would have no logits.
@@ -233,6 +256,16 @@ cdef class Handle:
         cdef float[:, ::1] view = out
         memcpy(&view[0, 0], self.output.rows, n * width * sizeof(float))
         return out if width > 1 else out[:, 0]
+
+    def embedding(self):
+        """The float32 result of a finished embedding: [dimensions], or [n tokens, dimensions] without pooling."""
+        if self.output.pooling == NULL:
+            raise ValueError("the request is no embedding")
+        cdef Py_ssize_t n = self.output.pooling.n_rows, width = self.output.pooling.dimensions
+        out = np.empty((n, width), dtype=np.float32)
+        cdef float[:, ::1] view = out
+        memcpy(&view[0, 0], self.output.pooling.rows, n * width * sizeof(float))
+        return out if self.output.pooling.kind == OX_POOLING_NONE else out[0]
 
     cdef _event(self, int32_t i):
         cdef int32_t j, k = self.output.n_logprobs

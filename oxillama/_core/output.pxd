@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
 from oxillama._core.mailbox cimport ox_mailbox
 from oxillama._core.parking cimport ox_parking
+from oxillama._core.pooling cimport ox_pooling
 from oxillama._core.request cimport ox_request
 from oxillama._core.text_stream cimport TextStream, TextStreamState
 
@@ -48,6 +49,7 @@ ctypedef struct ox_output:
     # --- evaluation of a prompt
     float *rows                  # [n_prompt][row_width] of an OX_REQUEST_EVALUATE, or NULL
     int32_t row_width            # n_vocab: logits; 1: the log-probability of each token given those before it
+    ox_pooling *pooling          # of an OX_REQUEST_EMBED, or NULL; owned
     # --- readers that sleep
     ox_atomic_ptr mailbox        # of the consumer's event loop; set once, by output_attach()
     ox_atomic_i32 num_sleeping

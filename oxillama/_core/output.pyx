@@ -23,6 +23,7 @@ from oxillama._core.parking cimport (
     ox_parking_wait,
     ox_parking_wake_all,
 )
+from oxillama._core.pooling cimport pooling_destroy
 from oxillama._core.request cimport OX_FINISH_NONE, request_finish_reason
 from oxillama._core.text_stream cimport finish_text, push_token
 
@@ -97,6 +98,7 @@ cdef void output_destroy(void *object) noexcept nogil:
     free(output.text_memory)
     free(output.piece)
     free(output.rows)
+    pooling_destroy(output.pooling)
     mailbox_unref(<ox_mailbox *>ox_load_acquire_ptr(&output.mailbox))
     ox_parking_destroy(&output.parking)
     free(output)

@@ -7,7 +7,8 @@ from oxillama._core.request cimport ox_request
 cdef enum ox_wants_output:
     OX_OUTPUT_NONE = 0   # the tokens only fill the KV cache
     OX_OUTPUT_LAST = 1   # the last token's logits: one token is to be sampled
-    OX_OUTPUT_ALL = 2    # every token's row (OX_REQUEST_EMBED, OX_REQUEST_EVALUATE)
+    OX_OUTPUT_ALL = 2    # every token's logits (OX_REQUEST_EVALUATE)
+    OX_OUTPUT_HIDDEN = 3  # the hidden states that the request's pooling wants (OX_REQUEST_EMBED)
 
 # Tokens [first_position, first_position + n_tokens) of request->tokens; their blocks are in request->blocks.
 ctypedef struct ox_plan_item:
@@ -22,7 +23,7 @@ ctypedef struct ox_plan:
     int32_t n_items
     int32_t n_tokens         # at most max_batch_tokens
     int32_t n_decode         # items that continue an output
-    int32_t n_outputs        # rows wanted
+    int32_t n_outputs        # rows of logits wanted
     int32_t n_prompt_outputs  # of these, by prompt-only requests
 
 cdef void plan_clear(ox_plan *plan) noexcept nogil

@@ -5,6 +5,7 @@ from libc.string cimport memmove
 
 from oxillama._core.request cimport (
     OX_FINISH_NONE,
+    OX_REQUEST_EMBED,
     num_pending,
     request_due_end,
     request_is_decoding,
@@ -26,8 +27,10 @@ cdef ox_plan_item *find(const ox_plan *plan, const ox_request *request) noexcept
 
 cdef void count(ox_plan *plan, const ox_plan_item *item, int32_t sign) noexcept nogil:
     plan.n_tokens += sign * item.n_tokens
-    plan.n_outputs += sign * (item.n_tokens if item.wants_output == OX_OUTPUT_ALL else item.wants_output)
-    if item.wants_output == OX_OUTPUT_ALL:
+    if item.wants_output == OX_OUTPUT_LAST:
+        plan.n_outputs += sign
+    elif item.wants_output == OX_OUTPUT_ALL:
+        plan.n_outputs += sign * item.n_tokens
         plan.n_prompt_outputs += sign * item.n_tokens
     if request_is_decoding(item.request):
         plan.n_decode += sign
@@ -49,7 +52,9 @@ cdef void plan_set(ox_plan *plan, ox_request *request, int32_t n_tokens) noexcep
     item.n_tokens = n_tokens
     item.first_position = request.num_computed_tokens
     item.wants_output = OX_OUTPUT_NONE
-    if request_is_prompt_only(request):
+    if request.kind == OX_REQUEST_EMBED:
+        item.wants_output = OX_OUTPUT_HIDDEN
+    elif request_is_prompt_only(request):
         item.wants_output = OX_OUTPUT_ALL
     elif n_tokens == num_pending(request) and request.n_output < request.max_output:
         item.wants_output = OX_OUTPUT_LAST

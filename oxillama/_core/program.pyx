@@ -66,11 +66,12 @@ cdef class Program:
     """A network ready to run.
 
     buffers: (width, rows, offset, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
-    twin_offset is -1 where no product reads int8 activations. n_ops: operations to be appended.
-    max_tokens, max_outputs: the largest batch."""
+    twin_offset is -1 where no product reads int8 activations. n_ops: most operations to be appended.
+    max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. logits, hidden: buffer numbers; hidden -1
+    where the last hidden state cannot be read."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
-                 int max_outputs, int n_threads, int logits, int n_vocab):
+                 int max_outputs, int n_threads, int logits, int n_vocab, int hidden=-1):
         cdef Py_ssize_t width, rows, offset, twin_offset
         cdef int i
         self.kv = kv
@@ -92,6 +93,7 @@ cdef class Program:
             place_buffer(&self.c.buffers[i], width, rows, self._arena.data + offset,
                          NULL if twin_offset < 0 else self._arena.data + twin_offset)
         self.c.logits = logits
+        self.c.hidden = hidden
         self.c.max_tokens = max_tokens
         self.c.max_outputs = max_outputs
         self.c.kv_layout = kv.layout
@@ -236,6 +238,11 @@ cdef class Program:
         return self._arena.size + (self._scratch.size if self._scratch is not None else 0)
 
     @property
+    def hidden_width(self):
+        """Values in a row of the last hidden state; 0 where it cannot be read."""
+        return self.c.buffers[self.c.hidden].width if self.c.hidden >= 0 else 0
+
+    @property
     def n_threads(self):
         return self.c.n_threads
 
@@ -295,7 +302,7 @@ cdef class Program:
         if n != tokens.shape[0]:
             raise ValueError(f"the runs cover {n} of {tokens.shape[0]} tokens")
         batch.n_tokens = n
-        batch.n_outputs = <int32_t>output_rows.shape[0]
+        batch.n_outputs = batch.n_logits = <int32_t>output_rows.shape[0]
         batch.n_runs = <int32_t>len(runs)
         batch.tokens = &tokens[0]
         batch.output_rows = &output_rows[0] if output_rows.shape[0] else NULL

@@ -11,7 +11,7 @@ from oxillama._core.kv_blocks cimport ox_prefix_domain
 cdef enum ox_request_kind:
     OX_REQUEST_GENERATE = 0
     OX_REQUEST_STREAM = 1
-    OX_REQUEST_EMBED = 2      # wants every hidden row of the prompt, generates nothing
+    OX_REQUEST_EMBED = 2      # wants hidden states of the prompt, generates nothing
     OX_REQUEST_EVALUATE = 3   # wants every logits row of the prompt, generates nothing
 
 cdef enum ox_request_state:

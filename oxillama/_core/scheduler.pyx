@@ -22,6 +22,7 @@ from oxillama._core.request cimport (
     OX_FINISH_LENGTH,
     OX_FINISH_NONE,
     OX_FINISH_STOP,
+    OX_REQUEST_EVALUATE,
     OX_STATE_FINISHED,
     OX_STATE_PREEMPTED,
     OX_STATE_RUNNING,
@@ -315,7 +316,7 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     # Gives a request up to n_tokens more of this step; returns how many it took.
     cdef int32_t n_had = plan_num_tokens(&s.plan, request)
     cdef int32_t n = min(n_had + n_tokens, num_pending(request))
-    if request_is_prompt_only(request):
+    if request.kind == OX_REQUEST_EVALUATE:
         n = min(n, n_had + s.config.max_outputs - s.config.max_batch_size - s.plan.n_prompt_outputs)
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:

@@ -27,12 +27,12 @@ ctypedef struct ox_worker:
     int32_t n_vocab
     int32_t n_threads
     int32_t *tokens                 # [max_tokens]
-    int32_t *output_rows            # [max_outputs]
+    int32_t *output_rows            # [max_tokens]
     ox_run *runs                    # [max_batch_size]
     ox_step_result *results         # [max_batch_size]
     ox_sample_result *samples       # [max_batch_size]
     int32_t *sample_status          # [max_batch_size]
-    int32_t *sample_rows            # [max_batch_size]: output row of each item, or -1
+    int32_t *first_outputs          # [max_batch_size]: the output rows of each item begin here
     ox_candidates **memories        # [n_threads]
     ox_plan *plan                   # of the step that is running
     ox_atomic_i32 is_running        # the thread has started and not yet left

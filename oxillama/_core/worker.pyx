@@ -19,6 +19,7 @@ from oxillama._core.atomics cimport (
 from oxillama._core.candidates cimport ox_candidates_create, ox_candidates_free
 from oxillama._core.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode
 from oxillama._core.generation cimport (
+    consume_embedding,
     consume_evaluation,
     consume_sample,
     finish_generation,
@@ -44,7 +45,9 @@ from oxillama._core.ring cimport (
     ring_take,
     ring_wake,
 )
-from oxillama._core.plan cimport OX_OUTPUT_ALL, OX_OUTPUT_LAST, ox_plan_item, plan_is_alive
+from oxillama._core.output cimport ox_output
+from oxillama._core.plan cimport OX_OUTPUT_ALL, OX_OUTPUT_HIDDEN, OX_OUTPUT_LAST, ox_plan_item, plan_is_alive
+from oxillama._core.pooling cimport pooling_wants
 from oxillama._core.scheduler cimport (
     scheduler_add,
     scheduler_apply,
@@ -145,7 +148,9 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
         if plan.items[i].wants_output == OX_OUTPUT_LAST:
             consume_sample(plan.items[i].request, &w.samples[i], w.sample_status[i], &w.results[i])
         elif plan.items[i].wants_output == OX_OUTPUT_ALL:
-            consume_evaluation(w.program, &plan.items[i], w.sample_rows[i], w.n_vocab, &w.results[i])
+            consume_evaluation(w.program, &plan.items[i], w.first_outputs[i], w.n_vocab, &w.results[i])
+        elif plan.items[i].wants_output == OX_OUTPUT_HIDDEN:
+            consume_embedding(w.program, &plan.items[i], w.first_outputs[i], &w.results[i])
         else:
             w.results[i].token = -1
             w.results[i].finish_reason = OX_FINISH_NONE
@@ -162,7 +167,7 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
 
 
 cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogil:
-    cdef int32_t i, t, row = 0, output = 0
+    cdef int32_t i, t, row = 0, output = 0, first
     cdef ox_plan_item *item
     for i in range(plan.n_items):
         item = &plan.items[i]
@@ -171,7 +176,7 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].first_position = item.first_position
         w.runs[i].blocks = item.request.blocks
         memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
-        w.sample_rows[i] = output
+        w.first_outputs[i] = output
         if item.wants_output == OX_OUTPUT_LAST:
             w.output_rows[output] = row + item.n_tokens - 1
             output += 1
@@ -180,6 +185,16 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
                 w.output_rows[output] = row + t
                 output += 1
         row += item.n_tokens
+    # Rows of logits come first, so that hidden states cost no logits.
+    batch.n_logits = output
+    for i in range(plan.n_items):
+        item = &plan.items[i]
+        if item.wants_output == OX_OUTPUT_HIDDEN:
+            w.first_outputs[i] = output
+            for t in range(pooling_wants((<ox_output *>item.request.output).pooling, item.first_position,
+                                         item.n_tokens, &first)):
+                w.output_rows[output] = w.runs[i].first_row + first - item.first_position + t
+                output += 1
     batch.n_tokens = row
     batch.n_outputs = output
     batch.n_runs = plan.n_items
@@ -205,7 +220,7 @@ cdef void sample_item(ox_worker *w, ox_plan *plan, int32_t i, int thread) noexce
     cdef const float *logits
     if plan.items[i].wants_output == OX_OUTPUT_LAST:
         logits = (w.program.buffers[w.program.logits].data
-                  + w.sample_rows[i] * w.program.buffers[w.program.logits].stride)
+                  + w.first_outputs[i] * w.program.buffers[w.program.logits].stride)
         w.sample_status[i] = sample_request(plan.items[i].request, w.memories[thread], logits, w.n_vocab,
                                             &w.samples[i])
 
@@ -238,15 +253,15 @@ cdef class Worker:
         self.c.ring = ring_create(queue_size)
         self.c.pool = kv_pool_create(program.kv.n_blocks, <uint64_t>-1)
         self.c.tokens = <int32_t *>calloc(max_tokens, sizeof(int32_t))
-        self.c.output_rows = <int32_t *>calloc(program.c.max_outputs, sizeof(int32_t))
+        self.c.output_rows = <int32_t *>calloc(max_tokens, sizeof(int32_t))
         self.c.runs = <ox_run *>calloc(max_batch_size, sizeof(ox_run))
         self.c.results = <ox_step_result *>calloc(max_batch_size, sizeof(ox_step_result))
         self.c.samples = <ox_sample_result *>calloc(max_batch_size, sizeof(ox_sample_result))
         self.c.sample_status = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
-        self.c.sample_rows = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
+        self.c.first_outputs = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
         self.c.memories = <ox_candidates **>calloc(self.c.n_threads, sizeof(ox_candidates *))
         if not (self.c.ring and self.c.pool and self.c.tokens and self.c.output_rows and self.c.runs and self.c.results
-                and self.c.samples and self.c.sample_status and self.c.sample_rows and self.c.memories):
+                and self.c.samples and self.c.sample_status and self.c.first_outputs and self.c.memories):
             raise MemoryError("no memory for the worker")
         for i in range(self.c.n_threads):
             self.c.memories[i] = ox_candidates_create(self.c.n_vocab, n_ctx)
@@ -297,7 +312,7 @@ cdef class Worker:
         free(self.c.results)
         free(self.c.samples)
         free(self.c.sample_status)
-        free(self.c.sample_rows)
+        free(self.c.first_outputs)
 
     @property
     def is_running(self):

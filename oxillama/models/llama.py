@@ -75,7 +75,7 @@ class Llama:
         x = graph.rms_norm(x, "output_norm", epsilon=self.epsilon)
         # Without a matrix of its own the output is tied to the embedding.
         head = "output" if graph.has("output.weight") else "token_embd"
-        graph.output(graph.linear(x, head, width=self.n_vocab))
+        graph.output(graph.linear(graph.hidden(x), head, width=self.n_vocab))
 
     def _layer(self, graph: Graph, layer: int, x: Value, table: Value) -> Value:
         block = f"blk.{layer}"
@@ -88,7 +88,7 @@ class Llama:
         scale = float(1 / np.sqrt(self.head_dim))
         h = graph.attention(q, k, v, layer=layer, n_heads=self.n_head, scale=scale, window=self.window)
         if layer == self.n_layers - 1:
-            # Past the last cache only the rows whose logits are wanted matter.
+            # Past the last cache only the rows that leave the network matter.
             h, x = graph.select(h), graph.select(x)
         x = graph.add(x, graph.linear(h, f"{block}.attn_output", width=self.n_embd))
         h = graph.rms_norm(x, f"{block}.ffn_norm", epsilon=self.epsilon)

@@ -9,7 +9,7 @@ from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool, Scheduler
 
 GENERATE, STREAM, EMBED, EVALUATE = range(4)
 NONE, STOP, LENGTH, CANCELLED, DEADLINE, ERROR, CLOSED = range(7)
-OUTPUT_NONE, OUTPUT_LAST, OUTPUT_ALL = range(3)
+OUTPUT_NONE, OUTPUT_LAST, OUTPUT_ALL, OUTPUT_HIDDEN = range(4)
 SECOND = 1_000_000_000
 
 Domain = tuple[int, int, int]
@@ -104,7 +104,7 @@ class Worker:
         decodes = [self.is_decode(item) for item in self.plan]
         assert sum(decodes) == n_decode
         assert all(decodes[:n_decode]), "items that decode come first"
-        rows = [(0, 1, item[1])[item[3]] for item in self.plan]
+        rows = [(0, 1, item[1], 0)[item[3]] for item in self.plan]
         assert sum(rows) == n_outputs <= self.max_outputs
         assert sum(item[1] for item in self.plan if item[3] == OUTPUT_ALL) <= self.n_prompt_outputs
         for item in self.plan:
@@ -132,7 +132,9 @@ class Worker:
             assert states[block]["references"] == 1, "nobody else may hold a block that is written"
             assert not states[block]["indexed"]
             self.cells[block, position % KV_BLOCK] = prefixes[position]
-        if sent.kind in (EMBED, EVALUATE):
+        if sent.kind == EMBED:
+            assert wants_output == OUTPUT_HIDDEN
+        elif sent.kind == EVALUATE:
             assert wants_output == OUTPUT_ALL
         else:
             is_end = end == len(sent.tokens) and len(sent.sampled) < sent.max_output

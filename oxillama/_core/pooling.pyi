@@ -1,0 +1,1 @@
+"""Pooling of hidden states; nothing of it is visible to Python."""

@@ -1,0 +1,104 @@
+"""Embeddings as an app holds them: which inputs there are, and the handle of one that is on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama.admission import Prompt
+from oxillama.batch import Batch
+from oxillama.errors import InvalidRequestError
+from oxillama.params import EmbeddingParams
+from oxillama.request import RequestHandle
+from oxillama.results import Timings, Usage
+
+# One input or several; each a text or token ids.
+Inputs: TypeAlias = Prompt | Sequence[Prompt]
+
+
+def split_inputs(inputs: Inputs) -> list[Prompt]:
+    """A text and a flat sequence of ids are one input; a sequence of texts or of sequences is several.
+
+    Raises InvalidRequestError for anything else. What is wrong with one of several shows when it is submitted."""
+    if isinstance(inputs, str):
+        return [inputs]
+    if isinstance(inputs, np.ndarray) and inputs.ndim in (1, 2):
+        return [inputs] if inputs.ndim == 1 else list(inputs)
+    if isinstance(inputs, Sequence) and not isinstance(inputs, bytes | bytearray):
+        if not inputs or isinstance(inputs[0], str | Sequence | np.ndarray):
+            return list(cast("Sequence[Prompt]", inputs))
+        return [cast("Prompt", inputs)]
+    raise InvalidRequestError(
+        f"expected a text, token ids, or a sequence of these, found {type(inputs).__name__}", param="input"
+    )
+
+
+class EmbeddingHandle:
+    """An embedding on its way. Keeps its engine alive; dropping it cancels the request. Threads may share it."""
+
+    def __init__(self, request: RequestHandle) -> None:
+        self._request = request
+
+    @property
+    def id(self) -> str:
+        return self._request.id
+
+    @property
+    def done(self) -> bool:
+        return self._request.done
+
+    @property
+    def usage(self) -> Usage:
+        """Counts of the input's tokens; none are generated."""
+        return self._request.usage
+
+    @property
+    def timings(self) -> Timings:
+        """Where the time of a finished request went; zeros before."""
+        return self._request.timings
+
+    def cancel(self) -> None:
+        """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
+        self._request.cancel()
+
+    def enter(self) -> None:
+        """Submits the request, waiting for room in the queue as long as it may."""
+        self._request.enter()
+
+    async def aenter(self) -> None:
+        await self._request.aenter()
+
+    def result(self, timeout: float | None = None) -> npt.NDArray[np.float32]:
+        """float32 [dimensions], or [n tokens, dimensions] for pooling "none". TimeoutError after `timeout` seconds
+        leaves the request running."""
+        self._request.result(timeout)
+        return self._request.handles[0].embedding()
+
+    async def aresult(self) -> npt.NDArray[np.float32]:
+        await self._request.aresult()
+        return self._request.handles[0].embedding()
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else "running"
+        return f"<EmbeddingHandle {self.id}: {state}, {self.usage.prompt_tokens} tokens>"
+
+
+class EmbeddingBatch(Batch[EmbeddingHandle, npt.NDArray[np.float32]]):
+    """Several inputs that become the rows of one array."""
+
+    def __init__(self, inputs: Inputs, params: EmbeddingParams, *, max_flight: int) -> None:
+        if params.pooling == "none":
+            raise InvalidRequestError(
+                "pooling 'none' has a row per token; ask submit_embedding() for each input", param="pooling"
+            )
+        super().__init__(split_inputs(inputs), max_flight=max_flight)
+        self._dimensions = params.dimensions
+
+    def matrix(self, width: int) -> npt.NDArray[np.float32]:
+        """The results of a batch that is done; `width`: values of a hidden state."""
+        if not self.results:
+            return np.empty((0, self._dimensions or width), dtype=np.float32)
+        return np.stack(self.results)
