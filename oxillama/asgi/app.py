@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from oxillama.asgi import health, models, tokens
+from oxillama.asgi import admin, health, metrics, models, rerank, tokens
 from oxillama.asgi.authentication import Authentication
 from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
@@ -69,6 +69,8 @@ def create_app(
     # A redirect would lose the body's method on old clients, and its shape is not that of errors.
     app.router.redirect_slashes = False
     app.state.service = service
+    app.state.metrics = metrics.Metrics(lambda: service.loaded_engine)
+    service.observers.append(app.state.metrics.observe)
     return app
 
 
@@ -87,10 +89,14 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/health", health.readyz),
         RecordedRoute("/version", health.version),
         RecordedRoute("/props", health.props),
+        RecordedRoute("/metrics", metrics.metrics),
         RecordedRoute("/v1/models", models.list_models),
         RecordedRoute("/v1/models/{id:path}", models.get_model),
         RecordedRoute("/tokenize", tokens.tokenize, methods=["POST"]),
         RecordedRoute("/detokenize", tokens.detokenize, methods=["POST"]),
+        RecordedRoute("/v1/rerank", rerank.rerank, methods=["POST"]),
+        RecordedRoute("/admin/stats", admin.stats),
+        RecordedRoute("/admin/loras", admin.loras, methods=["GET", "POST", "DELETE"]),
     ]
 
 
@@ -108,6 +114,7 @@ def _middleware(service: Service) -> list[Middleware]:
     throttle = Middleware(Throttle, limits=limits)
     return [
         Middleware(RequestLog, observe=service.observe),
+        *_tracing(),
         # Outside the errors, so that a page can read those too.
         *([cross_origin] if settings.cors_origins else []),
         Middleware(ErrorsToReplies),
@@ -115,6 +122,14 @@ def _middleware(service: Service) -> list[Middleware]:
         *([throttle] if limits.requests_per_minute or limits.concurrent_requests else []),
         Middleware(Opening, service=service),
     ]
+
+
+def _tracing() -> list[Middleware]:
+    try:
+        from oxillama.asgi.tracing import Tracing
+    except ImportError:  # the extra is not installed
+        return []
+    return [Middleware(Tracing)]
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -44,6 +44,12 @@ class RequestRecord:
     usages: list[Usage] = field(default_factory=list)
     timings: list[Timings] = field(default_factory=list)
     finish_reasons: list[str] = field(default_factory=list)
+    token_gaps: list[float] = field(default_factory=list)  # seconds between two tokens of one choice
+
+    @property
+    def logged_status(self) -> int:
+        """The status, or why there is none that anybody has seen."""
+        return DISCONNECTED if self.disconnected else self.status or 500
 
     @property
     def seconds(self) -> float:
@@ -54,7 +60,7 @@ class RequestRecord:
             "request_id": self.id,
             "method": self.method,
             "path": self.path,
-            "status": DISCONNECTED if self.disconnected else self.status,
+            "status": self.logged_status,
             "seconds": round(self.seconds, 6),
         }
         if self.first_byte is not None:

@@ -1,0 +1,140 @@
+"""One app's figures for Prometheus, in a registry of their own. Never a text, a key or an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from oxillama.asgi.request_log import RequestRecord
+
+if TYPE_CHECKING:
+    from oxillama.engine import Engine
+
+# Seconds. A CPU writes a token in 1 to 300 ms; prompts and queues take up to minutes.
+_GAP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_WHOLE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+# The statuses of a request that was not served though nothing was wrong with what it asked.
+_REJECTIONS = frozenset({401, 403, 429, 503})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNKNOWN_ROUTE = "unknown"
+
+
+class Metrics:
+    """Counts what an app does, from the records of its requests. engine: the app's engine, or None before it."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, engine: Callable[[], Engine | None]) -> None:
+        self._registry = CollectorRegistry(auto_describe=True)
+        self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
+        self._choices = self._counter("generations", "Choices delivered, by finish reason", "route", "finish_reason")
+        self._cancellations = self._counter("cancellations", "Requests whose client left before their end", "route")
+        self._rejections = self._counter("rejections", "Requests refused for want of room or of right", "reason")
+        self._prompt_tokens = self._counter("prompt_tokens", "Prompt tokens of HTTP requests")
+        self._cached_tokens = self._counter("cached_tokens", "Those of them that the prefix cache had")
+        self._completion_tokens = self._counter("completion_tokens", "Tokens written for HTTP requests")
+        self._first_token = self._histogram(
+            "time_to_first_token_seconds", "From submission to the first token", _WAIT_BUCKETS
+        )
+        self._gap = self._histogram("inter_token_seconds", "Between two tokens of one choice", _GAP_BUCKETS)
+        self._queue = self._histogram("queue_seconds", "From submission to the first step", _WAIT_BUCKETS)
+        self._whole = self._histogram("request_seconds", "Of generating requests, until the last byte", _WHOLE_BUCKETS)
+        self._registry.register(EngineCollector(engine))
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self._registry)
+
+    def observe(self, record: RequestRecord) -> None:
+        """Counts a request that is over."""
+        # The path as declared, never as asked for: nobody outside decides how many series there are.
+        route = record.route or UNKNOWN_ROUTE
+        method = record.method if record.method in _METHODS else "other"
+        status = record.logged_status
+        self._requests.labels(route, method, str(status)).inc()
+        if status in _REJECTIONS and record.error is not None:
+            self._rejections.labels(record.error).inc()
+        if record.disconnected:
+            self._cancellations.labels(route).inc()
+        for reason in record.finish_reasons:
+            self._choices.labels(route, reason).inc()
+        for usage in record.usages:
+            self._prompt_tokens.inc(usage.prompt_tokens)
+            self._cached_tokens.inc(usage.cached_tokens)
+            self._completion_tokens.inc(usage.completion_tokens)
+        for timings in record.timings:
+            self._queue.observe(timings.queue)
+            if timings.ttft > 0:
+                self._first_token.observe(timings.ttft)
+        for gap in record.token_gaps:
+            self._gap.observe(gap)
+        if record.timings:
+            self._whole.observe(record.seconds)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"oxillama_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"oxillama_{name}", text, buckets=buckets, registry=self._registry)
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`."""
+    figures = request.app.state.metrics
+    assert isinstance(figures, Metrics)
+    return Response(figures.render(), media_type=figures.content_type)
+
+
+class EngineCollector(Collector):
+    """The engine's own figures, read when somebody asks; all requests of the process, not only this app's."""
+
+    def __init__(self, engine: Callable[[], Engine | None]) -> None:
+        self._engine = engine
+
+    def describe(self) -> Iterator[Metric]:
+        # Nothing: what is collected depends on whether there is an engine.
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        engine = self._engine()
+        ready = engine is not None and engine.state == "ready"
+        yield GaugeMetricFamily("oxillama_engine_ready", "1 if the engine takes requests", value=float(ready))
+        if engine is None or engine.state == "closed":
+            return
+        stats = engine.stats()
+        blocks = GaugeMetricFamily("oxillama_engine_kv_blocks", "Blocks of the KV cache by state", labels=("state",))
+        blocks.add_metric(("used",), stats.kv_blocks_used)
+        blocks.add_metric(("cached",), stats.kv_blocks_cached)
+        blocks.add_metric(("free",), stats.kv_blocks_free)
+        yield blocks
+        total = stats.kv_blocks_used + stats.kv_blocks_cached + stats.kv_blocks_free
+        yield GaugeMetricFamily(
+            "oxillama_engine_kv_usage_ratio",
+            "Share of the KV cache that running requests hold, 0 to 1",
+            value=stats.kv_blocks_used / total if total else 0.0,
+        )
+        for name, text, value in (
+            ("running", "Sequences in the batch", stats.running),
+            ("waiting", "Sequences accepted and not in the batch", stats.waiting),
+            ("queue_depth", "Sequences submitted and not accepted yet", stats.queue_depth),
+            ("step_seconds", "Duration of the last step", stats.step_seconds),
+        ):
+            yield GaugeMetricFamily(f"oxillama_engine_{name}", text, value=value)
+        for name, text, value in (
+            ("finished", "Sequences that ended", stats.finished),
+            ("preemptions", "Sequences put back for want of KV blocks", stats.preemptions),
+            ("steps", "Steps of the worker", stats.steps),
+            ("busy_seconds", "Seconds spent in steps", stats.busy_seconds),
+            ("prompt_tokens", "Prompt tokens computed", stats.prompt_tokens),
+            ("cached_tokens", "Prompt tokens that the prefix cache had", stats.cached_tokens),
+            ("output_tokens", "Tokens written", stats.output_tokens),
+        ):
+            yield CounterMetricFamily(f"oxillama_engine_{name}", text, value=value)
