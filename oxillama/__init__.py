@@ -21,6 +21,8 @@ from oxillama.errors import (
 )
 
 if TYPE_CHECKING:
+    from oxillama.chat_request import ChatHandle, ChatStream
+    from oxillama.chat_results import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
     from oxillama.cpu import CpuInfo, cpu_info
     from oxillama.embedding import EmbeddingHandle
     from oxillama.engine import Engine
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
 
 # Imported when first asked for, so that `import oxillama` stays quick.
 _HOMES = {
+    "ChatChoice": "chat_results",
+    "ChatCompletion": "chat_results",
+    "ChatCompletionChunk": "chat_results",
+    "ChatDelta": "chat_results",
+    "ChatHandle": "chat_request",
+    "ChatMessage": "chat_results",
+    "ChatStream": "chat_request",
     "Completion": "results",
     "CompletionChoice": "results",
     "CompletionChunk": "results",
@@ -58,6 +67,13 @@ _HOMES = {
 
 __all__ = [
     "AdapterError",
+    "ChatChoice",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatDelta",
+    "ChatHandle",
+    "ChatMessage",
+    "ChatStream",
     "Completion",
     "CompletionChoice",
     "CompletionChunk",

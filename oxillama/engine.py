@@ -23,12 +23,14 @@ from oxillama._core.handle import ACCEPTED, QUEUE_FULL, Handle, submit
 from oxillama._core.worker import Worker
 from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
+from oxillama.chat_calls import ChatCalls
+from oxillama.conversation import Conversation
 from oxillama.demo import demo_path
 from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.limits import default_threads
 from oxillama.loader import CacheConfig, load_model, open_model
-from oxillama.params import EmbeddingParams, SamplingParams
+from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.progress import Progress, stoppable
 from oxillama.request import QUEUE_POLL_SECONDS, CompletionStream, RequestHandle
 from oxillama.results import Completion
@@ -55,7 +57,7 @@ class Memory:
     kv_cache: int
 
 
-class Engine:
+class Engine(ChatCalls):
     """A GGUF model inside this process, serving any number of threads and tasks at once.
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
@@ -64,6 +66,7 @@ class Engine:
     generating. queue_size: requests submitted and not yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0".
     kv_cache_tokens: tokens that all sequences share; None: as many as fit half of the available memory, at most
     n_ctx x max_batch_size. prefix_cache: reuse the KV of common beginnings. mmap: map the file instead of reading it.
+    chat_template: a Jinja template instead of the file's own.
     progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
@@ -82,6 +85,7 @@ class Engine:
         kv_cache_tokens: int | None = None,
         prefix_cache: bool = True,
         mmap: bool = True,
+        chat_template: str | None = None,
         progress: Progress = None,
     ) -> None:
         self._state: State = "loading"
@@ -94,6 +98,8 @@ class Engine:
         for name, flag in (("prefix_cache", prefix_cache), ("mmap", mmap)):
             if not isinstance(flag, bool):
                 raise refused(name, "True or False", flag)
+        if chat_template is not None and not isinstance(chat_template, str):
+            raise refused("chat_template", "a str or None", chat_template)
         cache = CacheConfig(n_ctx=n_ctx, kv_dtype=kv_dtype, kv_cache_tokens=kv_cache_tokens)
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():
@@ -110,6 +116,7 @@ class Engine:
         self._model = loaded.model
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
+        self._conversation = Conversation(self.tokenizer, self._metadata, chat_template) if self.tokenizer else None
         self._queue_size = queue_size
         self._max_batch_size = max_batch_size
         self._worker = Worker(
@@ -193,9 +200,8 @@ class Engine:
 
     @property
     def chat_template(self) -> str | None:
-        """The file's own Jinja template."""
-        template = self._metadata.get("tokenizer.chat_template")
-        return template if isinstance(template, str) else None
+        """The Jinja template that chats are rendered with: the one given to the engine, or the file's own."""
+        return self._conversation.template if self._conversation else None
 
     @property
     def memory(self) -> Memory:
@@ -299,7 +305,7 @@ class Engine:
         """Completions of many prompts, in their order. Keeps at most queue_size in flight, so the queue is never full
         for it."""
         batch: Batch[RequestHandle, Completion] = Batch(prompts, max_flight=self._queue_size)
-        chosen = _params(params, options)
+        chosen = chosen_params(params, options)
         with batch.running(progress, label="generating") as advance:
             while not batch.done:
                 while batch.has_room:
@@ -318,7 +324,7 @@ class Engine:
         **options: Any,
     ) -> list[Completion]:
         batch: Batch[RequestHandle, Completion] = Batch(prompts, max_flight=self._queue_size)
-        chosen = _params(params, options)
+        chosen = chosen_params(params, options)
         with batch.running(progress, label="generating") as advance:
             while not batch.done:
                 while batch.has_room:
@@ -493,7 +499,7 @@ class Engine:
         cache_salt: str | None,
         options: dict[str, Any],
     ) -> RequestHandle:
-        chosen = _params(params, options)
+        chosen = chosen_params(params, options)
         self._check_usable()
         request = self._admission.generation(prompt, chosen, cache_salt)
         return RequestHandle(self, *request, patience=_patience(queue_timeout))
@@ -523,16 +529,6 @@ class Engine:
 
 def _patience(queue_timeout: float | None) -> float:
     return math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
-
-
-def _params(params: SamplingParams | None, options: dict[str, Any]) -> SamplingParams:
-    if params is None:
-        return SamplingParams(**options)
-    if options:
-        raise TypeError(f"params and its fields as keywords exclude each other; found both, with {sorted(options)}")
-    if not isinstance(params, SamplingParams):
-        raise TypeError(f"params is a {type(params).__name__}, expected SamplingParams")
-    return params
 
 
 @atexit.register

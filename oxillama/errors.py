@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from oxillama.chat_results import ChatCompletion
     from oxillama.results import Completion
 
 
@@ -82,7 +83,9 @@ class QueueFullError(OxillamaError):
 class RequestCancelled(OxillamaError):
     """The request was cancelled; ``partial`` is the completion up to that point, or None."""
 
-    def __init__(self, message: str = "the request was cancelled", *, partial: Completion | None = None) -> None:
+    def __init__(
+        self, message: str = "the request was cancelled", *, partial: Completion | ChatCompletion | None = None
+    ) -> None:
         super().__init__(message)
         self.partial = partial
 
@@ -91,7 +94,7 @@ class DeadlineExceeded(OxillamaError, TimeoutError):
     """The request's deadline passed; ``partial`` is the completion up to that point, or None."""
 
     def __init__(
-        self, message: str = "the deadline of the request passed", *, partial: Completion | None = None
+        self, message: str = "the deadline of the request passed", *, partial: Completion | ChatCompletion | None = None
     ) -> None:
         super().__init__(message)
         self.partial = partial

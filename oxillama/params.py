@@ -274,6 +274,17 @@ class EmbeddingParams:
             object.__setattr__(self, "deadline", real("deadline", self.deadline, 0.0, math.inf))
 
 
+def chosen_params(params: SamplingParams | None, options: dict[str, Any]) -> SamplingParams:
+    """What a call asks for, by parameters or by their fields as keywords. Raises TypeError for both at once."""
+    if params is None:
+        return SamplingParams(**options)
+    if options:
+        raise TypeError(f"params and its fields as keywords exclude each other; found both, with {sorted(options)}")
+    if not isinstance(params, SamplingParams):
+        raise TypeError(f"params is a {type(params).__name__}, expected SamplingParams")
+    return params
+
+
 def _random_seed() -> int:
     return int.from_bytes(os.urandom(8))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -15,7 +14,6 @@ from oxillama._core.handle import Handle, TokenEvent
 from oxillama.errors import (
     DeadlineExceeded,
     EngineClosedError,
-    InvalidRequestError,
     NumericalError,
     OxillamaError,
     RequestCancelled,
@@ -30,15 +28,12 @@ from oxillama.results import (
     TokenLogprob,
     Usage,
 )
+from oxillama.stream import WAIT_SECONDS, RequestStream
 from oxillama.wakeup import LoopMailbox
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from oxillama.engine import Engine
 
-# Python looks at signals between two waits, so Ctrl-C is late by at most this.
-WAIT_SECONDS = 0.05
 # How often a full queue is looked at again while a caller waits for room.
 QUEUE_POLL_SECONDS = 0.005
 
@@ -90,6 +85,16 @@ class RequestHandle:
     @property
     def id(self) -> str:
         return self._spec.id
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._spec.model
+
+    @property
+    def created(self) -> int:
+        """When it was made, in Unix seconds."""
+        return self._spec.created
 
     @property
     def handles(self) -> list[Handle]:
@@ -161,14 +166,14 @@ class RequestHandle:
             if time.monotonic() >= limit:
                 raise TimeoutError(f"the request is still running after {timeout} seconds")
             # Never negative, which would be a wait without end: the limit may have passed since it was looked at.
-            self._wait(max(0.0, min(WAIT_SECONDS, limit - time.monotonic())))
+            self.wait_news(max(0.0, min(WAIT_SECONDS, limit - time.monotonic())))
         return self._completion()
 
     async def aresult(self) -> Completion:
         """Waits for the whole completion. A cancelled wait leaves the request running."""
         await self.aenter()
         while not self._collect_all():
-            await self._await_news()
+            await self.await_news()
         return self._completion()
 
     def __iter__(self) -> CompletionStream:
@@ -321,14 +326,16 @@ class RequestHandle:
             ttft=max(0.0, first - submit),
         )
 
-    def _wait(self, seconds: float) -> None:
+    def wait_news(self, seconds: float) -> None:
+        """Waits until something has come, or `seconds` have passed."""
         self._engine.check_process()
         waiting = next((choice for choice in self._choices if not choice.finished), None)
         if waiting is not None and not any(choice.handle.has_news() for choice in self._choices):
             # With several choices the others may have news first; they are seen after one short wait.
             waiting.handle.wait(seconds if len(self._choices) == 1 else min(seconds, 0.005))
 
-    async def _await_news(self) -> None:
+    async def await_news(self) -> None:
+        """Waits until something has come."""
         self._engine.check_process()
         loop = LoopMailbox.current()
         handles = [choice.handle for choice in self._choices if not choice.finished]
@@ -342,88 +349,5 @@ def _mean_logprob(choice: _Choice) -> float:
     return sum(values) / len(values) if values else -math.inf
 
 
-class CompletionStream:
-    """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
-
-    The request is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also by a
-    ``break`` out of a loop over it. Raises InvalidRequestError where best_of exceeds n: the best choices are known only
-    at the end."""
-
-    def __init__(self, handle: RequestHandle) -> None:
-        if handle.discards_choices:
-            raise InvalidRequestError("best_of above n cannot be streamed", param="best_of")
-        self._handle = handle
-        self._ready: list[CompletionChunk] = []
-        self._closed = False
-
-    @property
-    def handle(self) -> RequestHandle:
-        return self._handle
-
-    @property
-    def usage(self) -> Usage:
-        return self._handle.usage
-
-    def __iter__(self) -> Iterator[CompletionChunk]:
-        return self
-
-    def __next__(self) -> CompletionChunk:
-        try:
-            if not self._closed:
-                self._handle.enter()
-            while not self._refill(StopIteration):
-                self._handle._wait(WAIT_SECONDS)
-        except KeyboardInterrupt:
-            self.close()
-            raise
-        return self._ready.pop(0)
-
-    def __aiter__(self) -> AsyncIterator[CompletionChunk]:
-        return self
-
-    async def __anext__(self) -> CompletionChunk:
-        try:
-            if not self._closed:
-                await self._handle.aenter()
-            while not self._refill(StopAsyncIteration):
-                await self._handle._await_news()
-        except anyio.get_cancelled_exc_class():
-            self.close()
-            raise
-        return self._ready.pop(0)
-
-    def _refill(self, end: Callable[[], BaseException]) -> bool:
-        if not self._ready and not self._closed:
-            self._ready = self._handle.take()
-        if self._ready:
-            return True
-        if self._closed:
-            raise end()
-        if self._handle.exhausted:
-            self._closed = True
-            self._handle.raise_for_end()
-            raise end()
-        return False
-
-    def close(self) -> None:
-        """Cancels what is still running. May be called again."""
-        self._closed = True
-        self._ready = []
-        self._handle.cancel()
-
-    async def aclose(self) -> None:
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
+class CompletionStream(RequestStream[RequestHandle, CompletionChunk]):
+    """Chunks of a completion as they come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, Self
 
 from oxillama._core.vocab import TokenFlag, TokenTable
@@ -77,21 +77,33 @@ class Tokenizer:
         Raises InvalidRequestError (``param="text"``) for text with lone surrogates.
         """
         check_text(text)
-        encoder, partition = self._text_encoder()
+        _, partition = self._text_encoder()
         specials, family = self._specials, self._family
         ids = []
         if add_special and family.add_bos and specials.bos is not None:
             ids.append(specials.bos)
-        after_special = True
-        for piece in partition.split(text, parse_special=parse_special):
-            if isinstance(piece, int):
-                ids.append(piece)
-            else:
-                ids += encoder.encode(piece, after_special=after_special)
-            after_special = isinstance(piece, int)
+        ids += self._encode_pieces(partition.split(text, parse_special=parse_special))
         if add_special:
             ids += self._closing_ids()
         return ids
+
+    def encode_parsed(self, text: str, plain: Callable[[str], str]) -> list[int]:
+        """The ids of a text whose special tokens are recognised as it stands, while `plain` of what is between them
+        is encoded as ordinary text.
+
+        A text that has control tokens broken by some mark, which `plain` removes, gets no ids of these."""
+        check_text(text)
+        _, partition = self._text_encoder()
+        pieces: list[str | int] = []
+        for piece in partition.split(text, parse_special=True):
+            # Removing marks may bring user-defined tokens together, which count in ordinary text too.
+            pieces += [piece] if isinstance(piece, int) else partition.split(plain(piece), parse_special=False)
+        return self._encode_pieces(pieces)
+
+    def control_texts(self) -> frozenset[str]:
+        """The texts that `encode` recognises as a token with `parse_special` only."""
+        texts = special_texts(self._metadata, self._table, self._specials)
+        return frozenset(special.text for special in texts if not special.always)
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
         """The text of ``ids``; bytes that are no valid UTF-8 become U+FFFD. Raises like ``decode_bytes``."""
@@ -224,6 +236,18 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"<Tokenizer {self._family.name}, {self.n_vocab} tokens>"
+
+    def _encode_pieces(self, pieces: Iterable[str | int]) -> list[int]:
+        encoder, _ = self._text_encoder()
+        ids: list[int] = []
+        after_special = True
+        for piece in pieces:
+            if isinstance(piece, int):
+                ids.append(piece)
+            else:
+                ids += encoder.encode(piece, after_special=after_special)
+            after_special = isinstance(piece, int)
+        return ids
 
     def _closing_ids(self) -> list[int]:
         specials, family = self._specials, self._family

@@ -29,10 +29,13 @@ STORIES = {
     "-Q5_0": 0.35,
     "-Q5_1": 0.35,
     "-Q4_K_M": 0.35,
+    "-IQ4_NL": 0.35,
 }
 ARCHITECTURES = ["llama", "llama-h256-gqa8", "llama-linear", "llama-tied-rope3", "llama-yarn", "mistral"]
 FLOAT_MODELS = ["BF16"]
-INT8_MODELS = ["Q8_0", "Q4_0", "Q4_K_M", "Q6_K"]
+INT8_MODELS = [
+    *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"),
+]
 
 
 @contextmanager
@@ -82,8 +85,8 @@ def test_stories(fixtures_dir: Path, suffix: str) -> None:
 
 
 def test_a_type_that_is_not_built_is_named(fixtures_dir: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match=r"'blk.0.attn_[qk].weight' has type IQ4_NL"):
-        Engine(fixtures_dir / "stories260K-IQ4_NL.gguf", progress=False)
+    with pytest.raises(UnsupportedModelError, match=r"'blk.0.attn_[qk].weight' has type TQ2_0"):
+        Engine(fixtures_dir / "quant" / "models" / "llama-q-a-TQ2_0.gguf", progress=False)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

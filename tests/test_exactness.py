@@ -34,6 +34,11 @@ SHAPES = {
     "q8_0": TinyModel(type_name="Q8_0", n_embd=96, n_ff=160, n_vocab=515),
     "q4_0": TinyModel(type_name="Q4_0", n_embd=288, n_ff=320, head_dim=72),
     "q4_k": TinyModel(type_name="Q4_K", n_embd=256, n_ff=512, head_dim=64),
+    "q2_k": TinyModel(type_name="Q2_K", n_embd=256, n_ff=512, head_dim=64),
+    "q3_k": TinyModel(type_name="Q3_K", n_embd=256, n_ff=256, head_dim=64),
+    "q5_k": TinyModel(type_name="Q5_K", n_embd=256, n_ff=256, head_dim=64),
+    "iq4_nl": TinyModel(type_name="IQ4_NL", n_embd=96, n_ff=160, head_dim=24),
+    "iq4_xs": TinyModel(type_name="IQ4_XS", n_embd=256, n_ff=512, head_dim=64),
     "q6_k": TinyModel(type_name="Q6_K", n_embd=256, n_ff=256, head_dim=64, n_head_kv=1),
 }
 

@@ -117,6 +117,8 @@ HARMONY_ENDS = (
 )
 # Tokens of type control that structure the harmony format's output and must reach its parser.
 VISIBLE_TEXTS = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
+# What stands around a model's thinking, for the same reason. In most files these are no control tokens anyway.
+THINKING_TEXTS = ("<think>", "</think>", "[THINK]", "[/THINK]", "<seed:think>", "</seed:think>")
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ def find_special_tokens(metadata: VocabMetadata, family: Family, table: TokenTab
             control.add(ids[name])
     ends = {text: found for text in END_TEXTS if (found := table.find(text.encode())) is not None}
     visible = {table.find(text.encode()) for text in VISIBLE_TEXTS}
+    thinking = (table.find(text.encode()) for text in THINKING_TEXTS)
+    visible |= {token for token in thinking if token is not None and table.flag(token) & TokenFlag.CONTROL}
     control.update(ends.values())
     eog = set(ends.values()) | {ids.get(name) for name in ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")}
     if MESSAGE_END in ends and any(pair <= ends.keys() for pair in HARMONY_ENDS):

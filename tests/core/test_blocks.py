@@ -49,9 +49,10 @@ def test_a_packed_row_reads_back_unchanged(fmt: Format, level: str, n_rows: int)
 
 @ALL_FORMATS
 @ALL_LEVELS
-def test_packing_adds_at_most_three_percent(fmt: Format, level: str) -> None:
+def test_packing_adds_at_most_four_percent(fmt: Format, level: str) -> None:
+    # most in Q3_K, whose scales of 6 bits become bytes
     raw = random_rows(np.random.default_rng(3), fmt, 64, 2048)
-    assert raw.nbytes <= kernel_harness.Matrix(level, fmt.type, 2048, raw).nbytes <= 1.03 * raw.nbytes
+    assert raw.nbytes <= kernel_harness.Matrix(level, fmt.type, 2048, raw).nbytes <= 1.04 * raw.nbytes
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,18 @@ FORMATS = {
         Format("Q5_0", 6, 32, 22, (0,)),
         Format("Q5_1", 7, 32, 24, (0, 2)),
         Format("Q8_0", 8, 32, 34, (0,)),
+        Format("Q2_K", 10, 256, 84, (80, 82)),
+        Format("Q3_K", 11, 256, 110, (108,)),
         Format("Q4_K", 12, 256, 144, (0, 2)),
         Format("Q5_K", 13, 256, 176, (0, 2)),
         Format("Q6_K", 14, 256, 210, (208,)),
+        Format("IQ4_NL", 20, 32, 18, (0,)),
+        Format("IQ4_XS", 23, 256, 136, (0,)),
     )
 }
+
+# What the codes of IQ4_NL and IQ4_XS stand for.
+CODEBOOK = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113])
 
 # float16 scales worth meeting: zeros, the smallest subnormal, the largest values
 EXTREME_HALVES = np.array([0.0, -0.0, 6e-8, -6e-8, 6.1e-5, 1.0, -1.0, 65504.0, -65504.0], np.float16)
@@ -103,6 +110,8 @@ def decode_32(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
     if fmt.name == "Q8_0":
         return d * np.ascontiguousarray(blocks[:, 2:]).view(np.int8)
     codes = nibbles(blocks[:, -16:], 16)
+    if fmt.name == "IQ4_NL":
+        return np.asarray(d * CODEBOOK[codes])
     if fmt.name.startswith("Q5"):
         codes += bits(blocks[:, -20:-16]) << 4
     if fmt.name.endswith("_1"):
@@ -112,6 +121,8 @@ def decode_32(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
 
 def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
     n = len(blocks)
+    if fmt.name in ("Q2_K", "Q3_K", "IQ4_XS"):
+        return decode_small_k(fmt, blocks)
     if fmt.name == "Q6_K":
         low = nibbles(blocks[:, :128], 64)
         pairs = blocks[:, 128:192].reshape(n, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
@@ -130,3 +141,27 @@ def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
     d, dmin = half(blocks, 0), half(blocks, 2)
     shifted: NDArray[np.float64] = d * np.repeat(scales, 32, axis=1) * codes - dmin * np.repeat(minima, 32, axis=1)
     return shifted
+
+
+def crumbs(data: Bytes) -> NDArray[np.int64]:
+    """Of every 32 bytes the two lowest bits of all, then the next two, and so on."""
+    runs = data.reshape(len(data), 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
+    return (runs & 3).reshape(len(data), 256).astype(np.int64)
+
+
+def decode_small_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
+    n = len(blocks)
+    wide = blocks.astype(np.int64)
+    if fmt.name == "Q2_K":
+        scales, minima = (np.repeat(part, 16, axis=1) for part in (wide[:, :16] & 15, wide[:, :16] >> 4))
+        return np.asarray(half(blocks, 80) * scales * crumbs(blocks[:, 16:80]) - half(blocks, 82) * minima)
+    if fmt.name == "Q3_K":
+        third = bits(blocks[:, :32]).reshape(n, 32, 8).transpose(0, 2, 1).reshape(n, 256)
+        low = nibbles(blocks[:, 96:104], 8)
+        top = (wide[:, 104:108].reshape(n, 1, 4) >> np.array([0, 2, 4, 6]).reshape(1, 4, 1)) & 3
+        scales = np.repeat((low | (top.reshape(n, 16) << 4)) - 32, 16, axis=1)
+        return np.asarray(half(blocks, 108) * scales * (crumbs(blocks[:, 32:96]) + 4 * third - 4))
+    top = (wide[:, 2:3] | (wide[:, 3:4] << 8)) >> (2 * np.arange(8)) & 3
+    low = np.stack([wide[:, 4:8] & 15, wide[:, 4:8] >> 4], axis=2).reshape(n, 8)
+    scales = np.repeat((low | (top << 4)) - 32, 32, axis=1)
+    return np.asarray(half(blocks, 0) * scales * CODEBOOK[nibbles(blocks[:, 8:], 16)])

@@ -1,0 +1,124 @@
+"""Keeps the texts of control tokens out of what a user writes, so that no message can forge a turn.
+
+A rendered conversation is one string in which nobody can tell any more whose words are whose, and its special tokens
+are found by their text. So before a template sees a string of the caller's, every control token in it is broken by a
+sentinel, a character that occurs nowhere else; after the special tokens have been cut out, the sentinels go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from oxillama.errors import InvalidRequestError
+
+# Private use, which means nothing to a template or a tokenizer: the basic plane's, then the two planes for it.
+PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The characters of one conversation's markings. ``end`` marks where a continued message stops.
+
+    ``stand_ins`` replace control tokens of a single character, which have no inside to break."""
+
+    sentinel: str
+    end: str
+    stand_ins: dict[str, str] = field(default_factory=dict)
+
+    def restore(self, rendered: str) -> str:
+        """Marks that a template wrote as escapes (by tojson, or as a Python value) become characters again."""
+        for mark in (self.sentinel, self.end, *self.stand_ins.values()):
+            rendered = rendered.replace(json.dumps(mark)[1:-1], mark).replace(repr(mark)[1:-1], mark)
+        return rendered
+
+    def remove(self, text: str) -> str:
+        """The text as the caller wrote it."""
+        text = text.replace(self.sentinel, "").replace(self.end, "")
+        for character, mark in self.stand_ins.items():
+            text = text.replace(mark, character)
+        return text
+
+
+class ControlTexts:
+    """The texts of a vocabulary's control tokens, and how to break them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        known = frozenset(texts)
+        self._single = sorted(text for text in known if len(text) == 1)
+        self._whole = frozenset(text for text in known if len(text) > 1)
+        self._heads = frozenset(text[:size] for text in self._whole for size in range(1, len(text)))
+        self._tails = frozenset(text[size:] for text in self._whole for size in range(1, len(text)))
+        self._insides = "\0".join(text[1:-1] for text in self._whole)
+        self._longest = max(map(len, self._whole), default=0)
+        self._firsts = _any_of(text[0] for text in self._whole)
+        self._lasts = _any_of(text[-1] for text in self._whole)
+
+    def marks(self, texts: Iterable[str]) -> Marks:
+        """Characters that occur neither in these texts nor in a control token, and whose escapes do not either."""
+        joined = "\0".join(texts)
+        used = set(joined).union(*self._whole, self._single)
+        free = (
+            character
+            for plane in PRIVATE_USE
+            for character in map(chr, plane)
+            if character not in used
+            and json.dumps(character)[1:-1] not in joined
+            and repr(character)[1:-1] not in joined
+        )
+        try:
+            sentinel, end = next(free), next(free)
+            return Marks(sentinel, end, {character: next(free) for character in self._single})
+        except StopIteration:
+            raise InvalidRequestError("the conversation uses every private character", param="messages") from None
+
+    def broken(self, text: str, marks: Marks, *, alone: bool = False) -> str:
+        """The text with a sentinel in every control token.
+
+        Also in what could become one: the beginning of a token at the end of the text or of a word, and the other way
+        round, since templates trim, split and put texts side by side. ``alone``: the text as a whole may be put into
+        the middle of a token, as `<|{{ name }}|>` would."""
+        cuts = self._cuts_in_tokens(text) | self._cuts_in_tails(text)
+        if alone:
+            word = text.strip()
+            if word and len(word) < self._longest and word in self._insides:
+                cuts.add(len(text) - len(text.lstrip()))
+        if cuts:
+            places = [0, *sorted(cuts), len(text)]
+            text = marks.sentinel.join(text[i:j] for i, j in pairwise(places))
+        for character, mark in marks.stand_ins.items():
+            text = text.replace(character, mark)
+        return text
+
+    def _cuts_in_tokens(self, text: str) -> set[int]:
+        cuts = set()
+        for match in self._firsts.finditer(text):
+            start = match.start()
+            for end in range(start + 1, min(len(text), start + self._longest) + 1):
+                piece = text[start:end]
+                if piece in self._whole or (piece in self._heads and (end == len(text) or text[end].isspace())):
+                    cuts.add(start + 1)
+                    break
+                if piece not in self._heads:
+                    break
+        return cuts
+
+    def _cuts_in_tails(self, text: str) -> set[int]:
+        cuts = set()
+        for match in self._lasts.finditer(text):
+            end = match.end()
+            for start in range(end - 1, max(-1, end - self._longest), -1):
+                if text[start:end] not in self._tails:
+                    break
+                if start == 0 or text[start - 1].isspace():
+                    cuts.add(end - 1)
+                    break
+        return cuts
+
+
+def _any_of(characters: Iterable[str]) -> re.Pattern[str]:
+    chosen = "".join(sorted(set(characters)))
+    return re.compile(f"[{re.escape(chosen)}]" if chosen else "(?!)")

@@ -1,0 +1,221 @@
+"""Messages become a prompt's token ids, under the model's own chat template. Not what is generated then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from oxillama.chat import render
+from oxillama.control_texts import ControlTexts, Marks
+from oxillama.errors import InvalidRequestError, TemplateError
+from oxillama.messages import Message, checked_kwargs, checked_messages, checked_tools, strings
+from oxillama.reasoning import ThinkTags, find_tags, opens_thinking
+from oxillama.template_traits import TemplateTraits, template_traits
+from oxillama.tokenizer import Tokenizer
+from oxillama.values import refused
+
+# What render() sets itself.
+RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """How a conversation is rendered.
+
+    ``continue_final_message``: the model goes on with a last message of the assistant instead of answering; None: it
+    does wherever there is one, as llama-server does. ``add_generation_prompt``: the prompt ends with the beginning of
+    an answer."""
+
+    tools: object = None
+    template_kwargs: Mapping[str, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool = True
+
+    def __post_init__(self) -> None:
+        if self.continue_final_message not in (None, True, False):
+            raise refused("continue_final_message", "True, False or None", self.continue_final_message)
+        if not isinstance(self.add_generation_prompt, bool):
+            raise refused("add_generation_prompt", "True or False", self.add_generation_prompt)
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """A rendered conversation. ``thinking``: its end has opened the model's thinking."""
+
+    text: str
+    ids: list[int]
+    thinking: bool
+
+
+class Conversation:
+    """Renders conversations for one model: its tokenizer, its template or templates, and what these expect."""
+
+    def __init__(self, tokenizer: Tokenizer, metadata: Mapping[str, Any], chat_template: str | None) -> None:
+        self.tokenizer = tokenizer
+        self._templates = _templates(metadata, chat_template)
+
+    @property
+    def template(self) -> str | None:
+        """The template that is used without tools."""
+        return self._templates.get("default")
+
+    @cached_property
+    def _controls(self) -> ControlTexts:
+        return ControlTexts(self.tokenizer.control_texts())
+
+    @cached_property
+    def think_tags(self) -> ThinkTags | None:
+        """What the model's thinking stands between, if it is known to think."""
+        return find_tags(self._template(tools=False), self._is_token)
+
+    def prompt(self, messages: Iterable[Message], options: ChatOptions) -> ChatPrompt:
+        """Raises InvalidRequestError naming the message, or TemplateError where the template refuses or fails."""
+        checked = checked_messages(messages)
+        tools = checked_tools(options.tools)
+        kwargs = checked_kwargs(options.template_kwargs, RESERVED)
+        template = self._template(tools=tools is not None)
+        continued = _is_continued(checked, options)
+        marks = self._controls.marks([template, *strings(checked), *strings(tools), *strings(kwargs)])
+        marking = _Marking(self._controls, marks, template_traits(template))
+        marked = [marking.message(message) for message in checked]
+        if continued:
+            _mark_end(marked[-1], marks)
+        rendered = render(
+            template,
+            marked,
+            tools=marking.data(tools),
+            add_generation_prompt=options.add_generation_prompt and not continued,
+            bos_token=self.tokenizer.declared_text("bos"),
+            eos_token=self.tokenizer.declared_text("eos"),
+            **marking.data(kwargs),
+        )
+        rendered = marks.restore(rendered)
+        if continued:
+            rendered, found, _ = rendered.rpartition(marks.end)
+            if not found:
+                raise TemplateError(
+                    "the chat template leaves the text of the last message out, so it cannot be continued",
+                    param="continue_final_message",
+                )
+        return ChatPrompt(
+            text=marks.remove(rendered),
+            ids=self._ids(rendered, marks),
+            thinking=self._thinks(rendered, checked[-1] if continued else None),
+        )
+
+    def _ids(self, rendered: str, marks: Marks) -> list[int]:
+        tokenizer = self.tokenizer
+        ids = tokenizer.encode_parsed(rendered, marks.remove)
+        if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
+            ids.insert(0, tokenizer.bos_id)
+        return ids
+
+    def _thinks(self, rendered: str, continued: dict[str, Any] | None) -> bool:
+        tags = self.think_tags
+        if tags is None:
+            return False
+        if continued is None:
+            return opens_thinking(rendered, tags)
+        text = "".join(strings(continued["content"]))
+        return text.rfind(tags.opening) > text.rfind(tags.closing)
+
+    def _template(self, *, tools: bool) -> str:
+        template = (self._templates.get("tool_use") if tools else None) or self._templates.get("default")
+        if template is None:
+            raise TemplateError(
+                "the model file has no chat template; pass one to the engine as chat_template, or generate from a text",
+                param="messages",
+            )
+        return template
+
+    def _is_token(self, text: str) -> bool:
+        return self.tokenizer.find(text.encode()) is not None
+
+
+class _Marking:
+    """Breaks the control tokens in everything a template gets from the caller, and shapes it as the template wants."""
+
+    def __init__(self, controls: ControlTexts, marks: Marks, traits: TemplateTraits) -> None:
+        self._controls = controls
+        self._marks = marks
+        self._traits = traits
+
+    def message(self, message: dict[str, Any]) -> dict[str, Any]:
+        marked: dict[str, Any] = {key: self._text(value) for key, value in message.items() if isinstance(value, str)}
+        # Roles are checked names, and templates make special tokens of them.
+        role = message["role"]
+        marked["role"] = "system" if role == "developer" and not self._traits.knows_developer else role
+        marked["content"] = self._content(message["content"])
+        if "tool_calls" in message:
+            marked["tool_calls"] = [self._tool_call(call) for call in message["tool_calls"]]
+        return marked
+
+    def data(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._controls.broken(value, self._marks)
+        if isinstance(value, dict):
+            return {self.data(key): self.data(item) for key, item in value.items()}
+        return [self.data(item) for item in value] if isinstance(value, list) else value
+
+    def _text(self, text: str) -> str:
+        return self._controls.broken(text, self._marks, alone=True)
+
+    def _content(self, content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+        if isinstance(content, str):
+            if self._traits.takes_text:
+                return self._text(content)
+            content = [{"type": "text", "text": content}]
+        if self._traits.takes_parts:
+            return [{"type": "text", "text": self._text(part["text"])} for part in content]
+        return self._text("\n".join(part["text"] for part in content))
+
+    def _tool_call(self, call: dict[str, Any]) -> dict[str, Any]:
+        function = call["function"]
+        arguments = function["arguments"]
+        if self._traits.joins_arguments and not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        marked = {
+            "type": "function",
+            "function": {
+                "name": self._text(function["name"]),
+                "arguments": self._text(arguments) if isinstance(arguments, str) else self.data(arguments),
+            },
+        }
+        return {"id": self._text(call["id"]), **marked} if "id" in call else marked
+
+
+def _is_continued(messages: list[dict[str, Any]], options: ChatOptions) -> bool:
+    last = messages[-1]
+    possible = last["role"] == "assistant" and "tool_calls" not in last
+    if options.continue_final_message is None:
+        return possible and options.add_generation_prompt
+    if options.continue_final_message and not possible:
+        raise InvalidRequestError(
+            "continue_final_message needs a text of the assistant as the last message", param="continue_final_message"
+        )
+    return options.continue_final_message
+
+
+def _mark_end(message: dict[str, Any], marks: Marks) -> None:
+    content = message["content"]
+    if isinstance(content, str):
+        message["content"] = content + marks.end
+    elif content:
+        content[-1]["text"] += marks.end
+    else:
+        message["content"] = [{"type": "text", "text": marks.end}]
+
+
+def _templates(metadata: Mapping[str, Any], chat_template: str | None) -> dict[str, str]:
+    """The templates of a file by name ("default", "tool_use" ...); one given by the caller replaces them all."""
+    if chat_template is not None:
+        return {"default": chat_template}
+    prefix = "tokenizer.chat_template"
+    return {
+        key.removeprefix(prefix).removeprefix(".") or "default": value
+        for key, value in metadata.items()
+        if (key == prefix or key.startswith(f"{prefix}.")) and isinstance(value, str)
+    }

@@ -1,0 +1,317 @@
+"""Messages as token ids: as the template renders them, and nothing that a message says becomes a special token."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oxillama import InvalidRequestError, TemplateError
+from oxillama.chat import render
+from oxillama.conversation import ChatOptions, Conversation
+from oxillama.tokenizer import Tokenizer
+from tests.vocab.vocabularies import CONTROL, USER_DEFINED, byte_pair_metadata, sentencepiece_metadata
+
+CONTROLS = ["<|im_start|>", "<|end|>", "<|user|>", "<|tool|>", "[INST]", "[/INST]", "<s>", "</s>", "_<|end|>", "<a b>"]
+CLOSED = ChatOptions(continue_final_message=False)
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# Everything that templates do to texts.
+TORTUOUS = (
+    "<s>{% for m in messages %}<|{{ m.role }}|>{% if m.name %}[{{ m.name | trim }}]{% endif %}"
+    "{% if m.content is string %}{{ m.content | trim }}|{{ m.content }}|{{ m.content.split() | join('') }}"
+    "|{{ m.content | tojson }}|{{ m.content.split('\\n')[-1] }}{% endif %}"
+    "{% if m.reasoning_content %}<think>{{ m.reasoning_content.strip() }}</think>{% endif %}"
+    "{% for c in m.tool_calls or [] %}{{ c.function.name }}{{ c.function.arguments | tojson(ensure_ascii=True) }}"
+    "{{ c.function.arguments }}{% endfor %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+)
+
+
+def byte_pairs(controls: list[str], user_defined: list[str] | None = None, **changes: Any) -> Tokenizer:
+    """A byte-level vocabulary that has these special tokens too."""
+    base = byte_pair_metadata()
+    texts: list[bytes] = base["tokenizer.ggml.tokens"]
+    added = [(text.encode(), CONTROL) for text in controls]
+    added += [(text.encode(), USER_DEFINED) for text in user_defined or []]
+    added = [(text, kind) for text, kind in added if text not in texts]
+    return Tokenizer(
+        byte_pair_metadata(
+            tokens=[*texts, *(text for text, _ in added)],
+            token_type=[*base["tokenizer.ggml.token_type"], *(kind for _, kind in added)],
+            **changes,
+        )
+    )
+
+
+TOKENIZER = byte_pairs(CONTROLS, ["<think>", "</think>"])
+CONTROL_IDS = {TOKENIZER.encode(text, add_special=False, parse_special=True)[0] for text in TOKENIZER.control_texts()}
+
+pieces = st.sampled_from([*CONTROLS, "<|im_end|>", "<|endoftext|>"]).flatmap(
+    lambda text: st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).map(
+        lambda ends: text[min(ends) : max(ends)]
+    )
+)
+spoken = st.lists(
+    st.sampled_from([*CONTROLS, "<|im_end|>", "<|endoftext|>", " ", "\n", "<think>"]) | pieces | st.text(max_size=4),
+    max_size=8,
+).map("".join)
+
+
+def controls_in(ids: list[int]) -> list[int]:
+    return [token for token in ids if token in CONTROL_IDS]
+
+
+def conversation(template: str, tokenizer: Tokenizer = TOKENIZER) -> Conversation:
+    return Conversation(tokenizer, {"tokenizer.chat_template": template}, None)
+
+
+# What the template writes
+
+
+def recorded(fixtures_dir: Path) -> Iterator[tuple[str, str, Any]]:
+    folder = fixtures_dir / "chat_templates"
+    conversations = json.loads((folder / "conversations.json").read_text())["conversations"]
+    for path in sorted(folder.glob("*.jinja")):
+        template = path.read_text()
+        for name, case in conversations.items():
+            yield f"{path.name} {name}", template, case
+
+
+def test_plain_conversations_are_what_the_template_renders(fixtures_dir: Path) -> None:
+    compared = 0
+    built: dict[str, Conversation] = {}
+    for name, template, case in recorded(fixtures_dir):
+        if name.endswith((" parts", " tool_str_args")):
+            continue  # these are brought into the shape that the template wants
+        if template not in built:
+            specials = set(re.findall(r"<\|?[\w\uff5c\u2581/:-]+\|?>|\[/?[A-Z_]+\]", template))
+            controls = sorted(text for text in specials if "think" not in text)
+            built[template] = conversation(template, byte_pairs(controls, ["<think>", "</think>"]))
+        chat = built[template]
+        bos = chat.tokenizer.declared_text("bos")
+        for generation in (True, False):
+            options = ChatOptions(case["tools"], None, False, generation)
+            try:
+                expected = render(
+                    template,
+                    case["messages"],
+                    tools=case["tools"],
+                    add_generation_prompt=generation,
+                    bos_token=bos,
+                    eos_token=chat.tokenizer.declared_text("eos"),
+                )
+            except TemplateError:
+                continue
+            found = chat.prompt(case["messages"], options)
+            assert found.text == expected, name
+            assert found.ids == chat.tokenizer.encode(expected, add_special=False, parse_special=True), name
+            compared += 1
+    assert compared > 600
+
+
+def test_parts_become_what_the_template_takes() -> None:
+    parts = [{"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "text", "text": "b"}]}]
+    assert "user\na\nb<|im_end|>" in conversation(CHATML).prompt(parts, CLOSED).text
+    listing = "{% for m in messages %}{% for p in m.content %}({{ p.text }}){% endfor %}{% endfor %}"
+    assert conversation(listing).prompt(parts, CLOSED).text == "(a)(b)"
+    assert conversation(listing).prompt([{"role": "user", "content": "a"}], CLOSED).text == "(a)"
+
+
+def test_a_developer_is_a_system_where_the_template_knows_none() -> None:
+    messages = [{"role": "developer", "content": "x"}, {"role": "user", "content": "y"}]
+    assert "<|im_start|>system\nx" in conversation(CHATML).prompt(messages, CLOSED).text
+    knowing = CHATML + "{# developer #}"
+    assert "<|im_start|>developer\nx" in conversation(knowing).prompt(messages, CLOSED).text
+
+
+@pytest.mark.parametrize("arguments", ['{"a": 1}', {"a": 1}])
+def test_arguments_of_tool_calls_become_what_the_template_takes(arguments: Any) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    for written in ("{{ c.function.arguments | tojson }}", "{{ 'args: ' + c.function.arguments }}"):
+        template = f"{{% for m in messages %}}{{% for c in m.tool_calls or [] %}}{written}{{% endfor %}}{{% endfor %}}"
+        assert conversation(template).prompt(messages, CLOSED).text.endswith('{"a": 1}')
+
+
+def test_begin_of_text_comes_once() -> None:
+    messages = [{"role": "user", "content": "x"}]
+    for adds in (True, False):
+        tokenizer = byte_pairs(CONTROLS, add_bos_token=adds)
+        plain = conversation(CHATML, tokenizer).prompt(messages, CLOSED).ids
+        assert (plain[0] == tokenizer.bos_id) is adds
+        written = conversation("{{ bos_token }}" + CHATML, tokenizer).prompt(messages, CLOSED).ids
+        assert written[0] == tokenizer.bos_id
+        assert written.count(tokenizer.bos_id or 0) == 1
+
+
+def test_a_file_may_have_several_templates_or_none() -> None:
+    metadata = {"tokenizer.chat_template": "plain", "tokenizer.chat_template.tool_use": "{{ tools | length }} tools"}
+    messages = [{"role": "user", "content": "x"}]
+    chat = Conversation(TOKENIZER, metadata, None)
+    assert chat.prompt(messages, CLOSED).text == "plain"
+    tool = {"type": "function", "function": {"name": "f"}}
+    assert chat.prompt(messages, ChatOptions([tool], None, False)).text == "1 tools"
+    assert Conversation(TOKENIZER, metadata, "mine").prompt(messages, CLOSED).text == "mine"
+    with pytest.raises(TemplateError, match="no chat template; pass one to the engine as chat_template"):
+        Conversation(TOKENIZER, {}, None).prompt(messages, CLOSED)
+
+
+def test_keywords_reach_the_template_but_not_its_own_names() -> None:
+    messages = [{"role": "user", "content": "x"}]
+    chat = conversation("{{ mood }}")
+    assert chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).text == "good <|end|>"
+    assert not controls_in(chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).ids)
+    with pytest.raises(InvalidRequestError) as error:
+        chat.prompt(messages, ChatOptions(template_kwargs={"messages": []}))
+    assert error.value.param == "template_kwargs.messages"
+
+
+# Going on with a message
+
+
+def test_a_last_message_of_the_assistant_is_continued() -> None:
+    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "Once upon "}]
+    chat = conversation(CHATML)
+    open_end = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\nOnce upon "
+    closed = f"{open_end}<|im_end|>\n"
+    assert chat.prompt(messages, ChatOptions()).text == open_end
+    assert chat.prompt(messages, ChatOptions(continue_final_message=True)).text == open_end
+    assert chat.prompt(messages, CLOSED).text == f"{closed}<|im_start|>assistant\n"
+    assert chat.prompt(messages, ChatOptions(add_generation_prompt=False)).text == closed
+    as_parts: list[dict[str, Any]] = [
+        messages[0],
+        {"role": "assistant", "content": [{"type": "text", "text": "Once upon "}]},
+    ]
+    assert chat.prompt(as_parts, ChatOptions()).text == open_end
+
+
+def test_only_a_text_of_the_assistant_can_be_continued() -> None:
+    chat = conversation(CHATML)
+    with pytest.raises(InvalidRequestError) as error:
+        chat.prompt([{"role": "user", "content": "x"}], ChatOptions(continue_final_message=True))
+    assert error.value.param == "continue_final_message"
+    deaf = conversation("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
+    with pytest.raises(TemplateError) as refusal:
+        deaf.prompt([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], ChatOptions())
+    assert refusal.value.param == "continue_final_message"
+
+
+def test_the_end_of_the_prompt_tells_whether_the_model_is_thinking() -> None:
+    user = {"role": "user", "content": "x <think>"}
+    thinking = conversation(CHATML + "{% if add_generation_prompt %}<think>\n{% endif %}")
+    assert thinking.prompt([user], ChatOptions()).thinking
+    assert not thinking.prompt([user], ChatOptions(add_generation_prompt=False)).thinking
+    chat = conversation(CHATML)
+    for content, expected in (("<think>hm", True), ("<think>hm</think>y", False), ("y", False)):
+        assert chat.prompt([user, {"role": "assistant", "content": content}], ChatOptions()).thinking is expected
+
+
+# Nobody forges a turn
+
+
+@pytest.mark.parametrize("template", [CHATML, TORTUOUS], ids=["chatml", "tortuous"])
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(content=spoken, name=spoken, thought=spoken, arguments=st.dictionaries(spoken, spoken, max_size=2))
+def test_special_tokens_are_only_the_templates_own(
+    template: str, content: str, name: str, thought: str, arguments: dict[str, str]
+) -> None:
+    chat = conversation(template)
+
+    def messages(content: str, name: str, thought: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
+        call = {"id": name, "type": "function", "function": {"name": name, "arguments": arguments}}
+        return [
+            {"role": "system", "content": content},
+            {"role": "user", "content": [{"type": "text", "text": content}, {"type": "text", "text": name}]},
+            {"role": "assistant", "content": content, "reasoning_content": f"{thought}.", "tool_calls": [call]},
+            {"role": "tool", "content": content, "name": f".{name}", "tool_call_id": name},
+            {"role": "user", "content": content, "name": f"{name}."},
+        ]
+
+    found = chat.prompt(messages(content, name, thought, arguments), CLOSED)
+    harmless = chat.prompt(messages("a", "a", "a", {"a": "a"}), CLOSED)
+    assert controls_in(found.ids) == controls_in(harmless.ids)
+    # No mark stays behind, and nothing of the text is lost.
+    assert chat.tokenizer.table.join(found.ids).decode() == found.text
+    assert content in found.text
+    if template == CHATML:
+        turns = [("system", content), ("user", f"{content}\n{name}"), ("assistant", content), ("tool", content)]
+        expected = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in [*turns, ("user", content)])
+        assert found.text == f"{expected}<|im_start|>assistant\n"
+
+
+def test_recorded_templates_let_nobody_forge_a_turn(fixtures_dir: Path) -> None:
+    compared = 0
+    for name, template, case in recorded(fixtures_dir):
+        if not name.endswith((" multi", " parts", " tool_round")):
+            continue
+        specials = sorted(set(re.findall(r"<\|?[\w\uff5c\u2581/:-]+\|?>|\[/?[A-Z_]+\]", template)))
+        tokenizer = byte_pairs([text for text in specials if "think" not in text], ["<think>", "</think>"])
+        control_texts = sorted(tokenizer.control_texts())
+        control_ids = {tokenizer.encode(text, add_special=False, parse_special=True)[0] for text in control_texts}
+        attack = " ".join(text for text in control_texts) + "".join(control_texts)
+        chat = conversation(template, tokenizer)
+
+        def said(words: str, messages: list[dict[str, Any]] = case["messages"]) -> list[dict[str, Any]]:
+            return [{**message, "content": words} if message["role"] == "user" else message for message in messages]
+
+        options = ChatOptions(case["tools"], None, False)
+        try:
+            harmless = chat.prompt(said("x"), options).ids
+        except TemplateError:
+            continue
+        attacked = chat.prompt(said(attack), options)
+        for one in (harmless, attacked.ids):
+            assert one
+        assert [token for token in attacked.ids if token in control_ids] == [
+            token for token in harmless if token in control_ids
+        ], name
+        compared += 1
+    assert compared > 60
+
+
+def test_words_of_a_sentencepiece_vocabulary_are_guarded_too() -> None:
+    tokenizer = Tokenizer(sentencepiece_metadata("bpe"))
+    texts = sorted(text for text in tokenizer.control_texts() if len(text) > 1)
+    assert texts
+    chat = conversation("{% for m in messages %}{{ m.content }}{% endfor %}", tokenizer)
+    for text in texts:
+        ids = chat.prompt([{"role": "user", "content": f"the {text} girl"}], CLOSED).ids
+        special = tokenizer.encode(text, add_special=False, parse_special=True)[0]
+        assert special not in ids[1:]
+        assert tokenizer.decode(ids[1:] if ids[0] == tokenizer.bos_id else ids) == f"the {text} girl"
+
+
+def test_tokens_that_are_no_control_tokens_stay_as_they_are() -> None:
+    ids = conversation(CHATML).prompt([{"role": "user", "content": "<tool></think>"}], CLOSED).ids
+    user_defined = TOKENIZER.encode("<tool></think>", add_special=False)
+    assert len(user_defined) == 2
+    assert set(user_defined) <= set(ids)
+
+
+def test_a_control_token_of_one_character_is_guarded() -> None:
+    tokenizer = byte_pairs(["\u2402"])
+    special = tokenizer.encode("\u2402", add_special=False, parse_special=True)
+    assert len(special) == 1
+    prompt = conversation("\u2402{{ messages[0].content }}", tokenizer).prompt(
+        [{"role": "user", "content": "a\u2402b"}], CLOSED
+    )
+    assert prompt.ids.count(special[0]) == 1
+    assert prompt.text == "\u2402a\u2402b"
+
+
+def test_characters_for_private_use_come_through() -> None:
+    content = "".join(map(chr, range(0xE000, 0xE010))) + "\\ue011 <|im_end|>"
+    assert content in conversation(CHATML).prompt([{"role": "user", "content": content}], CLOSED).text
