@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 def dequantize(type: int, k: int, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The values of ``raw`` [rows, bytes of a row] as the format of the ggml type defines them: [rows, k]."""
 
+ACT_BLOCK: np.dtype[np.void]
+
 class Matrix:
     """A weight matrix packed by ``level`` from the file's own rows ``raw`` [rows, bytes of a row].
 
@@ -30,15 +32,25 @@ class Activations:
 
     n: int
     values: NDArray[np.float32]
-    quants: NDArray[np.int8]
-    scales: NDArray[np.float32]
-    neg_sums16: NDArray[np.int32]
-    neg_sums32: NDArray[np.int32]
-    sums32: NDArray[np.int16]
 
     def __init__(self, level: str, values: NDArray[np.float32]) -> None: ...
     def quantize(self) -> None:
         """Quantises every row again."""
+    @property
+    def quants(self) -> NDArray[np.int8]:
+        """[n, k rounded up to 256], a copy like the other arrays."""
+    @property
+    def scales(self) -> NDArray[np.float32]:
+        """[n, blocks of 256]"""
+    @property
+    def neg_sums16(self) -> NDArray[np.int32]:
+        """[n, blocks of 16]"""
+    @property
+    def neg_sums32(self) -> NDArray[np.int32]:
+        """[n, blocks of 32]"""
+    @property
+    def sums32(self) -> NDArray[np.int16]:
+        """[n, blocks of 32]"""
 
 def reads_quants(level: str, type: int) -> bool:
     """Whether products with this ggml type read the int8 form."""

@@ -6,7 +6,7 @@ Not part of the engine: the executor has its own buffers and threads."""
 import numpy as np
 
 from cython.parallel cimport parallel, threadid
-from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 from posix.mman cimport MADV_HUGEPAGE, madvise
@@ -16,6 +16,7 @@ from oxillama._core.kernels cimport (
     OX_ALIGN,
     OX_GROUP_ROWS,
     kernels_of,
+    ox_act_block,
     ox_activations,
     ox_kernels,
     ox_matrix,
@@ -30,10 +31,19 @@ cdef extern from "blocks.h" nogil:
     void ox_dequantize_row(int32_t type, int32_t k, const uint8_t *row, float *out)
 
 cdef extern from "matmul_twin.h" nogil:
-    float ox_twin_dot(int32_t type, int32_t fused, int32_t k, const uint8_t *row, const float *x, const int8_t *quants,
-                      const float *scales)
+    float ox_twin_dot(int32_t type, int32_t fused, const uint8_t *row, const ox_activations *x, int32_t token)
 
 cdef size_t HUGE_PAGE = 2 << 20
+
+# ox_act_block of csrc/kernels.h
+ACT_BLOCK = np.dtype([
+    ("quants", np.int8, 256),
+    ("neg_sums16", np.int32, 16),
+    ("neg_sums32", np.int32, 8),
+    ("sums32", np.int16, 8),
+    ("scale", np.float32),
+    ("unused", np.int32, 3),
+])
 
 
 cdef void* _allocate(size_t size, size_t align) except NULL:
@@ -143,35 +153,25 @@ cdef class Activations:
     cdef const ox_kernels *kernels
     cdef ox_activations view
     cdef readonly int32_t n
-    cdef readonly object values, quants, scales, neg_sums16, neg_sums32, sums32
+    cdef readonly object values
+    cdef object memory, blocks
 
     def __cinit__(self, str level, values not None):
         cdef const float[:, ::1] rows = values
-        cdef size_t padded = (rows.shape[1] + OX_ACT_BLOCK - 1) // OX_ACT_BLOCK * OX_ACT_BLOCK
+        cdef Py_ssize_t n_blocks = (rows.shape[1] + OX_ACT_BLOCK - 1) // OX_ACT_BLOCK
         self.kernels = kernels_of(level)
         self.values = values
         self.n = <int32_t>rows.shape[0]
-        n = max(self.n, 1)
         # rubbish, so that a test sees what the kernel leaves unwritten
-        self.quants = np.full((n, padded), 99, np.int8)
-        self.scales = np.full((n, padded // 256), np.nan, np.float32)
-        self.neg_sums16 = np.full((n, padded // 16), 1 << 30, np.int32)
-        self.neg_sums32 = np.full((n, padded // 32), 1 << 30, np.int32)
-        self.sums32 = np.full((n, padded // 32), 32767, np.int16)
-        cdef int8_t[:, ::1] quants = self.quants
-        cdef float[:, ::1] scales = self.scales
-        cdef int32_t[:, ::1] neg_sums16 = self.neg_sums16
-        cdef int32_t[:, ::1] neg_sums32 = self.neg_sums32
-        cdef int16_t[:, ::1] sums32 = self.sums32
+        self.memory = np.full(n_blocks * max(self.n, 1) * sizeof(ox_act_block) + OX_ALIGN, 99, np.uint8)
+        start = -self.memory.ctypes.data % OX_ALIGN
+        self.blocks = self.memory[start:start + self.memory.size - OX_ALIGN].view(ACT_BLOCK).reshape(n_blocks, -1)
+        cdef uint8_t[::1] bytes_of_blocks = self.memory[start:]
         self.view.k = <int32_t>rows.shape[1]
-        self.view.k_padded = <int32_t>padded
+        self.view.max_rows = <int32_t>self.blocks.shape[1]
         self.view.value_stride = rows.shape[1]
         self.view.values = &rows[0, 0] if self.n else NULL
-        self.view.quants = &quants[0, 0]
-        self.view.scales = &scales[0, 0]
-        self.view.neg_sums16 = &neg_sums16[0, 0]
-        self.view.neg_sums32 = &neg_sums32[0, 0]
-        self.view.sums32 = &sums32[0, 0]
+        self.view.blocks = <ox_act_block *>&bytes_of_blocks[0]
         self.quantize()
 
     def quantize(self):
@@ -180,22 +180,43 @@ cdef class Activations:
             for row in range(self.n):
                 self.kernels.quantize_row(&self.view, row)
 
+    def _rows(self, str field):
+        # [block][token][...] to [token][k]
+        return np.ascontiguousarray(np.moveaxis(self.blocks[field], 0, 1)).reshape(self.blocks.shape[1], -1)
+
+    @property
+    def quants(self):
+        return self._rows("quants")
+
+    @property
+    def scales(self):
+        return self._rows("scale")
+
+    @property
+    def neg_sums16(self):
+        return self._rows("neg_sums16")
+
+    @property
+    def neg_sums32(self):
+        return self._rows("neg_sums32")
+
+    @property
+    def sums32(self):
+        return self._rows("sums32")
+
 
 def reads_quants(str level, int32_t type):
     return bool(kernels_of(level).reads_quants(type))
 
 
 def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activations x not None):
-    cdef int32_t k = x.view.k
-    cdef size_t blocks = x.view.k_padded // OX_ACT_BLOCK
     cdef int32_t fused = level not in ("base", "reference")
-    _check_rows(type, k, raw)
+    _check_rows(type, x.view.k, raw)
     out = np.empty((x.n, raw.shape[0]), np.float32)
     cdef float[:, ::1] results = out
     cdef Py_ssize_t t, r
     with nogil:
         for t in range(x.n):
             for r in range(raw.shape[0]):
-                results[t, r] = ox_twin_dot(type, fused, k, &raw[r, 0], x.view.values + t * k,
-                                            x.view.quants + t * x.view.k_padded, x.view.scales + t * blocks)
+                results[t, r] = ox_twin_dot(type, fused, &raw[r, 0], &x.view, <int32_t>t)
     return out

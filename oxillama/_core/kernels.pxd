@@ -1,6 +1,6 @@
 """The kernel contract of csrc/kernels.h for cimport, and the table chosen for this process."""
 
-from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, uint8_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -19,16 +19,17 @@ cdef extern from "kernels.h" nogil:
         const uint8_t *data
         const float *bias
 
+    ctypedef struct ox_act_block:
+        int8_t quants[256]
+        float scale
+
     ctypedef struct ox_activations:
         int32_t k
-        int32_t k_padded
+        int32_t max_rows
         const float *values
         size_t value_stride
-        int8_t *quants
-        float *scales
-        int32_t *neg_sums16
-        int32_t *neg_sums32
-        int16_t *sums32
+        ox_act_block *blocks
+    ox_act_block *ox_act_block_at(const ox_activations *x, int32_t block, int32_t row)
 
     ctypedef enum ox_kv_type:
         OX_KV_F32

@@ -3,7 +3,7 @@
 Built once at load by `oxillama.lowering`; the operations point into memory that this object keeps alive."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -30,7 +30,15 @@ from oxillama._core.executor cimport (
     ox_buffer,
     ox_run,
 )
-from oxillama._core.kernels cimport OX_ACT_BLOCK, OX_ALIGN, OX_GROUP_ROWS, OX_KV_BLOCK, active_kernels, ox_rope_layout
+from oxillama._core.kernels cimport (
+    OX_ACT_BLOCK,
+    OX_ALIGN,
+    OX_GROUP_ROWS,
+    OX_KV_BLOCK,
+    active_kernels,
+    ox_act_block,
+    ox_rope_layout,
+)
 from oxillama._core.weights cimport PackedMatrix
 
 TOKENS = OX_ROWS_TOKENS
@@ -51,10 +59,8 @@ def buffer_bytes(Py_ssize_t width, Py_ssize_t rows):
 
 
 def twin_bytes(Py_ssize_t width, Py_ssize_t rows):
-    """Bytes of the int8 twin of such a buffer: quants, scales and the three arrays of sums."""
-    cdef Py_ssize_t k = padded(width, OX_ACT_BLOCK)
-    return (rows * k + aligned(rows * (k // OX_ACT_BLOCK) * sizeof(float)) + aligned(rows * (k // 16) * sizeof(int32_t))
-            + aligned(rows * (k // 32) * sizeof(int32_t)) + aligned(rows * (k // 32) * sizeof(int16_t)))
+    """Bytes of the int8 twin of such a buffer."""
+    return rows * (padded(width, OX_ACT_BLOCK) // OX_ACT_BLOCK) * sizeof(ox_act_block)
 
 
 def reads_quants(int type_id):
@@ -319,22 +325,11 @@ cdef class Program:
 
 
 cdef void place_buffer(ox_buffer *buffer, Py_ssize_t width, Py_ssize_t rows, uint8_t *data, uint8_t *twin) noexcept:
-    cdef Py_ssize_t k = padded(width, OX_ACT_BLOCK)
     buffer.width = <int32_t>width
     buffer.stride = padded(width, 16)
     buffer.data = <float *>data
     buffer.acts.k = <int32_t>width
-    buffer.acts.k_padded = <int32_t>k
+    buffer.acts.max_rows = <int32_t>rows
     buffer.acts.values = buffer.data
     buffer.acts.value_stride = buffer.stride
-    if twin == NULL:
-        return
-    buffer.acts.quants = <int8_t *>twin
-    twin += rows * k
-    buffer.acts.scales = <float *>twin
-    twin += aligned(rows * (k // OX_ACT_BLOCK) * sizeof(float))
-    buffer.acts.neg_sums16 = <int32_t *>twin
-    twin += aligned(rows * (k // 16) * sizeof(int32_t))
-    buffer.acts.neg_sums32 = <int32_t *>twin
-    twin += aligned(rows * (k // 32) * sizeof(int32_t))
-    buffer.acts.sums32 = <int16_t *>twin
+    buffer.acts.blocks = <ox_act_block *>twin

@@ -28,19 +28,30 @@ typedef struct ox_matrix {
     const float *bias;        /* [rows], or NULL */
 } ox_matrix;
 
-/* n rows of activations as the products read them. `values` always holds the float32 row; the rest is written by
- * quantize_row() and read by the int8 products. k_padded is k rounded up to OX_ACT_BLOCK; the padding is zero. */
+/* OX_ACT_BLOCK consecutive activations of one token as int8, with everything that a product needs to know of them. */
+typedef struct ox_act_block {
+    int8_t quants[OX_ACT_BLOCK];           /* in [-127, 127]; zero behind the end of the row */
+    int32_t neg_sums16[OX_ACT_BLOCK / 16]; /* minus the sum of 16 quants */
+    int32_t neg_sums32[OX_ACT_BLOCK / 32];
+    int16_t sums32[OX_ACT_BLOCK / 32];     /* the sum of 32 quants */
+    float scale;                           /* value = quant * scale */
+    int32_t unused[3];                     /* to a multiple of OX_ALIGN */
+} ox_act_block;
+
+/* Rows of activations as the products read them. `values` always holds the float32 rows; the blocks are written by
+ * quantize_row() and read by the int8 products. A product works on one block of k and all tokens at a time, so those lie
+ * next to each other; rows of a power of two apart would also compete for a few sets of the first-level cache. */
 typedef struct ox_activations {
     int32_t k;
-    int32_t k_padded;
-    const float *values;      /* [n][value_stride] */
+    int32_t max_rows;         /* rows from one block of k to the next */
+    const float *values;      /* [rows][value_stride] */
     size_t value_stride;      /* floats */
-    int8_t *quants;           /* [n][k_padded], in [-127, 127] */
-    float *scales;            /* [n][k_padded / 256]; value = quant * scale */
-    int32_t *neg_sums16;      /* [n][k_padded / 16]: minus the sum of 16 quants */
-    int32_t *neg_sums32;      /* [n][k_padded / 32] */
-    int16_t *sums32;          /* [n][k_padded / 32]: the sum of 32 quants */
+    ox_act_block *blocks;     /* [ceil(k / OX_ACT_BLOCK)][max_rows], OX_ALIGN-aligned */
 } ox_activations;
+
+static inline ox_act_block *ox_act_block_at(const ox_activations *x, int32_t block, int32_t row) {
+    return x->blocks + (size_t)block * (size_t)x->max_rows + row;
+}
 
 typedef enum ox_kv_type { OX_KV_F32 = 0, OX_KV_F16 = 1, OX_KV_BF16 = 2, OX_KV_Q8_0 = 3 } ox_kv_type;
 

@@ -11,11 +11,21 @@ static int32_t K(reads_quants)(int32_t type) {
     return ox_format_of(type).bits != 0;
 }
 
+/* Up to how many tokens unpacking anew for every tile is cheaper than a panel. Measured: benchmarks/matmul_speed.py. */
+OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
+#if defined(OX_HAS_AVX512)
+    return type == OX_Q6_K ? 24 : INT32_MAX;
+#else
+    (void)type;
+    return 0;
+#endif
+}
+
 #define OX_MATMUL_ARGUMENTS                                                                                            \
     const ox_matrix *w, int32_t group, const ox_activations *x, int32_t n, float *out, size_t out_stride,              \
         int32_t accumulate, void *scratch
 
-#define OX_DIRECT_CASE(form, type, cols)                                                                               \
+#define OX_DIRECT(form, type, cols)                                                                                    \
     case cols:                                                                                                         \
         if (cols <= OX_DIRECT_COLS) {                                                                                  \
             K(form)(type, cols, w, group, x, out, out_stride, accumulate);                                             \
@@ -24,28 +34,46 @@ static int32_t K(reads_quants)(int32_t type) {
         break;
 
 /* One function per type, with every form of its products. */
-#define OX_MATMUL_OF(type, direct, many)                                                                               \
+#define OX_MATMUL_FLOAT(type)                                                                                          \
     static void K(matmul_##type)(OX_MATMUL_ARGUMENTS) {                                                                \
         switch (n) {                                                                                                   \
-            OX_DIRECT_CASE(direct, type, 1)                                                                            \
-            OX_DIRECT_CASE(direct, type, 2)                                                                            \
-            OX_DIRECT_CASE(direct, type, 3)                                                                            \
-            OX_DIRECT_CASE(direct, type, 4)                                                                            \
+            OX_DIRECT(float_direct, type, 1)                                                                           \
+            OX_DIRECT(float_direct, type, 2)                                                                           \
+            OX_DIRECT(float_direct, type, 3)                                                                           \
+            OX_DIRECT(float_direct, type, 4)                                                                           \
+            OX_DIRECT(float_direct, type, 5)                                                                           \
+            OX_DIRECT(float_direct, type, 6)                                                                           \
         }                                                                                                              \
-        K(many)(type, w, group, x, n, out, out_stride, accumulate, scratch);                                           \
+        K(float_many)(type, w, group, x, n, out, out_stride, accumulate, scratch);                                     \
+    }
+#define OX_MATMUL_INT(type)                                                                                            \
+    static void K(matmul_##type)(OX_MATMUL_ARGUMENTS) {                                                                \
+        switch (n) {                                                                                                   \
+            OX_DIRECT(matmul_direct, type, 1)                                                                          \
+            OX_DIRECT(matmul_direct, type, 2)                                                                          \
+            OX_DIRECT(matmul_direct, type, 3)                                                                          \
+            OX_DIRECT(matmul_direct, type, 4)                                                                          \
+            OX_DIRECT(matmul_direct, type, 5)                                                                          \
+            OX_DIRECT(matmul_direct, type, 6)                                                                          \
+        }                                                                                                              \
+        if (n <= ox_tiled_tokens(type)) {                                                                              \
+            K(matmul_tiles)(type, w, group, x, n, out, out_stride, accumulate, scratch);                               \
+        } else {                                                                                                       \
+            K(matmul_panel)(type, w, group, x, n, out, out_stride, accumulate, scratch);                               \
+        }                                                                                                              \
     }
 
-OX_MATMUL_OF(OX_F32, float_direct, float_many)
-OX_MATMUL_OF(OX_F16, float_direct, float_many)
-OX_MATMUL_OF(OX_BF16, float_direct, float_many)
-OX_MATMUL_OF(OX_Q4_0, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q4_1, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q5_0, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q5_1, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q8_0, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q4_K, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q5_K, matmul_direct, matmul_panel)
-OX_MATMUL_OF(OX_Q6_K, matmul_direct, matmul_panel)
+OX_MATMUL_FLOAT(OX_F32)
+OX_MATMUL_FLOAT(OX_F16)
+OX_MATMUL_FLOAT(OX_BF16)
+OX_MATMUL_INT(OX_Q4_0)
+OX_MATMUL_INT(OX_Q4_1)
+OX_MATMUL_INT(OX_Q5_0)
+OX_MATMUL_INT(OX_Q5_1)
+OX_MATMUL_INT(OX_Q8_0)
+OX_MATMUL_INT(OX_Q4_K)
+OX_MATMUL_INT(OX_Q5_K)
+OX_MATMUL_INT(OX_Q6_K)
 
 static void K(matmul_group)(OX_MATMUL_ARGUMENTS) {
     switch (w->type) {

@@ -1,28 +1,24 @@
-/* Products of a few tokens straight from the packed weights: one ascending pass over the group, nothing written but the
- * results. With one token this runs at the speed of memory. */
+/* Products straight from the packed weights: codes are unpacked in registers and multiplied with up to OX_DIRECT_COLS
+ * tokens at once. One such tile reads the group in one ascending pass, at the speed of memory with one token; for more
+ * tokens tiles take turns over one block of k, whose codes then come from the first-level cache. */
 #ifndef OX_MATMUL_DIRECT_H
 #define OX_MATMUL_DIRECT_H
 
 #include "matmul_codes.h"
 
-/* The terms of one sub-block of 32 k for n_cols tokens; `quants` points at the sub-block of the first. */
+/* The terms of sub-block `sub` (of 32 k) for n_cols tokens; x: the activation block of the first. */
 OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uint8_t *tile, const vf d[2],
-                             const ox_activations *x, int32_t block, int32_t sub, vf part[][2]) {
+                             const ox_act_block *x, int32_t sub, vf part[][2]) {
     const ox_format f = ox_format_of(type);
     const int32_t halves = 32 / f.sub;
     const uint8_t *codes = K(codes_at)(type, tile, sub);
-    const int32_t k32 = 8 * block + sub;
-    const size_t stride = (size_t)x->k_padded;
-    const int8_t *quants = x->quants + 32 * k32;
     vi first[OX_DIRECT_COLS][2];
     va sum[OX_DIRECT_COLS][2][2];  /* [token][half][strip] */
     OX_UNROLL
     for (int32_t c = 0; c < n_cols; c++) {
         OX_UNROLL
         for (int32_t h = 0; h < halves; h++) {
-            const int32_t *neg_sum = halves == 2 ? x->neg_sums16 + (size_t)c * (stride / 16) + 2 * k32 + h
-                                                 : x->neg_sums32 + (size_t)c * (stride / 32) + k32;
-            first[c][h] = K(first_sum)(type, neg_sum);
+            first[c][h] = K(first_sum)(type, halves == 2 ? &x[c].neg_sums16[2 * sub + h] : &x[c].neg_sums32[sub]);
             sum[c][h][0] = sum[c][h][1] = va_begin(f.bits, first[c][h]);
         }
     }
@@ -32,9 +28,9 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
         K(load_pairs)(type, codes, j, low, high);
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
-            const int8_t *column = quants + (size_t)c * stride;
-            const vq x_low = vq_load(column + 4 * ox_first_quad(f.bits, j));
-            const vq x_high = vq_load(column + 4 * ox_second_quad(f.bits, j));
+            const int8_t *quants = x[c].quants + 32 * sub;
+            const vq x_low = vq_load(quants + 4 * ox_first_quad(f.bits, j));
+            const vq x_high = vq_load(quants + 4 * ox_second_quad(f.bits, j));
             OX_UNROLL
             for (int32_t s = 0; s < 2; s++) {
                 if (halves == 2) {
@@ -61,15 +57,15 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
             const vf m = K(load_m)(tile, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                part[c][s] = vf_fma(vf_set((float)x->sums32[(size_t)c * (stride / 32) + k32]), m, part[c][s]);
+                part[c][s] = vf_fma(vf_set((float)x[c].sums32[sub]), m, part[c][s]);
             }
         }
     }
 }
 
 /* part -= dmin * (minima . sums of the sub-blocks) */
-OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const uint8_t *tile, const ox_activations *x,
-                                int32_t block, vf part[][2]) {
+OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const uint8_t *tile, const ox_act_block *x,
+                                vf part[][2]) {
     OX_UNROLL
     for (int32_t s = 0; s < 2; s++) {
         const vf neg_dmin = vf_neg(K(load_m)(tile, s));
@@ -79,8 +75,7 @@ OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const 
             const vw minima = K(load_minima)(tile + ox_minima_offset(type), pair, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                const int16_t *sums = x->sums32 + (size_t)c * (size_t)(x->k_padded / 32) + 8 * block + 2 * pair;
-                sum[c] = vi_dot_words(pair == 0 ? vi_set(0) : sum[c], minima, vq_load(sums));
+                sum[c] = vi_dot_words(pair == 0 ? vi_set(0) : sum[c], minima, vq_load(x[c].sums32 + 2 * pair));
             }
         }
         OX_UNROLL
@@ -90,9 +85,43 @@ OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const 
     }
 }
 
+/* All terms of activation block `block`, before the activation scale. */
+OX_INLINE void K(direct_block)(const int32_t type, const int32_t n_cols, const uint8_t *group, const ox_act_block *x,
+                               int32_t block, int32_t n_subs, vf part[][2]) {
+    const ox_format f = ox_format_of(type);
+    OX_UNROLL
+    for (int32_t c = 0; c < n_cols; c++) {
+        part[c][0] = part[c][1] = vf_zero();
+    }
+    const uint8_t *tile = K(tile_at)(type, group, block, 0);
+    vf d[2] = {K(load_d)(tile, 0), K(load_d)(tile, 1)};
+    for (int32_t sub = 0; sub < n_subs; sub++) {
+        if (f.block == 32) {
+            tile = K(tile_at)(type, group, block, sub);
+            d[0] = K(load_d)(tile, 0);
+            d[1] = K(load_d)(tile, 1);
+        }
+        K(direct_sub)(type, n_cols, tile, d, x, sub, part);
+    }
+    if (f.minima == OX_SUBTRACTED_MIN) {
+        K(direct_minima)(type, n_cols, tile, x, part);
+    }
+}
+
+/* The rest of a K-quant's header is needed bit by bit, between the codes. Fetched in order beforehand, it does not disturb
+ * the ascending stream that the hardware follows: without this, K-quants read at 40 % of the speed. */
+OX_INLINE void K(prefetch_header)(const int32_t type, const uint8_t *group, int32_t block) {
+    if (ox_format_of(type).block == 256) {
+        OX_UNROLL
+        for (size_t line = OX_LINE; line < ox_header_bytes(type); line += OX_LINE) {
+            __builtin_prefetch(K(tile_at)(type, group, block, 0) + line);
+        }
+    }
+}
+
+/* One tile of tokens: the totals stay in registers. */
 OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const ox_matrix *w, int32_t group,
                                 const ox_activations *x, float *out, size_t out_stride, int32_t accumulate) {
-    const ox_format f = ox_format_of(type);
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
     vf total[OX_DIRECT_COLS][2];
     OX_UNROLL
@@ -100,37 +129,13 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
         total[c][0] = total[c][1] = vf_zero();
     }
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
-        const int32_t left = (w->k - block * OX_ACT_BLOCK) / 32;
-        const int32_t n_subs = left < 8 ? left : 8;
+        const ox_act_block *tokens = ox_act_block_at(x, block, 0);
         vf part[OX_DIRECT_COLS][2];
+        K(prefetch_header)(type, data, block);
+        K(direct_block)(type, n_cols, data, tokens, block, ox_subs_of(w->k, block), part);
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
-            part[c][0] = part[c][1] = vf_zero();
-        }
-        const uint8_t *tile = K(tile_at)(type, data, block, 0);
-        if (f.block == 256) {
-            /* The rest of the header is needed bit by bit, between the codes. Fetched in order now, it does not disturb
-             * the ascending stream that the hardware follows: without this, K-quants read at 40 % of the speed. */
-            OX_UNROLL
-            for (size_t line = OX_LINE; line < ox_header_bytes(type); line += OX_LINE) {
-                __builtin_prefetch(tile + line);
-            }
-        }
-        vf d[2] = {K(load_d)(tile, 0), K(load_d)(tile, 1)};
-        for (int32_t sub = 0; sub < n_subs; sub++) {
-            if (f.block == 32) {
-                tile = K(tile_at)(type, data, block, sub);
-                d[0] = K(load_d)(tile, 0);
-                d[1] = K(load_d)(tile, 1);
-            }
-            K(direct_sub)(type, n_cols, tile, d, x, block, sub, part);
-        }
-        if (f.minima == OX_SUBTRACTED_MIN) {
-            K(direct_minima)(type, n_cols, tile, x, block, part);
-        }
-        OX_UNROLL
-        for (int32_t c = 0; c < n_cols; c++) {
-            const vf scale = vf_set(x->scales[c * (x->k_padded / OX_ACT_BLOCK) + block]);
+            const vf scale = vf_set(tokens[c].scale);
             total[c][0] = vf_fma(part[c][0], scale, total[c][0]);
             total[c][1] = vf_fma(part[c][1], scale, total[c][1]);
         }
@@ -143,6 +148,44 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
                            accumulate);
         }
     }
+}
+
+/* One tile of tokens over one block: adds to totals[c][32]. */
+OX_INLINE void K(direct_tile)(const int32_t type, const int32_t n_cols, const uint8_t *group, const ox_act_block *x,
+                              int32_t block, int32_t n_subs, float *totals) {
+    vf part[OX_DIRECT_COLS][2];
+    K(direct_block)(type, n_cols, group, x, block, n_subs, part);
+    OX_UNROLL
+    for (int32_t c = 0; c < n_cols; c++) {
+        OX_UNROLL
+        for (int32_t s = 0; s < 2; s++) {
+            float *total = totals + OX_GROUP_ROWS * c + 16 * s;
+            vf_store(total, vf_fma(part[c][s], vf_set(x[c].scale), vf_load(total)));
+        }
+    }
+}
+
+OX_INLINE void K(matmul_tiles)(const int32_t type, const ox_matrix *w, int32_t group, const ox_activations *x,
+                               int32_t n, float *out, size_t out_stride, int32_t accumulate, void *scratch) {
+    const uint8_t *data = w->data + (size_t)group * w->group_bytes;
+    float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
+    memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
+    for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
+        const int32_t n_subs = ox_subs_of(w->k, block);
+        K(prefetch_header)(type, data, block);
+        for (int32_t t = 0, width; t < n; t += width) {
+            width = ox_tile_width(n - t, OX_DIRECT_COLS);
+#define OX_TILE(cols)                                                                                                  \
+    case cols:                                                                                                         \
+        if (cols <= OX_DIRECT_COLS) {                                                                                  \
+            K(direct_tile)(type, cols, data, ox_act_block_at(x, block, t), block, n_subs, totals + OX_GROUP_ROWS * t); \
+        }                                                                                                              \
+        break;
+            switch (width) { OX_EACH_WIDTH(OX_TILE) }
+#undef OX_TILE
+        }
+    }
+    K(write_totals)(w, group * OX_GROUP_ROWS, totals, n, out, out_stride, accumulate);
 }
 
 #endif

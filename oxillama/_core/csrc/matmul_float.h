@@ -78,7 +78,7 @@ OX_INLINE void K(float_panel_tile)(const int32_t n_cols, const int32_t strip, co
 static void K(float_panel)(const float *panel, int32_t n_k, const float *x, size_t x_stride, int32_t n, float *totals) {
     for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
         for (int32_t t = 0, width; t < n; t += width) {
-            width = ox_tile_width(n - t);
+            width = ox_tile_width(n - t, OX_TILE_COLS);
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \
@@ -86,14 +86,7 @@ static void K(float_panel)(const float *panel, int32_t n_k, const float *x, size
                                 totals + OX_GROUP_ROWS * t); \
         } \
         break;
-            switch (width) {
-                OX_TILE(1)
-                OX_TILE(2)
-                OX_TILE(3)
-                OX_TILE(4)
-                OX_TILE(5)
-                OX_TILE(6)
-            }
+            switch (width) { OX_EACH_WIDTH(OX_TILE) }
 #undef OX_TILE
         }
     }

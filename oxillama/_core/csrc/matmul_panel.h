@@ -15,19 +15,13 @@ OX_INLINE int32_t ox_quads_per_step(const int32_t bits) {
 #endif
 }
 
-/* One register tile over one activation block: adds to totals[c][32] of n_cols tokens, the first of which is `token`. */
+/* One register tile over one activation block: adds to totals[c][32] of n_cols tokens; x: the block of the first. */
 OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int32_t strip, const ox_panel *panel,
-                             const ox_activations *x, int32_t token, int32_t block, int32_t n_subs, float *totals) {
+                             const ox_act_block *x, int32_t n_subs, float *totals) {
     const ox_format f = ox_format_of(type);
     const int32_t halves = 32 / f.sub;
     const int32_t quads = OX_QUADS / halves;
     const int32_t step = ox_quads_per_step(f.bits);
-    const size_t stride = (size_t)x->k_padded;
-    const size_t sum_stride = stride / (size_t)f.sub;
-    const int8_t *quants = x->quants + (size_t)token * stride + block * OX_ACT_BLOCK;
-    const int32_t *neg_sums =
-        (halves == 2 ? x->neg_sums16 : x->neg_sums32) + (size_t)token * sum_stride + 8 * halves * block;
-    const int16_t *sums = x->sums32 + (size_t)token * (stride / 32) + 8 * block;
     const uint8_t *lines = panel->codes + strip * OX_LINE;
     vf part[OX_TILE_COLS][OX_TILE_STRIPS];
     OX_UNROLL
@@ -42,7 +36,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         va sum[OX_TILE_COLS][OX_TILE_STRIPS];
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
-            first[c] = K(first_sum)(type, neg_sums + (size_t)c * sum_stride + index);
+            first[c] = K(first_sum)(type, halves == 2 ? &x[c].neg_sums16[index] : &x[c].neg_sums32[index]);
             OX_UNROLL
             for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
                 sum[c][s] = va_begin(f.bits, first[c]);
@@ -54,7 +48,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
             for (int32_t c = 0; c < n_cols; c++) {
                 OX_UNROLL
                 for (int32_t q = q0; q < q0 + step; q++) {
-                    const vq x_quad = vq_load(quants + (size_t)c * stride + f.sub * index + 4 * q);
+                    const vq x_quad = vq_load(x[c].quants + f.sub * index + 4 * q);
                     OX_UNROLL
                     for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
                         const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
@@ -74,7 +68,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                 const vf m = vf_load(panel->added[index] + 16 * (strip + s));
                 OX_UNROLL
                 for (int32_t c = 0; c < n_cols; c++) {
-                    part[c][s] = vf_fma(vf_set((float)sums[(size_t)c * (stride / 32) + index]), m, part[c][s]);
+                    part[c][s] = vf_fma(vf_set((float)x[c].sums32[index]), m, part[c][s]);
                 }
             }
         }
@@ -88,8 +82,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                 const vw minima = K(load_minima)(panel->minima, pair, strip + s);
                 OX_UNROLL
                 for (int32_t c = 0; c < n_cols; c++) {
-                    const vq pair_sums = vq_load(sums + (size_t)c * (stride / 32) + 2 * pair);
-                    minimum[c] = vi_dot_words(pair == 0 ? vi_set(0) : minimum[c], minima, pair_sums);
+                    minimum[c] = vi_dot_words(pair == 0 ? vi_set(0) : minimum[c], minima, vq_load(x[c].sums32 + 2 * pair));
                 }
             }
         }
@@ -99,8 +92,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                 part[c][s] = vf_fma(vi_float(minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)), part[c][s]);
             }
             float *total = totals + OX_GROUP_ROWS * c + 16 * (strip + s);
-            const vf scale = vf_set(x->scales[(size_t)(token + c) * (stride / OX_ACT_BLOCK) + (size_t)block]);
-            vf_store(total, vf_fma(part[c][s], scale, vf_load(total)));
+            vf_store(total, vf_fma(part[c][s], vf_set(x[c].scale), vf_load(total)));
         }
     }
 }
@@ -112,26 +104,18 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
     float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
-        const int32_t left = (w->k - block * OX_ACT_BLOCK) / 32;
-        const int32_t n_subs = left < 8 ? left : 8;
+        const int32_t n_subs = ox_subs_of(w->k, block);
         K(unpack_panel)(type, data, block, n_subs, panel);
         for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
             for (int32_t t = 0, width; t < n; t += width) {
-                width = ox_tile_width(n - t);
+                width = ox_tile_width(n - t, OX_TILE_COLS);
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \
-            K(panel_tile)(type, cols, strip, panel, x, t, block, n_subs, totals + OX_GROUP_ROWS * t); \
+            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, block, t), n_subs, totals + OX_GROUP_ROWS * t); \
         } \
         break;
-                switch (width) {
-                    OX_TILE(1)
-                    OX_TILE(2)
-                    OX_TILE(3)
-                    OX_TILE(4)
-                    OX_TILE(5)
-                    OX_TILE(6)
-                }
+                switch (width) { OX_EACH_WIDTH(OX_TILE) }
 #undef OX_TILE
             }
         }

@@ -16,13 +16,24 @@ OX_INLINE int32_t ox_largest_bits(const float *x, int32_t n) {
     return largest;
 }
 
+OX_INLINE void K(sum_quants)(ox_act_block *block) {
+    for (int32_t i = 0; i < OX_ACT_BLOCK / 32; i++) {
+        int32_t sum[2] = {0, 0};
+        for (int32_t lane = 0; lane < 16; lane++) {
+            sum[0] += block->quants[32 * i + lane];
+            sum[1] += block->quants[32 * i + 16 + lane];
+        }
+        block->neg_sums16[2 * i] = -sum[0];
+        block->neg_sums16[2 * i + 1] = -sum[1];
+        block->neg_sums32[i] = -(sum[0] + sum[1]);
+        block->sums32[i] = (int16_t)(sum[0] + sum[1]);
+    }
+}
+
 /* quant = x * (127 / max |x|), to the nearest, ties to even. A block with an infinity or a NaN gets the scale NaN, so that
  * every result says so; one too small to be inverted counts as zero. */
 static void K(quantize_row)(const ox_activations *x, int32_t row) {
     const float *values = x->values + (size_t)row * x->value_stride;
-    const size_t padded = (size_t)x->k_padded;
-    int8_t *quants = x->quants + (size_t)row * padded;
-    float *scales = x->scales + (size_t)row * (padded / OX_ACT_BLOCK);
     for (int32_t block = 0; block * OX_ACT_BLOCK < x->k; block++) {
         const int32_t first = block * OX_ACT_BLOCK;
         const int32_t n = x->k - first < OX_ACT_BLOCK ? x->k - first : OX_ACT_BLOCK;
@@ -31,31 +42,18 @@ static void K(quantize_row)(const ox_activations *x, int32_t row) {
         const int32_t finite = bits < 0x7f800000;
         const int32_t usable = finite && largest > 0x1p-119f;  /* 127 / largest is finite */
         const float inverse = usable ? 127.0f / largest : 0.0f;
-        scales[block] = usable ? largest / 127.0f : finite ? 0.0f : ox_bits_float(0x7fc00000u);
-        int8_t *out = quants + first;
+        ox_act_block *to = ox_act_block_at(x, block, row);
+        to->scale = usable ? largest / 127.0f : finite ? 0.0f : ox_bits_float(0x7fc00000u);
         for (int32_t i = 0; i < n; i += 16) {
             const vf scaled = vf_mul(vf_load_n(values + first + i, n - i), vf_set(inverse));
             float rounded[16];
             vf_store(rounded, vf_round(scaled));
             for (int32_t lane = 0; lane < 16; lane++) {
-                out[i + lane] = usable ? (int8_t)(int32_t)rounded[lane] : 0;
+                to->quants[i + lane] = usable ? (int8_t)(int32_t)rounded[lane] : 0;
             }
         }
-        memset(out + (n + 15) / 16 * 16, 0, (size_t)(OX_ACT_BLOCK - (n + 15) / 16 * 16));
-    }
-    int32_t *neg_sums16 = x->neg_sums16 + (size_t)row * (padded / 16);
-    int32_t *neg_sums32 = x->neg_sums32 + (size_t)row * (padded / 32);
-    int16_t *sums32 = x->sums32 + (size_t)row * (padded / 32);
-    for (size_t i = 0; i < padded / 32; i++) {
-        int32_t sum[2] = {0, 0};
-        for (int32_t lane = 0; lane < 16; lane++) {
-            sum[0] += quants[32 * i + (size_t)lane];
-            sum[1] += quants[32 * i + 16 + (size_t)lane];
-        }
-        neg_sums16[2 * i] = -sum[0];
-        neg_sums16[2 * i + 1] = -sum[1];
-        neg_sums32[i] = -(sum[0] + sum[1]);
-        sums32[i] = (int16_t)(sum[0] + sum[1]);
+        memset(to->quants + (n + 15) / 16 * 16, 0, (size_t)(OX_ACT_BLOCK - (n + 15) / 16 * 16));
+        K(sum_quants)(to);
     }
 }
 

@@ -14,7 +14,7 @@ enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
 enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
 #  endif
 #elif defined(OX_HAS_AVX512)
-enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 6, OX_DIRECT_COLS = 4 };
+enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 6, OX_DIRECT_COLS = 6 };
 #elif defined(OX_HAS_AVX2)
 enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 4, OX_DIRECT_COLS = 2 };
 #elif defined(OX_HAS_NEON)
@@ -40,9 +40,18 @@ static size_t K(matmul_scratch)(int32_t n) {
 }
 
 /* Tokens of the next tile when `left` remain: tiles of nearly equal width, because a narrow one wastes the loads. */
-OX_INLINE int32_t ox_tile_width(int32_t left) {
-    const int32_t tiles = (left + OX_TILE_COLS - 1) / OX_TILE_COLS;
+OX_INLINE int32_t ox_tile_width(int32_t left, const int32_t widest) {
+    const int32_t tiles = (left + widest - 1) / widest;
     return (left + tiles - 1) / tiles;
+}
+
+/* The cases of a switch over the width of a tile. */
+#define OX_EACH_WIDTH(do) do(1) do(2) do(3) do(4) do(5) do(6)
+
+/* Sub-blocks of 32 k in an activation block. */
+OX_INLINE int32_t ox_subs_of(int32_t k, int32_t block) {
+    const int32_t left = (k - block * OX_ACT_BLOCK) / 32;
+    return left < 8 ? left : 8;
 }
 
 /* Adds the bias of a strip whose first row is `row`, and stores its valid rows. */

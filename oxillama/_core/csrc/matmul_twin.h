@@ -44,25 +44,27 @@ static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const 
     return part;
 }
 
-/* row: one row of the file; x: one token's values, quants and scales. */
-static inline float ox_twin_dot(int32_t type, int32_t fused, int32_t k, const uint8_t *row, const float *x,
-                                const int8_t *quants, const float *scales) {
+/* row: one row of the file. */
+static inline float ox_twin_dot(int32_t type, int32_t fused, const uint8_t *row, const ox_activations *x,
+                                int32_t token) {
     const ox_format f = ox_format_of(type);
     float total = 0.0f;
     if (f.bits == 0) {
-        for (int32_t i = 0; i < k; i++) {
+        const float *values = x->values + (size_t)token * x->value_stride;
+        for (int32_t i = 0; i < x->k; i++) {
             float weight;
             ox_dequantize_block(type, row + (size_t)i * (size_t)f.block_bytes, &weight);
-            total = ox_twin_step(fused, weight, x[i], total);
+            total = ox_twin_step(fused, weight, values[i], total);
         }
         return total;
     }
-    for (int32_t block = 0; block * OX_ACT_BLOCK < k; block++) {
-        const int32_t left = k - block * OX_ACT_BLOCK;
+    for (int32_t block = 0; block * OX_ACT_BLOCK < x->k; block++) {
+        const int32_t left = x->k - block * OX_ACT_BLOCK;
+        const ox_act_block *activations = ox_act_block_at(x, block, token);
         const size_t first = (size_t)(block * OX_ACT_BLOCK / f.block) * (size_t)f.block_bytes;
         const float part = ox_twin_block(type, fused, left < OX_ACT_BLOCK ? left : OX_ACT_BLOCK, row + first,
-                                         quants + block * OX_ACT_BLOCK);
-        total = ox_twin_step(fused, part, scales[block], total);
+                                         activations->quants);
+        total = ox_twin_step(fused, part, activations->scale, total);
     }
     return total;
 }
