@@ -24,6 +24,7 @@ class Limits:
     max_depth: int = 64  # lists and objects inside each other
     max_messages: int = 1024
     max_prompts: int = 256
+    max_inputs: int = 2048  # of one request for embeddings
     max_choices: int = 128  # n and best_of, for each prompt
     max_logit_bias: int = 1024
     max_stops: int = 64  # texts

@@ -1,0 +1,143 @@
+"""`POST /v1/embeddings`: vectors of texts and of token ids."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from typing import Any, Literal
+
+import anyio.to_thread
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from starlette.requests import Request
+from starlette.responses import Response
+
+from oxillama.asgi.body import read_body
+from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.errors import JSONResponse, refusal
+from oxillama.asgi.fields import FieldTable, harmless, implemented
+from oxillama.asgi.request_log import RequestRecord, record_of
+from oxillama.asgi.service import Service
+from oxillama.asgi.settings import Limits
+from oxillama.embedding import EmbeddingHandle
+from oxillama.engine import Engine
+from oxillama.errors import InvalidRequestError
+
+FIELDS = FieldTable(
+    "/v1/embeddings",
+    implemented("input", "a text, a list of texts, token ids, or a list of lists of them"),
+    implemented("model", "the model's name, or nothing"),
+    implemented("encoding_format", "`float`, or `base64` of little-endian float32"),
+    implemented("dimensions", "keeps the first ones, for models that are trained so"),
+    harmless("user", "nobody is told apart by it"),
+    implemented("pooling", "`mean`, `last` or `cls`; nothing: what the file says", "oxillama"),
+    implemented("normalize", "to length 1, which is the default", "oxillama"),
+)
+# Larger replies are written beside the event loop.
+INLINE_VALUES = 1 << 16
+
+
+class EmbeddingsRequest(msgspec.Struct, kw_only=True):
+    input: str | list[str | int | list[int]]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+    pooling: Literal["mean", "last", "cls"] | None = None
+    normalize: bool | None = None
+
+    def prompts(self, limits: Limits) -> list[str | list[int]]:
+        """One or several inputs. Raises HTTPError for a mixture, and for too many."""
+        given = self.input
+        if isinstance(given, str):
+            return [given]
+        if not given:
+            raise refusal("`input` is empty", "input")
+        if all(isinstance(item, int) for item in given):
+            return [given]  # type: ignore[list-item]  # all of them are token ids
+        for index, item in enumerate(given):
+            if isinstance(item, int) or type(item) is not type(given[0]):
+                message = "`input` mixes texts, token ids and lists of ids; expected one kind"
+                raise refusal(message, f"input[{index}]", code="invalid_value")
+        if len(given) > limits.max_inputs:
+            raise refusal(f"`input` has {len(given)} inputs, at most {limits.max_inputs} are allowed", "input")
+        return given  # type: ignore[return-value]  # texts, or lists of ids
+
+    def options(self) -> dict[str, Any]:
+        """The fields of EmbeddingParams that the client chose."""
+        chosen = {"pooling": self.pooling, "normalize": self.normalize, "dimensions": self.dimensions}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+async def embeddings(request: Request) -> Response:
+    body = await read_body(request, FIELDS, EmbeddingsRequest)
+    service, record = Service.of(request), record_of(request.scope)
+    model = record.model = service.check_model(body.model)
+    prompts = body.prompts(service.limits)
+    engine = service.engine
+
+    async def embed() -> list[npt.NDArray[np.float32]]:
+        return await _embed(engine, prompts, body.options(), service.limits, record)
+
+    rows = await until_disconnected(request.receive, embed)
+    num_tokens = sum(usage.prompt_tokens for usage in record.usages)
+
+    def reply() -> Response:
+        as_base64 = body.encoding_format == "base64"
+        return JSONResponse(
+            {
+                "object": "list",
+                "data": [
+                    {"object": "embedding", "index": index, "embedding": _base64(row) if as_base64 else row.tolist()}
+                    for index, row in enumerate(rows)
+                ],
+                "model": model,
+                "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
+            }
+        )
+
+    return reply() if sum(row.size for row in rows) <= INLINE_VALUES else await anyio.to_thread.run_sync(reply)
+
+
+async def _embed(
+    engine: Engine, prompts: list[str | list[int]], options: dict[str, Any], limits: Limits, record: RequestRecord
+) -> list[npt.NDArray[np.float32]]:
+    """float32 [dimensions] of each prompt. Keeps no more in flight than one batch holds, so that others get their turn."""
+    rows: list[npt.NDArray[np.float32]] = []
+    flight: deque[EmbeddingHandle] = deque()
+
+    async def land() -> None:
+        handle = flight[0]
+        rows.append(await handle.aresult())
+        flight.popleft()
+        record.usages.append(handle.usage)
+        record.timings.append(handle.timings)
+
+    try:
+        for index, prompt in enumerate(prompts):
+            if len(flight) >= engine.max_batch_size:
+                await land()
+            try:
+                flight.append(
+                    await engine.asubmit_embedding(
+                        prompt,
+                        # Only the first may be told that the queue is full: the request as a whole then has begun.
+                        queue_timeout=limits.queue_timeout if index == 0 else None,
+                        deadline=limits.default_deadline,
+                        **options,
+                    )
+                )
+            except InvalidRequestError as error:
+                if error.param == "input" and len(prompts) > 1:
+                    error.param = f"input[{index}]"
+                raise
+        while flight:
+            await land()
+    finally:
+        for handle in flight:
+            handle.cancel()
+    return rows
+
+
+def _base64(row: npt.NDArray[np.float32]) -> str:
+    return base64.b64encode(row.astype("<f4", copy=False).tobytes()).decode()
