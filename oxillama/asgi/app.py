@@ -12,11 +12,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from oxillama.asgi import admin, embeddings, health, metrics, models, rerank, tokens
+from oxillama.asgi import admin, embeddings, health, metrics, models, openapi, rerank, tokens
 from oxillama.asgi.authentication import Authentication
 from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
 from oxillama.asgi.fields import FieldTable
+from oxillama.asgi.operations import OPERATIONS
 from oxillama.asgi.request_log import RequestLog, record_of
 from oxillama.asgi.service import EngineFactory, Opening, Service
 from oxillama.asgi.settings import Limits, Settings
@@ -71,6 +72,7 @@ def create_app(
     app.state.service = service
     app.state.metrics = metrics.Metrics(lambda: service.loaded_engine)
     service.observers.append(app.state.metrics.observe)
+    app.state.operations = OPERATIONS
     return app
 
 
@@ -89,6 +91,7 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/health", health.readyz),
         RecordedRoute("/version", health.version),
         RecordedRoute("/props", health.props),
+        RecordedRoute("/openapi.json", openapi.openapi),
         RecordedRoute("/metrics", metrics.metrics),
         RecordedRoute("/v1/models", models.list_models),
         RecordedRoute("/v1/models/{id:path}", models.get_model),

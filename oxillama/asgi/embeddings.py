@@ -102,7 +102,7 @@ async def embeddings(request: Request) -> Response:
 async def _embed(
     engine: Engine, prompts: list[str | list[int]], options: dict[str, Any], limits: Limits, record: RequestRecord
 ) -> list[npt.NDArray[np.float32]]:
-    """float32 [dimensions] of each prompt. Keeps no more in flight than one batch holds, so that others get their turn."""
+    """float32 [dimensions] of each prompt. Keeps no more in flight than one batch holds, so that others get a turn."""
     rows: list[npt.NDArray[np.float32]] = []
     flight: deque[EmbeddingHandle] = deque()
 

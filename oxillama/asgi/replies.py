@@ -1,0 +1,116 @@
+"""The shapes of replies, for the OpenAPI document. A test holds the replies themselves to them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Error(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    n_prompt_tokens: NotRequired[int]
+    n_ctx: NotRequired[int]
+
+
+class ErrorReply(TypedDict):
+    error: Error
+
+
+class Health(TypedDict):
+    status: Literal["ok"]
+
+
+class Version(TypedDict):
+    name: str
+    version: str
+    python: str
+
+
+class Props(TypedDict):
+    default_generation_settings: dict[str, Any]
+    total_slots: int
+    model_alias: str
+    chat_template: str
+
+
+class Model(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int
+    meta: dict[str, Any]
+
+
+class ModelList(TypedDict):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Tokens(TypedDict):
+    """llama-server's shape has only `tokens`, of ids or of objects with a piece; vLLM's has the others too."""
+
+    tokens: list[int | dict[str, Any]]
+    count: NotRequired[int]
+    max_model_len: NotRequired[int]
+    token_strs: NotRequired[list[str] | None]
+
+
+class Text(TypedDict):
+    content: str
+    prompt: str
+
+
+class RenderedPrompt(TypedDict):
+    prompt: str
+
+
+class PromptUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+
+
+class Embedding(TypedDict):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Embeddings(TypedDict):
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: PromptUsage
+
+
+class ResponseObject(TypedDict):
+    id: str
+    object: Literal["response"]
+    created_at: int
+    completed_at: int | None
+    status: Literal["in_progress", "completed", "incomplete"]
+    error: None
+    incomplete_details: dict[str, str] | None
+    model: str
+    output: list[dict[str, Any]]
+    usage: dict[str, Any] | None
+
+
+class ResponseEvent(TypedDict):
+    type: str
+    sequence_number: int
+
+
+class Stats(TypedDict):
+    state: str
+    engine: dict[str, Any] | None
+    stats: NotRequired[dict[str, float] | None]
