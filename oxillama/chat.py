@@ -9,22 +9,23 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError as JinjaError
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from oxillama.errors import TemplateError
+from oxillama.template_budget import Budget, rendering
+from oxillama.template_sandbox import TemplateSandbox, guarded
 
-
-class _Generation(Extension):
-    """`{% generation %}...{% endgeneration %}` marks the assistant's text for training; here it is just its content."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+# What a template's own expressions raise on values they did not expect, and what Python raises on a template that it
+# cannot compile.
+_ACCIDENTS = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    SyntaxError,
+    MemoryError,
+)
 
 
 def render(
@@ -41,35 +42,37 @@ def render(
 
     Templates find what transformers gives them: `messages`, `tools`, `add_generation_prompt`, `bos_token`, `eos_token`,
     `raise_exception(text)`, `strftime_now(format)`, `tojson` that leaves characters as they are, and loop controls.
-    kwargs go to the template as they are. Raises TemplateError for a template that cannot be compiled, that fails, or
-    that refuses the conversation."""
+    kwargs go to the template as they are. Raises TemplateError for a template that cannot be compiled, that fails, that
+    refuses the conversation, or that would take too much time or write too much."""
+    variables = {
+        **kwargs,
+        "messages": messages,
+        "tools": tools,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+        "bos_token": bos_token,
+        "eos_token": eos_token,
+    }
+    budget = Budget([variables, template])
+    pieces = []
     try:
-        return str(
-            _compiled(template).render(
-                messages=messages,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                bos_token=bos_token,
-                eos_token=eos_token,
-                **kwargs,
-            )
-        )
+        with rendering(budget):
+            for piece in _compiled(template).generate(variables):
+                budget.write(len(piece))
+                pieces.append(piece)
     except JinjaError as error:
         raise TemplateError(f"the chat template failed: {error}", param="messages") from error
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        # What a template's own expressions raise on values they did not expect.
+    except _ACCIDENTS as error:
         raise TemplateError(
             f"the chat template failed: {type(error).__name__} on this conversation", param="messages"
         ) from error
+    return "".join(pieces)
 
 
 @lru_cache(maxsize=32)
 def _compiled(template: str) -> Any:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
+    environment = TemplateSandbox()
+    environment.filters["tojson"] = guarded("tojson", _to_json)
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return environment.from_string(template)
