@@ -224,6 +224,11 @@ class Engine(ChatCalls):
 
     # --- generation
 
+    def prepare(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> RequestHandle:
+        """A request that has been checked and not yet submitted: `enter()` does that. options: as for submit()."""
+        queue_timeout, cache_salt = options.pop("queue_timeout", 0), options.pop("cache_salt", None)
+        return self._prepare(prompt, params, queue_timeout, cache_salt, options)
+
     def submit(
         self,
         prompt: Prompt,

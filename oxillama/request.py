@@ -125,6 +125,11 @@ class RequestHandle:
             cached_tokens=first.num_cached_tokens,
         )
 
+    @property
+    def finish_reasons(self) -> tuple[str | None, ...]:
+        """How each choice ended: "stop", "length", "cancelled", "deadline" ...; None: not yet."""
+        return tuple(choice.handle.finish_reason for choice in self._choices)
+
     def try_enter(self) -> bool:
         """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
         if self._entered:

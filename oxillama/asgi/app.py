@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from oxillama.asgi import admin, embeddings, health, metrics, models, openapi, rerank, tokens
+from oxillama.asgi import admin, completions, embeddings, health, metrics, models, openapi, rerank, tokens
 from oxillama.asgi.authentication import Authentication
 from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
@@ -25,7 +25,12 @@ from oxillama.asgi.throttle import Throttle
 from oxillama.engine import Engine
 
 # The body's fields of every route that has one.
-FIELD_TABLES: tuple[FieldTable, ...] = (embeddings.FIELDS, tokens.TOKENIZE_FIELDS, tokens.DETOKENIZE_FIELDS)
+FIELD_TABLES: tuple[FieldTable, ...] = (
+    completions.FIELDS,
+    embeddings.FIELDS,
+    tokens.TOKENIZE_FIELDS,
+    tokens.DETOKENIZE_FIELDS,
+)
 
 
 def create_app(
@@ -95,6 +100,7 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/metrics", metrics.metrics),
         RecordedRoute("/v1/models", models.list_models),
         RecordedRoute("/v1/models/{id:path}", models.get_model),
+        RecordedRoute("/v1/completions", completions.create_completion, methods=["POST"]),
         RecordedRoute("/tokenize", tokens.tokenize, methods=["POST"]),
         RecordedRoute("/detokenize", tokens.detokenize, methods=["POST"]),
         RecordedRoute("/v1/embeddings", embeddings.embeddings, methods=["POST"]),

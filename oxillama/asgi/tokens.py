@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,8 +11,8 @@ from starlette.responses import Response
 from oxillama.asgi.body import read_body
 from oxillama.asgi.errors import JSONResponse, not_supported, refusal
 from oxillama.asgi.fields import FieldTable, implemented
+from oxillama.asgi.prompts import encode, require_tokenizer
 from oxillama.asgi.service import Service
-from oxillama.engine import Engine
 from oxillama.tokenizer import Tokenizer
 
 TOKENIZE_FIELDS = FieldTable(
@@ -59,7 +58,7 @@ async def tokenize(request: Request) -> Response:
     body = await read_body(request, TOKENIZE_FIELDS, TokenizeRequest)
     service = Service.of(request)
     service.check_model(body.model)
-    engine, tokenizer = service.engine, _tokenizer(service.engine)
+    engine, tokenizer = service.engine, require_tokenizer(service.engine)
     given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
     if len(given) != 1:
         raise refusal(f"expected one of content, prompt and messages, found {len(given)}", "content")
@@ -67,10 +66,10 @@ async def tokenize(request: Request) -> Response:
         raise not_supported("tokenizing messages")
     if body.content is not None:
         options = {"add_special": body.add_special or False, "parse_special": body.parse_special is not False}
-        ids = await _encode(tokenizer, body.content, **options)
+        ids = await encode(tokenizer, body.content, **options)
         return JSONResponse({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids})
     text = body.prompt or ""
-    ids = await _encode(tokenizer, text, add_special=body.add_special_tokens is not False, parse_special=True)
+    ids = await encode(tokenizer, text, add_special=body.add_special_tokens is not False, parse_special=True)
     return JSONResponse(
         {
             "count": len(ids),
@@ -85,25 +84,13 @@ async def detokenize(request: Request) -> Response:
     body = await read_body(request, DETOKENIZE_FIELDS, DetokenizeRequest)
     service = Service.of(request)
     service.check_model(body.model)
-    tokenizer = _tokenizer(service.engine)
+    tokenizer = require_tokenizer(service.engine)
     for index, token in enumerate(body.tokens):
         if not 0 <= token < tokenizer.n_vocab:
             message = f"token {token} is not in the vocabulary of {tokenizer.n_vocab}"
             raise refusal(message, f"tokens[{index}]")
     text = tokenizer.decode(body.tokens)
     return JSONResponse({"content": text, "prompt": text})
-
-
-async def _encode(tokenizer: Tokenizer, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-    def encode() -> list[int]:
-        return tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
-
-    # A long text takes long enough to keep others waiting.
-    return encode() if len(text) <= INLINE_CHARACTERS else await anyio.to_thread.run_sync(encode)
-
-
-# Longer texts are tokenized beside the event loop.
-INLINE_CHARACTERS = 8192
 
 
 def _with_pieces(tokenizer: Tokenizer, ids: list[int]) -> list[dict[str, Any]]:
@@ -119,9 +106,3 @@ def _with_pieces(tokenizer: Tokenizer, ids: list[int]) -> list[dict[str, Any]]:
 
 def _text(tokenizer: Tokenizer, token: int) -> str:
     return tokenizer.token_bytes(token).decode("utf-8", "replace")
-
-
-def _tokenizer(engine: Engine) -> Tokenizer:
-    if engine.tokenizer is None:
-        raise not_supported("text with a model that has no tokenizer")
-    return engine.tokenizer

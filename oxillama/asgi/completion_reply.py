@@ -1,0 +1,140 @@
+"""The reply of `/v1/completions`, whole or in pieces: both are made of the same choices."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oxillama.asgi.generation import Generation
+from oxillama.asgi.logprobs import LogprobLists, prompt_logprobs
+from oxillama.asgi.sse import event
+from oxillama.engine import Engine
+from oxillama.params import SamplingParams
+from oxillama.results import CompletionChoice, CompletionChunk, TokenLogprob, Usage
+
+FINGERPRINT = f"oxillama-{importlib.metadata.version('oxillama-engine')}"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Where it stood in the request, its token ids, and the text to repeat before the completion, if it is wanted."""
+
+    place: str
+    ids: list[int] = field(repr=False)
+    echo: str | None = field(repr=False)
+
+
+class CompletionReply:
+    def __init__(
+        self, engine: Engine, generation: Generation, prompts: list[Prompt], *, model: str, params: SamplingParams
+    ) -> None:
+        self._engine = engine
+        self._generation = generation
+        self._prompts = prompts
+        self._params = params
+        first = generation.requests[0]
+        self._head = {
+            "id": first.id,
+            "object": "text_completion",
+            "created": first.created,
+            "model": model,
+            "system_fingerprint": FINGERPRINT,
+        }
+
+    async def whole(self) -> dict[str, Any]:
+        try:
+            choices = await self._begin()
+            completions = await self._generation.results()
+        finally:
+            self._generation.close()
+        found = [
+            choices[i][one.index].push(one) for i, completion in enumerate(completions) for one in completion.choices
+        ]
+        shape = {**self._head, "choices": found, "usage": self._usage().to_dict()}
+        if len(completions) == 1:
+            shape["timings"] = completions[0].timings.to_dict()
+        return shape
+
+    async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
+        """The same in pieces: concatenated, the texts of a choice are its text."""
+        usage: dict[str, Any] = {"usage": None} if include_usage else {}
+        try:
+            choices = await self._begin()
+            async for ready in self._generation.chunks():
+                parts = []
+                for index, chunks in _by_choice(ready):
+                    piece = choices[index][chunks[0].index].push(_joined(chunks))
+                    if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
+                        parts.append(event({**self._head, "choices": [piece], **usage}))
+                yield b"".join(parts)
+            if include_usage:
+                yield event({**self._head, "choices": [], "usage": self._usage().to_dict()})
+        finally:
+            self._generation.close()
+
+    async def _begin(self) -> list[list[_Choice]]:
+        """The choices of every prompt, with what they begin with."""
+        all_choices = []
+        for number, prompt in enumerate(self._prompts):
+            entries = await self._prompt_entries(prompt)
+            first = number * self._params.n
+            choices = [_Choice(first + i, prompt, entries, self._engine) for i in range(self._params.n)]
+            all_choices.append(choices)
+        return all_choices
+
+    async def _prompt_entries(self, prompt: Prompt) -> list[TokenLogprob]:
+        if prompt.echo is None or self._params.logprobs is None:
+            return []
+        return await prompt_logprobs(self._engine, prompt.ids)
+
+    def _usage(self) -> Usage:
+        usages = [one.usage for one in self._generation.requests]
+        return Usage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+            completion_tokens=sum(usage.completion_tokens for usage in usages),
+            cached_tokens=sum(usage.cached_tokens for usage in usages),
+        )
+
+
+class _Choice:
+    """One choice as it is written: the echoed prompt comes with its first piece."""
+
+    def __init__(self, index: int, prompt: Prompt, entries: list[TokenLogprob], engine: Engine) -> None:
+        self._index = index
+        self._echo = prompt.echo or ""
+        self._entries = entries
+        tokenizer = engine.tokenizer
+        is_control = tokenizer.is_control if tokenizer else lambda token: False
+        self._lists = LogprobLists(is_control, end_of_prompt=len(self._echo), prompt=entries)
+
+    def push(self, piece: CompletionChoice | CompletionChunk) -> dict[str, Any]:
+        text, entries = self._echo + piece.text, self._entries
+        self._echo, self._entries = "", []
+        logprobs = None if piece.logprobs is None else self._lists.push([*entries, *piece.logprobs.content])
+        return {
+            "index": self._index,
+            "text": text,
+            "logprobs": logprobs,
+            "finish_reason": piece.finish_reason,
+            "stop_reason": piece.stop_reason,
+        }
+
+
+def _by_choice(ready: Iterable[tuple[int, CompletionChunk]]) -> list[tuple[int, list[CompletionChunk]]]:
+    """What has come at once, choice by choice: a reader that is late gets fewer and larger pieces."""
+    groups: dict[tuple[int, int], list[CompletionChunk]] = {}
+    for request, chunk in ready:
+        groups.setdefault((request, chunk.index), []).append(chunk)
+    return [(request, chunks) for (request, _), chunks in groups.items()]
+
+
+def _joined(chunks: list[CompletionChunk]) -> CompletionChunk:
+    last = chunks[-1]
+    if len(chunks) == 1:
+        return last
+    logprobs = last.logprobs and replace(
+        last.logprobs, content=tuple(entry for chunk in chunks if chunk.logprobs for entry in chunk.logprobs.content)
+    )
+    return replace(last, text="".join(chunk.text for chunk in chunks), logprobs=logprobs)

@@ -1,0 +1,127 @@
+"""`/v1/completions`: text that goes on from a prompt."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from oxillama.asgi.body import read_body
+from oxillama.asgi.completion_reply import CompletionReply, Prompt
+from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.errors import JSONResponse, refusal
+from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
+from oxillama.asgi.generation import Generation
+from oxillama.asgi.prompts import RawPrompt, at, encode, fill_in_the_middle, require_tokenizer, split_prompts
+from oxillama.asgi.request_log import record_of
+from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields
+from oxillama.asgi.service import Service
+from oxillama.asgi.sse import EventStream
+from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
+from oxillama.engine import Engine
+from oxillama.errors import InvalidRequestError
+from oxillama.params import SamplingParams
+from oxillama.request import RequestHandle
+
+# OpenAI's default, alone among the routes.
+DEFAULT_MAX_TOKENS = 16
+
+FIELDS = FieldTable(
+    "/v1/completions",
+    implemented("model", "the model's id or an alias; without it, the only model"),
+    implemented("prompt", "a text, token ids, or a list of either"),
+    implemented("suffix", "text after the completion; needs a vocabulary with fill-in-the-middle tokens"),
+    implemented("max_tokens", "16 unless given"),
+    implemented("echo", "the prompt before the completion, with logprobs too if asked"),
+    implemented("logprobs", "how many of the most likely tokens to tell at each place"),
+    implemented("n_probs", "logprobs", "llama-server"),
+    implemented("add_special_tokens", "whether the model's begin-of-text token is put before a text", "vllm"),
+    implemented("parse_special", "whether control tokens written in the prompt are recognised", "llama-server"),
+    STREAM_FIELDS,
+    SAMPLING_FIELDS,
+    harmless("metadata store", "nothing is stored"),
+    refused("prompt_logprobs", "use echo with logprobs", "vllm"),
+)
+
+
+class CompletionRequest(SamplingFields, kw_only=True):
+    model: str | None = None
+    prompt: RawPrompt
+    suffix: str | None = None
+    echo: bool | None = None
+    logprobs: int | None = None
+    n_probs: int | None = None
+    add_special_tokens: bool | None = None
+    parse_special: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+async def create_completion(request: Request) -> Response:
+    body = await read_body(request, FIELDS, CompletionRequest)
+    service = Service.of(request)
+    record = record_of(request.scope)
+    record.model = service.check_model(body.model)
+    engine = service.engine
+    params = _params(body, service)
+    with_usage = include_usage(body.stream, body.stream_options)
+    prompts = await _prompts(body, engine, service)
+    requests = [
+        _prepare(engine, prompt, params, body, service, first=index == 0) for index, prompt in enumerate(prompts)
+    ]
+    generation = Generation(requests, record)
+    await until_disconnected(request.receive, generation.enter)
+    reply = CompletionReply(engine, generation, prompts, model=record.model, params=params)
+    if body.stream:
+        events = reply.events(include_usage=with_usage)
+        return EventStream(events, keep_alive=service.settings.keep_alive)
+    return JSONResponse(await until_disconnected(request.receive, reply.whole))
+
+
+def _params(body: CompletionRequest, service: Service) -> SamplingParams:
+    logprobs = body.logprobs if body.logprobs is not None else body.n_probs
+    params = body.to_params(service.limits, logprobs=logprobs, default_max_tokens=DEFAULT_MAX_TOKENS)
+    if params.best_of is not None and params.best_of < params.n:
+        raise refusal(f"best_of is {params.best_of}, below n, which is {params.n}", "best_of")
+    if body.stream and (params.best_of or params.n) > params.n:
+        raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
+    if body.echo and body.suffix is not None:
+        raise refusal("echo and suffix exclude each other: there is no one text to repeat", "echo")
+    return params
+
+
+async def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[Prompt]:
+    given = split_prompts(body.prompt, service.limits)
+    places = [f"prompt[{index}]" if len(given) > 1 else "prompt" for index in range(len(given))]
+    return [await _prompt(body, engine, one, place) for one, place in zip(given, places, strict=True)]
+
+
+async def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], place: str) -> Prompt:
+    options = {"add_special": body.add_special_tokens is not False, "parse_special": body.parse_special is True}
+    try:
+        if body.suffix is not None:
+            return Prompt(place, await _around(body.suffix, engine, given, options["parse_special"]), None)
+        if isinstance(given, str):
+            ids = await encode(require_tokenizer(engine), given, **options)
+            return Prompt(place, ids, given if body.echo else None)
+        text = require_tokenizer(engine).decode(given, skip_special=True) if body.echo else None
+        return Prompt(place, given, text)
+    except InvalidRequestError as error:
+        raise at(place, error) from None
+
+
+async def _around(suffix: str, engine: Engine, given: str | list[int], parse_special: bool) -> list[int]:
+    tokenizer = require_tokenizer(engine)
+    texts = {"add_special": False, "parse_special": parse_special}
+    prefix = await encode(tokenizer, given, **texts) if isinstance(given, str) else given
+    return fill_in_the_middle(tokenizer, prefix, await encode(tokenizer, suffix, **texts))
+
+
+def _prepare(
+    engine: Engine, prompt: Prompt, params: SamplingParams, body: CompletionRequest, service: Service, *, first: bool
+) -> RequestHandle:
+    # The first prompt is refused if the queue is full; the others then wait for the places that it was given.
+    timeout = service.limits.queue_timeout if first else None
+    try:
+        return engine.prepare(prompt.ids, params, queue_timeout=timeout, cache_salt=body.cache_salt)
+    except InvalidRequestError as error:
+        raise at(prompt.place, error) from None

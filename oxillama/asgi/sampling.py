@@ -1,0 +1,210 @@
+"""How a request asks for sampling: every option under its usual names, as one `SamplingParams`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from oxillama.asgi.errors import refusal
+from oxillama.asgi.fields import harmless, implemented, refused
+from oxillama.asgi.settings import Limits
+from oxillama.errors import InvalidRequestError
+from oxillama.params import SamplingParams
+
+# What clients write -> the field of SamplingParams. Both names of a pair may be given if they agree.
+ALIASES = {
+    "repeat_penalty": "repetition_penalty",
+    "typ_p": "typical_p",
+    "mirostat_mode": "mirostat",
+    "n_predict": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+MAX_BIAS = 100.0
+_NO_CHAT_GRAMMAR = "structured output is not supported by this version"
+
+SAMPLING_FIELDS = [
+    *implemented("temperature top_p presence_penalty frequency_penalty seed stop n", "as in OpenAI's API"),
+    *implemented("logit_bias", "token ids (as decimal keys) to biases from -100 to 100"),
+    *harmless("user", "names the end user to OpenAI"),
+    *harmless("service_tier", "there is one tier"),
+    *harmless("safety_identifier", "names the end user to OpenAI"),
+    *implemented("best_of", "the most likely of so many choices; not with stream"),
+    *implemented("top_k min_p typical_p top_n_sigma", "sampling stages", "llama-server"),
+    *implemented("typ_p", "typical_p", "llama-server"),
+    *implemented("repeat_penalty repeat_last_n", "repetition_penalty and how far it looks back", "llama-server"),
+    *implemented("repetition_penalty", "as in the sampling parameters", "vllm"),
+    *implemented("mirostat mirostat_tau mirostat_eta", "replace the truncation stages", "llama-server"),
+    *implemented("mirostat_mode", "mirostat", "oxillama"),
+    *implemented(
+        "dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers", "DRY", "llama-server"
+    ),
+    *implemented("xtc_probability xtc_threshold", "XTC", "llama-server"),
+    *implemented("dynatemp_range dynatemp_exponent", "dynamic temperature", "llama-server"),
+    *implemented("top_a epsilon_cutoff eta_cutoff", "sampling stages", "oxillama"),
+    *implemented("ignore_eos", "goes on after the end token", "llama-server"),
+    *implemented("n_predict", "max_tokens; -1: to the end of the context", "llama-server"),
+    *implemented("cache_prompt", "whether common beginnings of prompts are computed once", "llama-server"),
+    *implemented("min_tokens stop_token_ids priority cache_salt", "as in vLLM", "vllm"),
+    *implemented("banned_tokens", "token ids that are never drawn", "oxillama"),
+    *implemented("deadline", "seconds from submission, after which the request ends with 504", "oxillama"),
+    *refused("samplers", "the order of the sampling stages is fixed", "llama-server"),
+    *refused("grammar json_schema", _NO_CHAT_GRAMMAR, "llama-server"),
+    *refused("guided_json guided_regex guided_choice guided_grammar structured_outputs", _NO_CHAT_GRAMMAR, "vllm"),
+    *refused("lora", "adapters are not supported by this version", "llama-server", neutral=([],)),
+    *refused("use_beam_search", "there is no beam search", "vllm", neutral=(False,)),
+    *refused("skip_special_tokens", "control tokens are never part of the text", "vllm", neutral=(True,)),
+    *refused("include_stop_str_in_output", "the stop text is never part of the text", "vllm", neutral=(False,)),
+    *refused("truncate_prompt_tokens", "nothing is ever truncated", "vllm"),
+    *refused("logits_processors allowed_token_ids bad_words", "use logit_bias or banned_tokens", "vllm", neutral=([],)),
+]
+
+Bias = float | bool
+
+
+class SamplingFields(msgspec.Struct, kw_only=True):
+    """The fields that chats and completions share. None: not given. The limits of values are SamplingParams' own."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    n: int | None = None
+    best_of: int | None = None
+    logit_bias: dict[str, Bias] | list[tuple[int, Bias]] | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    typ_p: float | None = None
+    top_a: float | None = None
+    top_n_sigma: float | None = None
+    epsilon_cutoff: float | None = None
+    eta_cutoff: float | None = None
+    repetition_penalty: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    mirostat: int | None = None
+    mirostat_mode: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: list[str] | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    dynatemp_range: float | None = None
+    dynatemp_exponent: float | None = None
+    ignore_eos: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n_predict: int | None = None
+    min_tokens: int | None = None
+    stop_token_ids: list[int] | None = None
+    banned_tokens: list[int] | None = None
+    cache_prompt: bool | None = None
+    cache_salt: str | None = None
+    priority: int | None = None
+    deadline: float | None = None
+
+    def to_params(self, limits: Limits, *, logprobs: int | None, default_max_tokens: int | None) -> SamplingParams:
+        """Raises HTTPError or InvalidRequestError naming the field as the client spelled it."""
+        options, spelled = self._options()
+        if "stop" in options:
+            options["stop"] = _stops(options["stop"], limits)
+        if "logit_bias" in options:
+            options["logit_bias"] = _biases(options["logit_bias"], limits)
+        for name in ("n", "best_of"):
+            if options.get(name, 1) > limits.max_choices:
+                raise refusal(f"{name} is {options[name]}, at most {limits.max_choices} are allowed", name)
+        if options.get("top_k", 0) == -1:
+            del options["top_k"]  # vLLM's way to say none
+        if options.get("seed") == -1:
+            del options["seed"]  # llama-server's way to say any
+        options["max_tokens"] = _max_tokens(options, spelled, limits, default_max_tokens)
+        options["deadline"] = _deadline(options.get("deadline"), limits)
+        try:
+            return SamplingParams(logprobs=logprobs, **options)
+        except InvalidRequestError as error:
+            own = error.param or ""
+            name = spelled.get(own, own)
+            raise refusal(str(error).replace(own, name, 1), name or None, code=error.code) from None
+
+    def _options(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The fields that were given, under the names of SamplingParams; and how the client spelled them."""
+        options: dict[str, Any] = {}
+        spelled: dict[str, str] = {}
+        for name in _SAMPLING_NAMES:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            own = ALIASES.get(name, name)
+            if own in options and options[own] != value:
+                raise refusal(f"{name} and {spelled[own]} mean the same, but differ", name)
+            options[own], spelled[own] = value, name
+        return options, spelled
+
+
+_SAMPLING_NAMES = tuple(name for name in SamplingFields.__struct_fields__ if name != "cache_salt")
+
+
+def _stops(stops: str | list[str], limits: Limits) -> list[str]:
+    texts = [stops] if isinstance(stops, str) else stops
+    if len(texts) > limits.max_stops:
+        raise refusal(f"stop has {len(texts)} texts, at most {limits.max_stops} are allowed", "stop")
+    for index, text in enumerate(texts):
+        place = "stop" if isinstance(stops, str) else f"stop[{index}]"
+        if not text:
+            raise refusal(f"{place} is empty", place)
+        if len(text) > limits.max_stop_characters:
+            message = f"{place} has {len(text)} characters, at most {limits.max_stop_characters} are allowed"
+            raise refusal(message, place)
+    return texts
+
+
+def _biases(biases: dict[str, Bias] | list[tuple[int, Bias]], limits: Limits) -> dict[int, float]:
+    if len(biases) > limits.max_logit_bias:
+        message = f"logit_bias has {len(biases)} entries, at most {limits.max_logit_bias} are allowed"
+        raise refusal(message, "logit_bias")
+    found: dict[int, float] = {}
+    for key, bias in biases.items() if isinstance(biases, dict) else biases:
+        if isinstance(key, str) and not (key.isascii() and key.isdecimal() and len(key) <= 10):
+            raise refusal("the keys of logit_bias must be token ids in decimal digits", "logit_bias")
+        found[int(key)] = _bias(bias)
+    return found
+
+
+def _bias(bias: Bias) -> float:
+    if bias is False:  # llama-server's way to ban a token
+        return -math.inf
+    if bias is True or not -MAX_BIAS <= bias <= MAX_BIAS:
+        raise refusal(f"the biases of logit_bias must be numbers from {-MAX_BIAS:g} to {MAX_BIAS:g}", "logit_bias")
+    return float(bias)
+
+
+def _max_tokens(options: dict[str, Any], spelled: dict[str, str], limits: Limits, default: int | None) -> int | None:
+    value: int | None = options.get("max_tokens", default)
+    if value == -1:  # llama-server's way to say no limit
+        value = None
+    if limits.max_tokens is None:
+        return value
+    if value is None or "max_tokens" not in options:
+        return min(limits.max_tokens, value or limits.max_tokens)
+    if value > limits.max_tokens:
+        name = spelled["max_tokens"]
+        raise refusal(f"{name} is {value}, at most {limits.max_tokens} are allowed", name)
+    return value
+
+
+def _deadline(deadline: float | None, limits: Limits) -> float | None:
+    if deadline is not None:
+        if limits.max_deadline is not None and deadline > limits.max_deadline:
+            message = f"the deadline is {deadline:g} seconds, at most {limits.max_deadline:g} are allowed"
+            raise refusal(message, "deadline")
+        return deadline
+    given = [value for value in (limits.default_deadline, limits.max_deadline) if value is not None]
+    return min(given) if given else None

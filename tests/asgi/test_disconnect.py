@@ -1,0 +1,156 @@
+"""Clients that leave: streamed or not, queued, prefilling or decoding, the slot is free a step later."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from oxillama import Engine
+from oxillama.asgi import create_app
+from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.request_log import RequestRecord
+from tests.asgi.servers import RunningServer, running
+from tests.patience import eventually, is_idle
+
+ENDLESS = {"prompt": "x", "max_tokens": 100_000, "ignore_eos": True, "seed": 1}
+# Prefilled in thousands of steps.
+LONG_PROMPT = {"prompt": [5] * 120_000, "max_tokens": 5}
+
+
+@contextmanager
+def asking(server: RunningServer, body: dict[str, Any]) -> Iterator[http.client.HTTPConnection]:
+    """A client that has sent its request and not looked for a reply; it leaves at the end of the block."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    connection.request("POST", "/v1/completions", json.dumps(body), {"content-type": "application/json"})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+class Watched:
+    """An engine behind a running server, with the steps it had taken when each request was over."""
+
+    def __init__(self, engine: Engine, server: RunningServer, steps: list[int], records: list[RequestRecord]) -> None:
+        self.engine = engine
+        self.server = server
+        self.steps = steps
+        self.records = records
+
+
+@pytest.fixture
+def watched(open_long: Callable[..., Engine]) -> Iterator[Watched]:
+    engine = open_long(max_batch_size=1, max_batch_tokens=32)
+    app = create_app(engine)
+    steps: list[int] = []
+    records: list[RequestRecord] = []
+
+    def observe(record: RequestRecord) -> None:
+        steps.append(engine.stats().steps)
+        records.append(record)
+
+    app.state.service.observers.append(observe)
+    with running(app) as server:
+        yield Watched(engine, server, steps, records)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_leaving_while_decoding(watched: Watched, stream: bool) -> None:
+    with asking(watched.server, {**ENDLESS, "stream": stream}) as connection:
+        if stream:
+            reply = connection.getresponse()
+            assert reply.read(6) == b"data: "
+        eventually(lambda: watched.engine.stats().output_tokens > 0)
+    eventually(lambda: is_idle(watched.engine))
+    # A step may have been under way, and one may have been planned.
+    assert watched.engine.stats().steps - watched.steps[0] <= 2
+    (record,) = watched.records
+    assert record.disconnected
+    assert record.to_dict()["status"] == 499
+    assert record.finish_reasons == ["cancelled"]
+    assert record.usages[0].completion_tokens > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_leaving_while_prefilling(watched: Watched, stream: bool) -> None:
+    with asking(watched.server, {**LONG_PROMPT, "stream": stream}):
+        eventually(lambda: watched.engine.stats().prompt_tokens > 0)
+    eventually(lambda: is_idle(watched.engine))
+    stats = watched.engine.stats()
+    assert stats.steps - watched.steps[0] <= 2
+    assert stats.prompt_tokens < len(LONG_PROMPT["prompt"])  # type: ignore[arg-type]
+    assert stats.output_tokens == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_leaving_while_queued(watched: Watched, stream: bool) -> None:
+    engine = watched.engine
+    running_one = engine.submit("x", ignore_eos=True, seed=1)
+    eventually(lambda: engine.stats().running == 1)
+    with asking(watched.server, {**ENDLESS, "stream": stream}):
+        eventually(lambda: engine.stats().queue_depth == 1)
+    eventually(lambda: engine.stats().queue_depth == 0)
+    assert not running_one.done
+    running_one.cancel()
+    eventually(lambda: is_idle(engine))
+
+
+def test_leaving_before_the_body_is_sent(watched: Watched) -> None:
+    connection = http.client.HTTPConnection(watched.server.host, watched.server.port, timeout=30)
+    connection.putrequest("POST", "/v1/completions")
+    connection.putheader("content-length", "1000")
+    connection.endheaders(b'{"prompt": ')
+    connection.close()
+    eventually(lambda: len(watched.records) == 1)
+    assert watched.records[0].disconnected
+    assert watched.engine.stats().steps == 0
+
+
+def test_many_that_leave_at_any_moment(watched: Watched) -> None:
+    for number in range(40):
+        with asking(watched.server, {**ENDLESS, "stream": number % 2 == 0, "n": 1 + number % 3}):
+            goal = watched.engine.stats().steps + number % 4
+            eventually(lambda goal=goal: watched.engine.stats().steps >= goal)  # type: ignore[misc]
+    eventually(lambda: is_idle(watched.engine) and len(watched.records) == 40)
+    # Whoever comes then finds everything as it was.
+    with asking(watched.server, {**ENDLESS, "max_tokens": 5}) as connection:
+        reply = json.loads(connection.getresponse().read())
+    assert reply["choices"][0]["text"] == watched.engine.generate("x", max_tokens=5, ignore_eos=True, seed=1).text
+
+
+class TestUntilDisconnected:
+    def test_a_result_and_an_error_come_as_they_are(self) -> None:
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        async def good() -> int:
+            return 5
+
+        async def bad() -> int:
+            raise KeyError("x")
+
+        assert asyncio.run(until_disconnected(receive, good)) == 5
+        with pytest.raises(KeyError):
+            asyncio.run(until_disconnected(receive, bad))
+
+    def test_other_messages_are_no_disconnect(self) -> None:
+        messages = [{"type": "http.request"}, {"type": "http.disconnect"}]
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return messages.pop(0)
+
+        async def work() -> None:
+            await asyncio.sleep(3600)
+
+        with pytest.raises(ClientDisconnect):
+            asyncio.run(until_disconnected(receive, work))
+        assert messages == []
