@@ -188,6 +188,13 @@ def test_a_limit_is_what_a_request_gets_that_names_none() -> None:
 
 def test_there_is_an_edge_for_every_limit_of_a_request() -> None:
     # The others belong to bodies, keys, chats and the queue, and are tested there.
-    elsewhere = {"max_body_bytes", "max_inputs", "max_depth", "max_messages", "requests_per_minute", "concurrent_requests"}
+    elsewhere = {
+        "max_body_bytes",
+        "max_inputs",
+        "max_depth",
+        "max_messages",
+        "requests_per_minute",
+        "concurrent_requests",
+    }
     elsewhere |= {"default_deadline", "queue_timeout"}
     assert {edge[0] for edge in EDGES} | elsewhere == set(Limits.__dataclass_fields__)
