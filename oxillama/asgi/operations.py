@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oxillama.asgi import embeddings, replies, tokens
+from oxillama.asgi import completions, embeddings, replies, tokens
 from oxillama.asgi.openapi import Operation
 
 # Whoever needs the engine may find none, or find it busy or gone.
@@ -52,6 +52,16 @@ OPERATIONS: tuple[Operation, ...] = (
         reply=replies.Model,
         parameters=("id",),
         statuses=_MODEL + _ENGINE,
+    ),
+    Operation(
+        method="post",
+        path="/v1/completions",
+        summary="Text that goes on from a prompt",
+        body=completions.CompletionRequest,
+        fields=completions.FIELDS,
+        reply=replies.Completion,
+        event=replies.CompletionChunk,
+        statuses=_MODEL + _WORK,
     ),
     Operation(
         method="post",

@@ -101,7 +101,6 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     dynatemp_exponent: float | None = None
     ignore_eos: bool | None = None
     max_tokens: int | None = None
-    max_completion_tokens: int | None = None
     n_predict: int | None = None
     min_tokens: int | None = None
     stop_token_ids: list[int] | None = None
@@ -139,7 +138,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
         options: dict[str, Any] = {}
         spelled: dict[str, str] = {}
         for name in _SAMPLING_NAMES:
-            value = getattr(self, name)
+            value = getattr(self, name, None)
             if value is None:
                 continue
             own = ALIASES.get(name, name)
@@ -149,7 +148,11 @@ class SamplingFields(msgspec.Struct, kw_only=True):
         return options, spelled
 
 
-_SAMPLING_NAMES = tuple(name for name in SamplingFields.__struct_fields__ if name != "cache_salt")
+# The second is a chat's only.
+_SAMPLING_NAMES = (
+    *(name for name in SamplingFields.__struct_fields__ if name != "cache_salt"),
+    "max_completion_tokens",
+)
 
 
 def _stops(stops: str | list[str], limits: Limits) -> list[str]:
