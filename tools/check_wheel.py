@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 PACKAGE = Path(__file__).resolve().parent.parent / "oxillama"
-SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf"}
+SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf", ".html", ".css", ".js", ".svg"}
 SOURCES = {".c", ".h", ".pyx"}
 EXTERN = re.compile(r'^cdef extern from "(.+?)"', re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include "(.+?)"', re.MULTILINE)

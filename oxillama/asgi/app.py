@@ -18,6 +18,7 @@ from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
 from oxillama.asgi.fields import FieldTable
 from oxillama.asgi.operations import OPERATIONS
+from oxillama.asgi.page import Page, stats
 from oxillama.asgi.request_log import RequestLog, record_of
 from oxillama.asgi.service import EngineFactory, Opening, Service
 from oxillama.asgi.settings import Limits, Settings
@@ -67,7 +68,7 @@ def create_app(
     )
     service = Service(engine, settings)
     app = Starlette(
-        routes=_routes(),
+        routes=[*_routes(), *(_page_routes() if page else [])],
         middleware=_middleware(service),
         exception_handlers={HTTPException: _http_exception},
         lifespan=service.lifespan,
@@ -107,6 +108,15 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/v1/rerank", rerank.rerank, methods=["POST"]),
         RecordedRoute("/admin/stats", admin.stats),
         RecordedRoute("/admin/loras", admin.loras, methods=["GET", "POST", "DELETE"]),
+    ]
+
+
+def _page_routes() -> Sequence[BaseRoute]:
+    page = Page()
+    return [
+        RecordedRoute("/", page.index),
+        RecordedRoute("/static/{name}", page.file),
+        RecordedRoute("/stats.json", stats),
     ]
 
 

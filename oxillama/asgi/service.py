@@ -42,6 +42,7 @@ class Service:
         self._factory = None if isinstance(source, Engine) else source
         self._engine = source if isinstance(source, Engine) else None
         self._failed = False
+        self._ending = False
         self._opening: anyio.CancelScope | None = None
         self._task: object = None  # asyncio keeps only weak references to tasks
         self._stall = _StallWatch()
@@ -55,7 +56,7 @@ class Service:
     @property
     def engine(self) -> Engine:
         """The engine, ready for requests. Raises the 503 that says why it is not."""
-        state = self.readiness(stalls=False)
+        state = self.readiness(health=False)
         if self._engine is None or state != "ready":
             raise unavailable(_NOT_READY[state], code=state)
         return self._engine
@@ -65,14 +66,21 @@ class Service:
         """The engine in whatever state, or None before there is one."""
         return self._engine
 
-    def readiness(self, *, stalls: bool = True) -> Readiness:
-        """The engine's state as a health check sees it."""
+    def readiness(self, *, health: bool = True) -> Readiness:
+        """The engine's state; with `health` as a health check sees it, which also looks at what is about to be."""
         if self._engine is None:
             return "failed" if self._failed else "loading"
         state = self._engine.state
-        if state == "ready" and stalls and self._stall.is_stalled(self._engine):
-            return "stalled"
+        if state == "ready" and health:
+            if self._ending:
+                return "draining"
+            if self._stall.is_stalled(self._engine):
+                return "stalled"
         return state
+
+    def announce_end(self) -> None:
+        """From now on health checks say draining, while everything is still served: a load balancer takes its time."""
+        self._ending = True
 
     def check_ready(self) -> None:
         """Raises 503 unless the engine is ready and moving."""

@@ -1,0 +1,223 @@
+// One turn of the conversation on the page: what was said, what it cost, and what can be done with it.
+
+import { show } from "./markdown.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function action(icon, label, run) {
+  const button = make("button", "quiet small");
+  button.type = "button";
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#icon-${icon}`);
+  svg.append(use);
+  button.append(svg, make("span", "label", label));
+  button.addEventListener("click", () => run(button));
+  return button;
+}
+
+// `on.edit(turn, text)` and `on.again(turn)` start over from a turn.
+export class UserTurn {
+  role = "user";
+
+  constructor(text, on) {
+    this.text = text;
+    this.element = make("li", "turn user");
+    this.body = make("div", "bubble", text);
+    const actions = make("div", "actions");
+    const edit = action("edit", "Edit", () => this.edit());
+    edit.classList.add("icon");
+    edit.title = "Edit and send again";
+    actions.append(edit);
+    this.element.append(make("span", "unseen", "You: "), this.body, actions);
+    this.on = on;
+  }
+
+  message() {
+    return { role: "user", content: this.text };
+  }
+
+  edit() {
+    if (this.element.querySelector("form")) return;
+    const form = make("form", "editor");
+    const field = make("textarea");
+    field.value = this.text;
+    field.rows = Math.min(12, this.text.split("\n").length + 1);
+    field.setAttribute("aria-label", "Edit your message");
+    const send = make("button", "strong", "Send again");
+    const cancel = make("button", "quiet bordered", "Cancel");
+    cancel.type = "button";
+    const row = make("div", "row");
+    row.append(cancel, send);
+    form.append(field, row);
+    const close = () => {
+      form.remove();
+      this.element.classList.remove("editing");
+    };
+    const submit = () => {
+      const text = field.value.trim();
+      if (!text) return;
+      close();
+      this.on.edit(this, text);
+    };
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      submit();
+    });
+    cancel.addEventListener("click", close);
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") {
+        event.stopPropagation();
+        close();
+      } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        submit();
+      }
+    });
+    this.element.append(form);
+    this.element.classList.add("editing");
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+  }
+}
+
+export class AssistantTurn {
+  role = "assistant";
+  text = "";
+  reasoning = "";
+  #drawing = 0;
+  #chunks = 0;
+  #usage = null;
+  #started = performance.now();
+  #first = 0;
+  #last = 0;
+  #retryTimer = 0;
+
+  constructor(on) {
+    this.on = on;
+    this.element = make("li", "turn assistant");
+    this.element.setAttribute("aria-busy", "true");
+    this.thinking = make("details", "reasoning");
+    this.thinking.hidden = true;
+    this.thoughts = make("div", "prose");
+    this.thinkingTitle = make("summary", "", "Thinking …");
+    this.thinking.append(this.thinkingTitle, this.thoughts);
+    this.waiting = make("p", "waiting");
+    this.waiting.append(make("span"), make("span"), make("span"), make("span", "unseen", "waiting for the first word"));
+    this.body = make("div", "prose");
+    this.foot = make("div", "figures");
+    this.figures = make("span", "");
+    this.actions = make("span", "actions");
+    this.actions.hidden = true;
+    this.actions.append(
+      action("copy", "Copy", (button) => this.#copy(button)),
+      action("again", "Again", () => on.again(this)),
+    );
+    this.foot.append(this.figures, this.actions);
+    this.element.append(make("span", "unseen", "Model: "), this.thinking, this.waiting, this.body, this.foot);
+  }
+
+  message() {
+    return { role: "assistant", content: this.text };
+  }
+
+  add({ text, reasoning, usage }) {
+    if (usage) {
+      this.#usage = usage;
+      return;
+    }
+    if (!text && !reasoning) return;
+    this.#last = performance.now();
+    this.#first ||= this.#last;
+    this.#chunks += 1;
+    this.text += text ?? "";
+    this.reasoning += reasoning ?? "";
+    // Tokens may come faster than a screen can show them.
+    this.#drawing ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  // outcome: "stop", "length", "stopped" (by the user), or "failed".
+  end(outcome) {
+    cancelAnimationFrame(this.#drawing);
+    this.#draw();
+    this.element.setAttribute("aria-busy", "false");
+    this.waiting.hidden = true;
+    this.actions.hidden = false;
+    const notes = { length: "ended at the token limit", stopped: "stopped" };
+    this.figures.textContent = [...this.#cost(), notes[outcome]].filter(Boolean).join(" · ");
+    if (!this.text && !this.reasoning && outcome === "stop") this.body.append(make("p", "note", "The model had nothing to say."));
+  }
+
+  fail(error) {
+    this.end("failed");
+    const box = make("div", "failure");
+    box.setAttribute("role", "alert");
+    const words = make("p", "", error.status === 429 ? `The server is busy: ${error.message}.` : error.message);
+    const retry = make("button", "quiet bordered", "Try again");
+    retry.type = "button";
+    retry.addEventListener("click", () => this.on.again(this));
+    box.append(words, retry);
+    this.body.after(box);
+    this.actions.hidden = true;
+    if (error.retryAfter) this.#countDown(retry, Math.ceil(error.retryAfter));
+  }
+
+  remove() {
+    clearTimeout(this.#retryTimer);
+    cancelAnimationFrame(this.#drawing);
+    this.element.remove();
+  }
+
+  #countDown(button, seconds) {
+    button.disabled = seconds > 0;
+    button.textContent = seconds > 0 ? `Try again in ${seconds} s` : "Try again";
+    if (seconds > 0) this.#retryTimer = setTimeout(() => this.#countDown(button, seconds - 1), 1000);
+  }
+
+  #draw() {
+    this.#drawing = 0;
+    this.waiting.hidden = this.#first > 0;
+    if (this.reasoning) {
+      this.thinking.hidden = false;
+      this.thinkingTitle.textContent = this.text ? "Thoughts" : "Thinking …";
+      show(this.thoughts, this.reasoning);
+    }
+    show(this.body, this.text);
+    if (this.#first) this.figures.textContent = this.#cost().join(" · ");
+    this.on.drawn();
+  }
+
+  #cost() {
+    if (!this.#first) return [];
+    const tokens = this.#usage?.completion_tokens ?? this.#chunks;
+    const parts = [`${tokens} ${tokens === 1 ? "token" : "tokens"}`];
+    // The first token comes with the prompt; the others are what decoding makes.
+    const seconds = (this.#last - this.#first) / 1000;
+    if (tokens > 1 && seconds > 0) parts.push(`${((tokens - 1) / seconds).toFixed(1)} tokens/s`);
+    parts.push(`first after ${((this.#first - this.#started) / 1000).toFixed(2)} s`);
+    if (this.#usage) {
+      const cached = this.#usage.prompt_tokens_details?.cached_tokens ?? 0;
+      parts.push(`${cached} of ${this.#usage.prompt_tokens} prompt tokens cached`);
+    }
+    return parts;
+  }
+
+  async #copy(button) {
+    const label = button.querySelector(".label");
+    try {
+      await navigator.clipboard.writeText(this.text);
+      label.textContent = "Copied";
+    } catch {
+      label.textContent = "Not allowed";
+    }
+    setTimeout(() => (label.textContent = "Copy"), 1500);
+  }
+}
