@@ -11,11 +11,12 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo test test-slow lint format dev bench sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow lint format dev bench sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo       install into .venv and watch the embedded model write a story'
+	@echo 'make serve      the same for the HTTP server and its chat page (ARGS="model.gguf --port 8000")'
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
@@ -27,6 +28,9 @@ help:
 
 demo: dev
 	$(VENV)/bin/oxillama run --demo -p "Once upon a time" $(ARGS)
+
+serve: dev $(VENV)/server.stamp
+	$(VENV)/bin/oxillama serve $(or $(ARGS),--demo)
 
 test: dev $(VENV)/test.stamp
 	$(PY) -m pytest --session-timeout=$(SESSION_SECONDS) $(ARGS)
@@ -74,7 +78,7 @@ $(PY):
 		"$$python" -m venv --clear $(VENV)
 	$(INSTALL) --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
+$(VENV)/build.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
 $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
 	@touch $@

@@ -17,6 +17,11 @@ RIVALS = {
     "demo": ("model", "model_option"),
     "prompt": ("file",),
     "file": ("prompt",),
+    "api_key": ("api_key_file",),
+    "api_key_file": ("api_key",),
+    # Options that add up: what was typed replaces the default instead of joining it.
+    "alias": (),
+    "cors_origin": (),
 }
 
 
