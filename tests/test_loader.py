@@ -225,7 +225,7 @@ def test_tensors_that_nobody_uses(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_name", "n_bytes"), [("IQ4_NL", 18 * 2), ("IQ2_XXS", None), ("TQ1_0", None), ("I32", 256)]
+    ("type_name", "n_bytes"), [("MXFP4", 17 * 2), ("IQ2_XXS", None), ("TQ1_0", None), ("I32", 256)]
 )
 def test_a_type_without_kernels(path: Path, type_name: str, n_bytes: int | None) -> None:
     rows, k = 64, 64 if n_bytes else 256

@@ -47,9 +47,11 @@ SHAPES = {
     "llama-8b": Shape("llama", 4096, 32, 14336, 32, 8, 128, 128256, 500000.0, tied=False),
     "llama-tiny": Shape("llama", 256, 2, 512, 4, 2, 64, 1024, 10000.0, context_length=512),
 }
-# Of a whole-file type: the type of its matrices, and llama.cpp's number for general.file_type.
+# Of a whole-file type: the type of its matrices, and llama.cpp's number for general.file_type. Q5_K and Q3_K are what
+# llama.cpp calls Q5_K_S and Q3_K_S; its Q2_K and IQ4_XS give some matrices more bits, these do not.
 FILE_TYPES = {"F32": ("F32", 0), "F16": ("F16", 1), "BF16": ("BF16", 32), "Q4_0": ("Q4_0", 2), "Q8_0": ("Q8_0", 7),
-              "Q4_K_M": ("Q4_K", 15), "Q6_K": ("Q6_K", 18)}  # fmt: skip
+              "Q2_K": ("Q2_K", 10), "Q3_K": ("Q3_K", 11), "Q4_K_M": ("Q4_K", 15), "Q5_K": ("Q5_K", 16),
+              "Q5_K_M": ("Q5_K", 17), "Q6_K": ("Q6_K", 18), "IQ4_XS": ("IQ4_XS", 30)}  # fmt: skip
 
 
 def has_more_bits(block: int, block_count: int) -> bool:
@@ -67,9 +69,9 @@ def tensor_type(name: str, file_type: str, shape: Shape) -> str:
     base = FILE_TYPES[file_type][0]
     if name.endswith("_norm.weight"):
         return "F32"
-    if name == ("token_embd.weight" if shape.tied else "output.weight") and base in ("Q4_0", "Q4_K"):
+    if name == ("token_embd.weight" if shape.tied else "output.weight") and base not in ("F32", "F16", "BF16", "Q8_0"):
         return "Q6_K"
-    if file_type == "Q4_K_M" and name.endswith(("attn_v.weight", "ffn_down.weight")):
+    if file_type in ("Q4_K_M", "Q5_K_M") and name.endswith(("attn_v.weight", "ffn_down.weight")):
         return "Q6_K" if has_more_bits(int(name.split(".")[1]), shape.block_count) else base
     return base
 

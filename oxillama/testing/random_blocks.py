@@ -72,6 +72,38 @@ def _q4_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
     return np.hstack((scales.view(np.uint8), minima.view(np.uint8), _codes(rng, num_blocks, 12 + 128)))
 
 
+def _q5_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # As Q4_K with q in 0..31: dmin = 15.5 d, and the standard deviation is 526 d.
+    scales = _scales(rng, num_blocks, deviation / 526, signed=False)
+    minima = (scales.astype(np.float32) * 15.5).astype(np.float16)
+    return np.hstack((scales.view(np.uint8), minima.view(np.uint8), _codes(rng, num_blocks, 12 + 32 + 128)))
+
+
+def _q2_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # weight = d * s * q - dmin * m with s, m in 0..15 and q in 0..3: dmin = 1.5 d, a standard deviation of 13.9 d.
+    scales = _scales(rng, num_blocks, deviation / 13.9, signed=False)
+    minima = (scales.astype(np.float32) * 1.5).astype(np.float16)
+    return np.hstack((_codes(rng, num_blocks, 16 + 64), scales.view(np.uint8), minima.view(np.uint8)))
+
+
+def _q3_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # weight = d * (s - 32) * (q - 4) with s in 0..63 and q in 0..7: a standard deviation of 43.3 d.
+    scales = _scales(rng, num_blocks, deviation / 43.3, signed=True)
+    return np.hstack((_codes(rng, num_blocks, 32 + 64 + 12), scales.view(np.uint8)))
+
+
+def _iq4_nl(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # The sixteen values of the codebook have a root mean square of 67.4.
+    scales = _scales(rng, num_blocks, deviation / 70.2, signed=True)
+    return np.hstack((scales.view(np.uint8), _codes(rng, num_blocks, 16)))
+
+
+def _iq4_xs(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # weight = d * (s - 32) * value with s in 0..63: a standard deviation of 1247 d.
+    scales = _scales(rng, num_blocks, deviation / 1247, signed=True)
+    return np.hstack((scales.view(np.uint8), _codes(rng, num_blocks, 2 + 4 + 128)))
+
+
 def _q6_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
     # weight = d * s * (q - 32) with s an int8 and q in 0..63: a standard deviation of 1366 d.
     scales = _scales(rng, num_blocks, deviation / 1366, signed=True)
@@ -84,6 +116,11 @@ FORMATS = {
     "BF16": BlockFormat(30, 1, 2, _bf16),
     "Q4_0": BlockFormat(2, 32, 18, _q4_0),
     "Q8_0": BlockFormat(8, 32, 34, _q8_0),
+    "Q2_K": BlockFormat(10, 256, 84, _q2_k),
+    "Q3_K": BlockFormat(11, 256, 110, _q3_k),
     "Q4_K": BlockFormat(12, 256, 144, _q4_k),
+    "Q5_K": BlockFormat(13, 256, 176, _q5_k),
     "Q6_K": BlockFormat(14, 256, 210, _q6_k),
+    "IQ4_NL": BlockFormat(20, 32, 18, _iq4_nl),
+    "IQ4_XS": BlockFormat(23, 256, 136, _iq4_xs),
 }

@@ -20,9 +20,13 @@ enum ox_type { /* ggml type numbers */
     OX_Q5_0 = 6,
     OX_Q5_1 = 7,
     OX_Q8_0 = 8,
+    OX_Q2_K = 10,
+    OX_Q3_K = 11,
     OX_Q4_K = 12,
     OX_Q5_K = 13,
     OX_Q6_K = 14,
+    OX_IQ4_NL = 20,
+    OX_IQ4_XS = 23,
     OX_BF16 = 30
 };
 
@@ -34,7 +38,8 @@ enum ox_minima {
 
 enum { OX_MAX_BLOCK = 256, OX_MAX_SUBS = 16 };
 
-/* value = (code - offset) * (d * scale) [+ m | - dmin * min] */
+/* value = (code - offset) * (d * scale) [+ m | - dmin * min];
+ * with a codebook a code stands for ox_codebook[code], and offset is what makes those unsigned. */
 typedef struct ox_format {
     int32_t block;        /* values per block; 0 for a type that is unknown here */
     int32_t block_bytes;
@@ -42,22 +47,30 @@ typedef struct ox_format {
     int32_t offset;
     int32_t sub;          /* consecutive values that share a scale */
     enum ox_minima minima;
+    int32_t has_codebook;
 } ox_format;
+
+/* The values of IQ4_NL and IQ4_XS codes. */
+static const int8_t ox_codebook[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 static inline ox_format ox_format_of(int32_t type) {
     switch (type) {
-        case OX_F32: return (ox_format){1, 4, 0, 0, 0, OX_NO_MIN};
-        case OX_F16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN};
-        case OX_BF16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN};
-        case OX_Q4_0: return (ox_format){32, 18, 4, 8, 32, OX_NO_MIN};
-        case OX_Q4_1: return (ox_format){32, 20, 4, 0, 32, OX_ADDED_MIN};
-        case OX_Q5_0: return (ox_format){32, 22, 5, 16, 32, OX_NO_MIN};
-        case OX_Q5_1: return (ox_format){32, 24, 5, 0, 32, OX_ADDED_MIN};
-        case OX_Q8_0: return (ox_format){32, 34, 8, 128, 32, OX_NO_MIN};
-        case OX_Q4_K: return (ox_format){256, 144, 4, 0, 32, OX_SUBTRACTED_MIN};
-        case OX_Q5_K: return (ox_format){256, 176, 5, 0, 32, OX_SUBTRACTED_MIN};
-        case OX_Q6_K: return (ox_format){256, 210, 6, 32, 16, OX_NO_MIN};
-        default: return (ox_format){0, 0, 0, 0, 0, OX_NO_MIN};
+        case OX_F32: return (ox_format){1, 4, 0, 0, 0, OX_NO_MIN, 0};
+        case OX_F16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0};
+        case OX_BF16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0};
+        case OX_Q4_0: return (ox_format){32, 18, 4, 8, 32, OX_NO_MIN, 0};
+        case OX_Q4_1: return (ox_format){32, 20, 4, 0, 32, OX_ADDED_MIN, 0};
+        case OX_Q5_0: return (ox_format){32, 22, 5, 16, 32, OX_NO_MIN, 0};
+        case OX_Q5_1: return (ox_format){32, 24, 5, 0, 32, OX_ADDED_MIN, 0};
+        case OX_Q8_0: return (ox_format){32, 34, 8, 128, 32, OX_NO_MIN, 0};
+        case OX_Q2_K: return (ox_format){256, 84, 2, 0, 16, OX_SUBTRACTED_MIN, 0};
+        case OX_Q3_K: return (ox_format){256, 110, 3, 4, 16, OX_NO_MIN, 0};
+        case OX_Q4_K: return (ox_format){256, 144, 4, 0, 32, OX_SUBTRACTED_MIN, 0};
+        case OX_Q5_K: return (ox_format){256, 176, 5, 0, 32, OX_SUBTRACTED_MIN, 0};
+        case OX_Q6_K: return (ox_format){256, 210, 6, 32, 16, OX_NO_MIN, 0};
+        case OX_IQ4_NL: return (ox_format){32, 18, 4, 128, 32, OX_NO_MIN, 1};
+        case OX_IQ4_XS: return (ox_format){256, 136, 4, 128, 32, OX_NO_MIN, 1};
+        default: return (ox_format){0, 0, 0, 0, 0, OX_NO_MIN, 0};
     }
 }
 
@@ -71,7 +84,7 @@ typedef struct ox_codes {
     uint8_t code[OX_MAX_BLOCK];
     uint16_t d, m;
     int8_t scale[OX_MAX_SUBS];  /* one per sub-block; 1 where the format has only d */
-    uint8_t min[8];
+    uint8_t min[OX_MAX_SUBS];   /* one per sub-block */
 } ox_codes;
 
 static inline uint16_t ox_read_u16(const uint8_t *p) {
@@ -109,6 +122,32 @@ static inline void ox_scales_and_minima(const uint8_t *packed, ox_codes *out) {
         out->min[i] = packed[i + 4] & 63;
         out->scale[i + 4] = (int8_t)((packed[i + 8] & 0x0f) | ((packed[i] >> 6) << 4));
         out->min[i + 4] = (uint8_t)((packed[i + 8] >> 4) | ((packed[i + 4] >> 6) << 4));
+    }
+}
+
+/* Sixteen 6-bit scales in twelve bytes (Q3_K), stored with 32 added: low nibbles in the first eight bytes, the two top bits
+ * of every fourth scale together in one of the last four. */
+static inline void ox_scales_q3_k(const uint8_t *packed, int8_t *scale) {
+    for (int32_t i = 0; i < 16; i++) {
+        const int32_t low = i < 8 ? packed[i] & 0x0f : packed[i - 8] >> 4;
+        const int32_t high = (packed[8 + i % 4] >> (2 * (i / 4))) & 3;
+        scale[i] = (int8_t)((low | (high << 4)) - 32);
+    }
+}
+
+/* Eight 6-bit scales (IQ4_XS), stored with 32 added: two top bits each in a 16-bit word, then the low nibbles. */
+static inline void ox_scales_iq4_xs(const uint8_t *packed, int8_t *scale) {
+    const uint32_t high = ox_read_u16(packed);
+    for (int32_t i = 0; i < 8; i++) {
+        const uint32_t low = (packed[2 + i / 2] >> (4 * (i % 2))) & 0x0fu;
+        scale[i] = (int8_t)((int32_t)(low | (((high >> (2 * i)) & 3u) << 4)) - 32);
+    }
+}
+
+/* 2-bit codes: of every 32 bytes first the lowest bits of all, then the next. */
+static inline void ox_split_crumbs(const uint8_t *bytes, uint8_t *code) {
+    for (int32_t i = 0; i < 256; i++) {
+        code[i] = (bytes[i / 128 * 32 + i % 32] >> (2 * (i % 128 / 32))) & 3;
     }
 }
 
@@ -152,6 +191,32 @@ static inline void ox_decode_block(int32_t type, const uint8_t *block, ox_codes 
                 out->code[i] = block[2 + i] ^ 0x80;
             }
             break;
+        case OX_IQ4_NL:
+            ox_split_nibbles(16, block + 2, out->code);
+            break;
+        case OX_Q2_K:
+            out->d = ox_read_u16(block + 80);
+            out->m = ox_read_u16(block + 82);
+            for (int32_t i = 0; i < 16; i++) {
+                out->scale[i] = block[i] & 0x0f;
+                out->min[i] = block[i] >> 4;
+            }
+            ox_split_crumbs(block + 16, out->code);
+            break;
+        case OX_Q3_K:
+            out->d = ox_read_u16(block + 108);
+            ox_scales_q3_k(block + 96, out->scale);
+            ox_split_crumbs(block + 32, out->code);
+            for (int32_t i = 0; i < 256; i++) {
+                out->code[i] |= (uint8_t)(((block[i % 32] >> (i / 32)) & 1) << 2);
+            }
+            break;
+        case OX_IQ4_XS:
+            ox_scales_iq4_xs(block + 2, out->scale);
+            for (int32_t sub = 0; sub < 8; sub++) {
+                ox_split_nibbles(16, block + 8 + 16 * sub, out->code + 32 * sub);
+            }
+            break;
         case OX_Q4_K:
         case OX_Q5_K: {
             const uint8_t *nibbles = block + (type == OX_Q4_K ? 16 : 48);
@@ -177,6 +242,11 @@ static inline void ox_decode_block(int32_t type, const uint8_t *block, ox_codes 
     }
 }
 
+/* What a code stands for, before any scale. */
+static inline int32_t ox_code_value(const ox_format *f, uint8_t code) {
+    return f->has_codebook ? ox_codebook[code] : code - f->offset;
+}
+
 /* The float32 values of one block, in the order of operations of ggml's own conversion. */
 static inline void ox_block_values(int32_t type, const ox_codes *c, float *out) {
     const ox_format f = ox_format_of(type);
@@ -184,7 +254,7 @@ static inline void ox_block_values(int32_t type, const ox_codes *c, float *out) 
     const float m = ox_f16_to_f32(c->m);
     for (int32_t i = 0; i < f.block; i++) {
         const int32_t sub = i / f.sub;
-        const float value = d * (float)c->scale[sub] * (float)(c->code[i] - f.offset);
+        const float value = d * (float)c->scale[sub] * (float)ox_code_value(&f, c->code[i]);
         if (f.minima == OX_ADDED_MIN) {
             out[i] = value + m;
         } else if (f.minima == OX_SUBTRACTED_MIN) {

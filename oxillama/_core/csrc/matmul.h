@@ -71,9 +71,13 @@ OX_MATMUL_INT(OX_Q4_1)
 OX_MATMUL_INT(OX_Q5_0)
 OX_MATMUL_INT(OX_Q5_1)
 OX_MATMUL_INT(OX_Q8_0)
+OX_MATMUL_INT(OX_Q2_K)
+OX_MATMUL_INT(OX_Q3_K)
 OX_MATMUL_INT(OX_Q4_K)
 OX_MATMUL_INT(OX_Q5_K)
 OX_MATMUL_INT(OX_Q6_K)
+OX_MATMUL_INT(OX_IQ4_NL)
+OX_MATMUL_INT(OX_IQ4_XS)
 
 static void K(matmul_group)(OX_MATMUL_ARGUMENTS) {
     switch (w->type) {
@@ -87,9 +91,13 @@ static void K(matmul_group)(OX_MATMUL_ARGUMENTS) {
         OX_CASE(OX_Q5_0)
         OX_CASE(OX_Q5_1)
         OX_CASE(OX_Q8_0)
+        OX_CASE(OX_Q2_K)
+        OX_CASE(OX_Q3_K)
         OX_CASE(OX_Q4_K)
         OX_CASE(OX_Q5_K)
         OX_CASE(OX_Q6_K)
+        OX_CASE(OX_IQ4_NL)
+        OX_CASE(OX_IQ4_XS)
 #undef OX_CASE
     }
 }

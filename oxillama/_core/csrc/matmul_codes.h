@@ -4,10 +4,24 @@
 
 #include "matmul_shape.h"
 
+/* Bits of the factors that go into the products, one of those that va_dot() knows. */
+OX_INLINE int32_t ox_factor_bits(const int32_t type) {
+    const ox_format f = ox_format_of(type);
+    return f.has_codebook ? 8 : f.bits < 4 ? 4 : f.bits;
+}
+
+/* The codebook as bytes of the level: signed, or with the offset added. */
+static const uint8_t K(codebook)[16] = {
+#define OX_ENTRY(value) (uint8_t)(OX_SIGNED_BYTES ? value : value + 128)
+    OX_ENTRY(-127), OX_ENTRY(-104), OX_ENTRY(-83), OX_ENTRY(-65), OX_ENTRY(-49), OX_ENTRY(-35), OX_ENTRY(-22),
+    OX_ENTRY(-10),  OX_ENTRY(1),    OX_ENTRY(13),  OX_ENTRY(25),  OX_ENTRY(38),  OX_ENTRY(53),  OX_ENTRY(69),
+    OX_ENTRY(89),   OX_ENTRY(113),
+#undef OX_ENTRY
+};
+
 /* What is subtracted from a stored code; every offset is a power of two, so the start of a sum is a shift. */
 OX_INLINE int32_t ox_stored_offset(int32_t type) {
-    const ox_format f = ox_format_of(type);
-    return f.bits == 8 && OX_SIGNED_BYTES ? 0 : f.offset;
+    return ox_factor_bits(type) == 8 && OX_SIGNED_BYTES ? 0 : ox_format_of(type).offset;
 }
 OX_INLINE vi K(first_sum)(const int32_t type, const int32_t *neg_sum) {
     const int32_t offset = ox_stored_offset(type);
@@ -24,7 +38,8 @@ OX_INLINE int32_t ox_second_quad(const int32_t bits, int32_t j) {
 
 /* Pair j (0..3) of both strips, from the codes of 32 k; the lines are read in ascending order. */
 OX_INLINE void K(load_pairs)(const int32_t type, const uint8_t *codes, const int32_t j, vb first[2], vb second[2]) {
-    const int32_t bits = ox_format_of(type).bits;
+    const ox_format f = ox_format_of(type);
+    const int32_t bits = f.bits;
     if (bits == 8) {
         const uint8_t *line = codes + 4 * OX_LINE * j;
         first[0] = vb_load(line);
@@ -36,6 +51,17 @@ OX_INLINE void K(load_pairs)(const int32_t type, const uint8_t *codes, const int
     OX_UNROLL
     for (int32_t s = 0; s < 2; s++) {
         const uint8_t *high_bits = codes + OX_LINE * s;
+        if (!ox_has_nibbles(bits)) {
+            const uint8_t *crumbs = high_bits + (ox_has_single_bits(bits) ? 2 * OX_LINE : 0);
+            first[s] = vb_low_crumb(vb_load(crumbs), j);
+            second[s] = vb_low_crumb(vb_load(crumbs + 2 * OX_LINE), j);
+            if (bits == 3) {
+                const vb third = vb_load(high_bits);
+                first[s] = vb_third(first[s], third, j);
+                second[s] = vb_third(second[s], third, j + 4);
+            }
+            continue;
+        }
         const vb nibbles = vb_load(high_bits + ox_high_bits_bytes(type) + (size_t)(2 * OX_LINE * j));
         first[s] = vb_low(nibbles);
         second[s] = vb_high(nibbles);
@@ -46,6 +72,10 @@ OX_INLINE void K(load_pairs)(const int32_t type, const uint8_t *codes, const int
         } else if (bits == 6) {
             first[s] = vb_crumb(first[s], vb_load(high_bits), j);
             second[s] = vb_crumb(second[s], vb_load(high_bits + 2 * OX_LINE), j);
+        }
+        if (f.has_codebook) {
+            first[s] = vb_lookup(K(codebook), first[s]);
+            second[s] = vb_lookup(K(codebook), second[s]);
         }
     }
 }
@@ -73,10 +103,25 @@ OX_INLINE vf K(load_scale)(const int32_t type, const uint8_t *tile, vf d, int32_
         return d;
     }
     const uint8_t *scales = tile + ox_scales_offset(type) + OX_GROUP_ROWS * index + 16 * strip;
+    if (type == OX_Q2_K) {
+        return vf_mul(d, vi_float(vi_load_low_nibbles(scales)));
+    }
     return vf_mul(d, vf_load_i8((const int8_t *)scales));
 }
-OX_INLINE vw K(load_minima)(const uint8_t *minima, const int32_t pair, const int32_t strip) {
-    return vw_load_u8(minima + (pair * OX_GROUP_ROWS + 16 * strip) * 2);
+/* The subtracted minima of a tile are multiplied with the sums of the activations in steps: two sub-blocks at a time where
+ * they have 32 values, else one, whose 32-bit sum is negative and a word of 16 bits by itself. */
+OX_INLINE int32_t ox_minima_steps(const int32_t type) {
+    return ox_format_of(type).sub == 32 ? 4 : 16;
+}
+OX_INLINE vw K(load_minima)(const int32_t type, const uint8_t *minima, const int32_t step, const int32_t strip) {
+    return ox_format_of(type).sub == 32 ? vw_load_u8(minima + (step * OX_GROUP_ROWS + 16 * strip) * 2)
+                                        : vw_load_high_nibbles(minima + step * OX_GROUP_ROWS + 16 * strip);
+}
+OX_INLINE vq K(load_minima_sums)(const int32_t type, const ox_act_block *x, const int32_t step) {
+    return ox_format_of(type).sub == 32 ? vq_load(x->sums32 + 2 * step) : vq_load(x->neg_sums16 + step);
+}
+OX_INLINE vf K(minima_float)(const int32_t type, vi sum) {
+    return vi_float(ox_format_of(type).sub == 32 ? sum : vi_negate(sum));
 }
 
 /* Unpacks 32 rows x `n_subs` * 32 k of one activation block. */

@@ -11,6 +11,7 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
                              const ox_act_block *x, int32_t sub, vf part[][2]) {
     const ox_format f = ox_format_of(type);
     const int32_t halves = 32 / f.sub;
+    const int32_t bits = ox_factor_bits(type);
     const uint8_t *codes = K(codes_at)(type, tile, sub);
     vi first[OX_DIRECT_COLS][2];
     va sum[OX_DIRECT_COLS][2][2];  /* [token][half][strip] */
@@ -19,7 +20,7 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
         OX_UNROLL
         for (int32_t h = 0; h < halves; h++) {
             first[c][h] = K(first_sum)(type, halves == 2 ? &x[c].neg_sums16[2 * sub + h] : &x[c].neg_sums32[sub]);
-            sum[c][h][0] = sum[c][h][1] = va_begin(f.bits, first[c][h]);
+            sum[c][h][0] = sum[c][h][1] = va_begin(bits, first[c][h]);
         }
     }
     OX_UNROLL
@@ -34,11 +35,11 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
             OX_UNROLL
             for (int32_t s = 0; s < 2; s++) {
                 if (halves == 2) {
-                    sum[c][0][s] = va_dot(f.bits, j, sum[c][0][s], low[s], x_low);
-                    sum[c][1][s] = va_dot(f.bits, j, sum[c][1][s], high[s], x_high);
+                    sum[c][0][s] = va_dot(bits, j, sum[c][0][s], low[s], x_low);
+                    sum[c][1][s] = va_dot(bits, j, sum[c][1][s], high[s], x_high);
                 } else {
-                    sum[c][0][s] = va_dot(f.bits, 2 * j, sum[c][0][s], low[s], x_low);
-                    sum[c][0][s] = va_dot(f.bits, 2 * j + 1, sum[c][0][s], high[s], x_high);
+                    sum[c][0][s] = va_dot(bits, 2 * j, sum[c][0][s], low[s], x_low);
+                    sum[c][0][s] = va_dot(bits, 2 * j + 1, sum[c][0][s], high[s], x_high);
                 }
             }
         }
@@ -50,7 +51,7 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
             const vf scale = K(load_scale)(type, tile, d[s], sub * halves + h, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                part[c][s] = vf_fma(vi_float(va_end(f.bits, sum[c][h][s], first[c][h])), scale, part[c][s]);
+                part[c][s] = vf_fma(vi_float(va_end(bits, sum[c][h][s], first[c][h])), scale, part[c][s]);
             }
         }
         if (f.minima == OX_ADDED_MIN) {
@@ -71,16 +72,17 @@ OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const 
         const vf neg_dmin = vf_neg(K(load_m)(tile, s));
         vi sum[OX_DIRECT_COLS];
         OX_UNROLL
-        for (int32_t pair = 0; pair < 4; pair++) {
-            const vw minima = K(load_minima)(tile + ox_minima_offset(type), pair, s);
+        for (int32_t step = 0; step < ox_minima_steps(type); step++) {
+            const vw minima = K(load_minima)(type, tile + ox_minima_offset(type), step, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                sum[c] = vi_dot_words(pair == 0 ? vi_set(0) : sum[c], minima, vq_load(x[c].sums32 + 2 * pair));
+                const vq sums = K(load_minima_sums)(type, &x[c], step);
+                sum[c] = vi_dot_words(step == 0 ? vi_set(0) : sum[c], minima, sums);
             }
         }
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
-            part[c][s] = vf_fma(vi_float(sum[c]), neg_dmin, part[c][s]);
+            part[c][s] = vf_fma(K(minima_float)(type, sum[c]), neg_dmin, part[c][s]);
         }
     }
 }

@@ -21,7 +21,8 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
     const ox_format f = ox_format_of(type);
     const int32_t halves = 32 / f.sub;
     const int32_t quads = OX_QUADS / halves;
-    const int32_t step = ox_quads_per_step(f.bits);
+    const int32_t bits = ox_factor_bits(type);
+    const int32_t step = ox_quads_per_step(bits);
     const uint8_t *lines = panel->codes + strip * OX_LINE;
     vf part[OX_TILE_COLS][OX_TILE_STRIPS];
     OX_UNROLL
@@ -39,7 +40,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
             first[c] = K(first_sum)(type, halves == 2 ? &x[c].neg_sums16[index] : &x[c].neg_sums32[index]);
             OX_UNROLL
             for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
-                sum[c][s] = va_begin(f.bits, first[c]);
+                sum[c][s] = va_begin(bits, first[c]);
             }
         }
         OX_UNROLL
@@ -52,7 +53,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                     OX_UNROLL
                     for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
                         const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
-                        sum[c][s] = va_dot(f.bits, q, sum[c][s], line, x_quad);
+                        sum[c][s] = va_dot(bits, q, sum[c][s], line, x_quad);
                     }
                 }
             }
@@ -62,7 +63,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
             const vf scale = vf_load(panel->scales[index] + 16 * (strip + s));
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                part[c][s] = vf_fma(vi_float(va_end(f.bits, sum[c][s], first[c])), scale, part[c][s]);
+                part[c][s] = vf_fma(vi_float(va_end(bits, sum[c][s], first[c])), scale, part[c][s]);
             }
             if (f.minima == OX_ADDED_MIN) {
                 const vf m = vf_load(panel->added[index] + 16 * (strip + s));
@@ -78,18 +79,19 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         vi minimum[OX_TILE_COLS];
         if (f.minima == OX_SUBTRACTED_MIN) {
             OX_UNROLL
-            for (int32_t pair = 0; pair < 4; pair++) {
-                const vw minima = K(load_minima)(panel->minima, pair, strip + s);
+            for (int32_t step = 0; step < ox_minima_steps(type); step++) {
+                const vw minima = K(load_minima)(type, panel->minima, step, strip + s);
                 OX_UNROLL
                 for (int32_t c = 0; c < n_cols; c++) {
-                    minimum[c] = vi_dot_words(pair == 0 ? vi_set(0) : minimum[c], minima, vq_load(x[c].sums32 + 2 * pair));
+                    const vq minima_sums = K(load_minima_sums)(type, &x[c], step);
+                    minimum[c] = vi_dot_words(step == 0 ? vi_set(0) : minimum[c], minima, minima_sums);
                 }
             }
         }
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
             if (f.minima == OX_SUBTRACTED_MIN) {
-                part[c][s] = vf_fma(vi_float(minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)), part[c][s]);
+                part[c][s] = vf_fma(K(minima_float)(type, minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)), part[c][s]);
             }
             float *total = totals + OX_GROUP_ROWS * c + 16 * (strip + s);
             vf_store(total, vf_fma(part[c][s], vf_set(x[c].scale), vf_load(total)));

@@ -2,7 +2,7 @@
 #ifndef OX_MATMUL_SHAPE_H
 #define OX_MATMUL_SHAPE_H
 
-#include "pack.h"
+#include "pack_rows.h"
 
 /* A register tile is OX_TILE_STRIPS x 16 rows by at most OX_TILE_COLS tokens; up to OX_DIRECT_COLS tokens are multiplied
  * straight from the packed weights, more than that from a panel of bytes that is unpacked once for all of them.

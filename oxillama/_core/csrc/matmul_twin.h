@@ -27,7 +27,7 @@ static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const 
             int32_t sum = 0;
             for (int32_t lane = 0; lane < f.sub; lane++) {
                 const int32_t quant = quants[i + s * f.sub + lane];
-                products += (codes.code[s * f.sub + lane] - f.offset) * quant;
+                products += ox_code_value(&f, codes.code[s * f.sub + lane]) * quant;
                 sum += quant;
             }
             part = ox_twin_step(fused, (float)products, d * (float)codes.scale[s], part);

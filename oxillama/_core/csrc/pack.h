@@ -1,15 +1,16 @@
-/* How the vector levels keep weights, and packing into and out of that layout.
+/* How the vector levels keep weights, and reading a row back; pack_rows.h brings them into this layout.
  *
  * A group holds 32 rows as two strips of 16. A line is 64 bytes: 16 rows x 4 consecutive k (a "quad"), so a 32-bit lane
  * is a row. A group is one ascending stream of tiles; a tile covers 32 k (formats with blocks of 32) or 256 k (K-quants):
  *
  *   header   d            float16 [32 rows]
  *            m or dmin    float16 [32]                              formats with minima
- *            scales       int8 [subs][32]                           K-quants
- *            minima       uint8 [4 pairs of subs][32 rows][2]       Q4_K, Q5_K
+ *            scales       int8 [subs][32]                           blocks of 256
+ *            minima       uint8 [4 pairs of subs][32 rows][2]       Q4_K, Q5_K; in Q2_K they are the high nibbles of the
+ *                                                                   scales instead
  *   then for each 32 k:
- *            fifth bits   [2 strips][64]     bit q of a byte belongs to quad q            5-bit codes
- *            crumbs       [2][2 strips][64]  2 bits each; line h has quads 4h .. 4h + 3   6-bit codes
+ *            single bits  [2 strips][64]     bit q of a byte belongs to quad q            3, 5 bits
+ *            crumbs       [2][2 strips][64]  2 bits each; line h has quads 4h .. 4h + 3   2, 3, 6 bits
  *            nibbles      [4][2 strips][64]  low: quad j, high: quad j + 4                4, 5, 6 bits
  *            bytes        [8][2 strips][64]                                               8 bits
  *
@@ -41,7 +42,7 @@ OX_INLINE size_t ox_header_bytes(int32_t type) {
     if (f.block == 256) {
         bytes += (size_t)(256 / f.sub) * OX_GROUP_ROWS;
     }
-    if (f.minima == OX_SUBTRACTED_MIN) {
+    if (f.minima == OX_SUBTRACTED_MIN && f.sub == 32) {
         bytes += 8 * OX_GROUP_ROWS;
     }
     return bytes;
@@ -52,7 +53,18 @@ OX_INLINE size_t ox_scales_offset(int32_t type) {
     return ox_format_of(type).minima == OX_SUBTRACTED_MIN ? 2 * OX_LINE : OX_LINE;
 }
 OX_INLINE size_t ox_minima_offset(int32_t type) {
-    return ox_scales_offset(type) + 8 * OX_GROUP_ROWS;
+    return ox_scales_offset(type) + (ox_format_of(type).sub == 32 ? 8 * OX_GROUP_ROWS : 0);
+}
+
+/* Which parts the codes have, in this order. */
+OX_INLINE int32_t ox_has_single_bits(const int32_t bits) {
+    return bits == 3 || bits == 5;
+}
+OX_INLINE int32_t ox_has_crumbs(const int32_t bits) {
+    return bits == 2 || bits == 3 || bits == 6;
+}
+OX_INLINE int32_t ox_has_nibbles(const int32_t bits) {
+    return bits >= 4 && bits <= 6;
 }
 
 /* Bytes of the codes of 32 k, and of the part that stands before the nibbles. */
@@ -79,84 +91,33 @@ static size_t K(packed_group_bytes)(int32_t type, int32_t k) {
     return (size_t)(k / f.block) * ox_tile_bytes(type);
 }
 
-/* The two halves of the layout, for one row of a group. A row's codes of 32 k are eight words of four bytes. */
-static void K(pack_codes)(int32_t bits, int32_t row, const uint8_t *code, uint8_t *lines) {
-    const int32_t strip = row / 16;
-    const int32_t lane = row % 16;
-    uint32_t word[OX_QUADS];
-    memcpy(word, code, sizeof word);
-    uint32_t *cell = (uint32_t *)lines + strip * 16 + lane;  /* line j of this strip is at cell[32 * j] */
-    if (bits == 8) {
-        for (int32_t q = 0; q < OX_QUADS; q++) {
-            cell[32 * q] = OX_SIGNED_BYTES ? word[q] ^ 0x80808080u : word[q];
-        }
-        return;
-    }
-    if (bits == 5) {
-        uint32_t fifth = 0;
-        for (int32_t q = 0; q < OX_QUADS; q++) {
-            fifth |= ((word[q] >> 4) & 0x01010101u) << q;
-        }
-        *cell = fifth;
-        cell += 32;
-    }
-    if (bits == 6) {
-        for (int32_t h = 0; h < 2; h++, cell += 32) {
-            uint32_t crumbs = 0;
-            for (int32_t c = 0; c < 4; c++) {
-                crumbs |= ((word[4 * h + c] >> 4) & 0x03030303u) << (2 * c);
-            }
-            *cell = crumbs;
-        }
-    }
-    for (int32_t j = 0; j < 4; j++) {
-        cell[32 * j] = (word[j] & 0x0f0f0f0fu) | ((word[j + 4] & 0x0f0f0f0fu) << 4);
-    }
-}
-
+/* One row's codes of 32 k, eight words of four bytes; pack_rows.h is the other direction. */
 static void K(unpack_codes)(int32_t bits, int32_t row, const uint8_t *lines, uint8_t *code) {
     const uint32_t *cell = (const uint32_t *)lines + (row / 16) * 16 + row % 16;
-    const uint32_t *high = cell;
-    uint32_t word[OX_QUADS];
-    cell += bits == 5 ? 32 : bits == 6 ? 64 : 0;
-    for (int32_t q = 0; q < OX_QUADS; q++) {
-        if (bits == 8) {
+    uint32_t word[OX_QUADS] = {0};
+    if (bits == 8) {
+        for (int32_t q = 0; q < OX_QUADS; q++) {
             word[q] = OX_SIGNED_BYTES ? cell[32 * q] ^ 0x80808080u : cell[32 * q];
-            continue;
         }
-        word[q] = (cell[32 * (q % 4)] >> (q < 4 ? 0 : 4)) & 0x0f0f0f0fu;
-        if (bits == 5) {
-            word[q] |= ((*high >> q) & 0x01010101u) << 4;
-        } else if (bits == 6) {
-            word[q] |= ((high[32 * (q / 4)] >> (2 * (q % 4))) & 0x03030303u) << 4;
+    }
+    if (ox_has_single_bits(bits)) {
+        for (int32_t q = 0; q < OX_QUADS; q++) {
+            word[q] |= ((*cell >> q) & 0x01010101u) << (bits - 1);
+        }
+        cell += 32;
+    }
+    if (ox_has_crumbs(bits)) {
+        for (int32_t q = 0; q < OX_QUADS; q++) {
+            word[q] |= ((cell[32 * (q / 4)] >> (2 * (q % 4))) & 0x03030303u) << (bits == 6 ? 4 : 0);
+        }
+        cell += 64;
+    }
+    if (ox_has_nibbles(bits)) {
+        for (int32_t q = 0; q < OX_QUADS; q++) {
+            word[q] |= (cell[32 * (q % 4)] >> (q < 4 ? 0 : 4)) & 0x0f0f0f0fu;
         }
     }
     memcpy(code, word, sizeof word);
-}
-
-/* One block of the file, row `row` of the group, into its tile. */
-static void K(pack_block)(int32_t type, int32_t row, const uint8_t *block, uint8_t *tile) {
-    const ox_format f = ox_format_of(type);
-    ox_codes codes;
-    ox_decode_block(type, block, &codes);
-    memcpy(tile + 2 * row, &codes.d, 2);
-    if (f.minima != OX_NO_MIN) {
-        memcpy(tile + OX_LINE + 2 * row, &codes.m, 2);
-    }
-    if (f.block == 256) {
-        for (int32_t s = 0; s < 256 / f.sub; s++) {
-            tile[ox_scales_offset(type) + (size_t)(s * OX_GROUP_ROWS + row)] = (uint8_t)codes.scale[s];
-        }
-    }
-    if (f.minima == OX_SUBTRACTED_MIN) {
-        for (int32_t s = 0; s < 8; s++) {
-            tile[ox_minima_offset(type) + (size_t)((s / 2 * OX_GROUP_ROWS + row) * 2 + s % 2)] = codes.min[s];
-        }
-    }
-    for (int32_t s = 0; s < f.block / 32; s++) {
-        K(pack_codes)(f.bits, row, codes.code + 32 * s,
-                      tile + ox_header_bytes(type) + (size_t)s * ox_codes_bytes(type));
-    }
 }
 
 static void K(unpack_block)(int32_t type, int32_t row, const uint8_t *tile, float *out) {
@@ -170,7 +131,12 @@ static void K(unpack_block)(int32_t type, int32_t row, const uint8_t *tile, floa
             codes.scale[s] = (int8_t)tile[ox_scales_offset(type) + (size_t)(s * OX_GROUP_ROWS + row)];
         }
     }
-    if (f.minima == OX_SUBTRACTED_MIN) {
+    if (type == OX_Q2_K) {
+        for (int32_t s = 0; s < 16; s++) {
+            codes.min[s] = (uint8_t)codes.scale[s] >> 4;
+            codes.scale[s] &= 0x0f;
+        }
+    } else if (f.minima == OX_SUBTRACTED_MIN) {
         for (int32_t s = 0; s < 8; s++) {
             codes.min[s] = tile[ox_minima_offset(type) + (size_t)((s / 2 * OX_GROUP_ROWS + row) * 2 + s % 2)];
         }
@@ -180,30 +146,6 @@ static void K(unpack_block)(int32_t type, int32_t row, const uint8_t *tile, floa
                         codes.code + 32 * s);
     }
     ox_block_values(type, &codes, out);
-}
-
-static void K(pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
-                          uint8_t *group) {
-    const ox_format f = ox_format_of(type);
-    if (n_rows < OX_GROUP_ROWS) {
-        memset(group, 0, K(packed_group_bytes)(type, k));
-    }
-    if (f.bits == 0) {
-        const size_t size = ox_float_bytes(type);
-        for (int32_t r = 0; r < n_rows; r++) {
-            for (int32_t i = 0; i < k; i++) {
-                memcpy(group + (size_t)(i * OX_GROUP_ROWS + r) * size, rows + (size_t)r * row_bytes + (size_t)i * size,
-                       size);
-            }
-        }
-        return;
-    }
-    for (int32_t i = 0; i < k / f.block; i++) {
-        for (int32_t r = 0; r < n_rows; r++) {
-            K(pack_block)(type, r, rows + (size_t)r * row_bytes + (size_t)(i * f.block_bytes),
-                          group + (size_t)i * ox_tile_bytes(type));
-        }
-    }
 }
 
 static void K(unpack_row)(const ox_matrix *w, int32_t row, float *out) {

@@ -1,12 +1,16 @@
 /* The integer side of vec.h: sixteen int32 lanes, each a weight row, fed by lines of 16 rows x 4 bytes.
  *
- * vi                  16 int32            vi_set(x)   vi_add   vi_shift_left(v, constant)   vi_float(v) -> vf
+ * vi                  16 int32            vi_set(x)   vi_add   vi_negate   vi_shift_left(v, constant)   vi_float(v) -> vf
  * vb                  a line, 64 bytes    vb_load, vb_store: aligned to 64
  * vb_low, vb_high     the nibbles of every byte
  * vb_fifth(v, line, quad)     v with bit `quad` (a constant) of every byte of `line` as its bit 4
  * vb_crumb(v, line, c)        v with bits 2c, 2c + 1 of every byte of `line` as its bits 4, 5
+ * vb_third(v, line, quad)     v with bit `quad` of every byte of `line` as its bit 2
+ * vb_low_crumb(line, c)       bits 2c, 2c + 1 of every byte
+ * vb_lookup(table, v)         the byte of a table of 16 for every byte of v, all below 16
  * vq                  four signed bytes (or two int16) repeated in all lanes: vq_load(p), unaligned
  * vw                  16 rows x 2 int16: vw_load_u8(p) widens 32 bytes; vi_dot_words(sum, vw, vq)
+ * vi_load_low_nibbles(p), vw_load_high_nibbles(p)   of 16 bytes; as words the second of each two is zero
  *
  * va is the running sum of the products of one sub-block, at most 32 k, in whatever width the level multiplies best:
  *

@@ -13,6 +13,10 @@ OX_INLINE vi vi_set(int32_t x) {
     return (vi){v, v};
 }
 OX_INLINE vi vi_add(vi x, vi y) { return (vi){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+OX_INLINE vi vi_negate(vi v) {
+    const __m256i zero = _mm256_setzero_si256();
+    return (vi){_mm256_sub_epi32(zero, v.a), _mm256_sub_epi32(zero, v.b)};
+}
 OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
     return (vi){_mm256_slli_epi32(v.a, n), _mm256_slli_epi32(v.b, n)};
 }
@@ -46,6 +50,19 @@ OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) {
     return (vb){vec_merge(v.a, line.a, 4 - 2 * c, 0x30), vec_merge(v.b, line.b, 4 - 2 * c, 0x30)};
 }
 
+OX_INLINE vb vb_third(vb v, vb line, const int32_t quad) {
+    return (vb){vec_merge(v.a, line.a, 2 - quad, 0x04), vec_merge(v.b, line.b, 2 - quad, 0x04)};
+}
+OX_INLINE vb vb_low_crumb(vb line, const int32_t c) {
+    const __m256i mask = _mm256_set1_epi8(3);
+    return (vb){_mm256_and_si256(_mm256_srli_epi16(line.a, 2 * c), mask),
+                _mm256_and_si256(_mm256_srli_epi16(line.b, 2 * c), mask)};
+}
+OX_INLINE vb vb_lookup(const void *table, vb v) {
+    const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128(table));
+    return (vb){_mm256_shuffle_epi8(both, v.a), _mm256_shuffle_epi8(both, v.b)};
+}
+
 OX_INLINE vq vq_load(const void *p) {
     int32_t word;
     memcpy(&word, p, sizeof word);
@@ -54,6 +71,14 @@ OX_INLINE vq vq_load(const void *p) {
 OX_INLINE vw vw_load_u8(const uint8_t *p) {
     return (vw){_mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)p)),
                 _mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)(p + 16)))};
+}
+OX_INLINE __m256i vec_widen_8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
+    const __m256i mask = _mm256_set1_epi32(0x0f);
+    return (vi){_mm256_and_si256(vec_widen_8(p), mask), _mm256_and_si256(vec_widen_8(p + 8), mask)};
+}
+OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) {
+    return (vw){_mm256_srli_epi32(vec_widen_8(p), 4), _mm256_srli_epi32(vec_widen_8(p + 8), 4)};
 }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
     return (vi){_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x.a)),

@@ -10,6 +10,7 @@ typedef vi va;
 
 OX_INLINE vi vi_set(int32_t x) { return (vi){_mm512_set1_epi32(x)}; }
 OX_INLINE vi vi_add(vi x, vi y) { return (vi){_mm512_add_epi32(x.a, y.a)}; }
+OX_INLINE vi vi_negate(vi v) { return (vi){_mm512_sub_epi32(_mm512_setzero_si512(), v.a)}; }
 OX_INLINE vi vi_shift_left(vi v, const int32_t n) { return (vi){_mm512_slli_epi32(v.a, (unsigned)n)}; }
 OX_INLINE vf vi_float(vi v) { return (vf){_mm512_cvtepi32_ps(v.a)}; }
 
@@ -27,6 +28,13 @@ OX_INLINE vb vec_merge(vb v, vb line, const int32_t left, const int8_t mask) {
 }
 OX_INLINE vb vb_fifth(vb v, vb line, const int32_t quad) { return vec_merge(v, line, 4 - quad, 0x10); }
 OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) { return vec_merge(v, line, 4 - 2 * c, 0x30); }
+OX_INLINE vb vb_third(vb v, vb line, const int32_t quad) { return vec_merge(v, line, 2 - quad, 0x04); }
+OX_INLINE vb vb_low_crumb(vb line, const int32_t c) {
+    return (vb){_mm512_and_si512(_mm512_srli_epi16(line.a, (unsigned)(2 * c)), _mm512_set1_epi8(3))};
+}
+OX_INLINE vb vb_lookup(const void *table, vb v) {
+    return (vb){_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table)), v.a)};
+}
 
 OX_INLINE vq vq_load(const void *p) {
     int32_t word;
@@ -36,6 +44,13 @@ OX_INLINE vq vq_load(const void *p) {
 OX_INLINE vw vw_load_u8(const uint8_t *p) {
     return (vw){_mm512_cvtepu8_epi16(_mm256_load_si256((const __m256i *)p))};
 }
+OX_INLINE __m512i vec_widen_16(const uint8_t *p) {
+    return _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)p));
+}
+OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
+    return (vi){_mm512_and_si512(vec_widen_16(p), _mm512_set1_epi32(0x0f))};
+}
+OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) { return (vw){_mm512_srli_epi32(vec_widen_16(p), 4)}; }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) { return (vi){_mm512_dpwssd_epi32(sum.a, w.a, x.a)}; }
 
 OX_INLINE va va_begin(const int32_t bits, vi first) {

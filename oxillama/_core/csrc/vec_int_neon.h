@@ -16,6 +16,7 @@ OX_INLINE vi vi_set(int32_t x) {
     return (vi){v, v, v, v};
 }
 OX_INLINE vi vi_add(vi x, vi y) { return VEC_INT_2(vi, vaddq_s32, x, y); }
+OX_INLINE vi vi_negate(vi v) { return VEC_INT_1(vi, vnegq_s32, v); }
 OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
     const int32x4_t by = vdupq_n_s32(n);
     return (vi){vshlq_s32(v.a, by), vshlq_s32(v.b, by), vshlq_s32(v.c, by), vshlq_s32(v.d, by)};
@@ -47,6 +48,18 @@ OX_INLINE vb vec_merge_line(vb v, vb line, const int32_t left, const uint8_t mas
 OX_INLINE vb vb_fifth(vb v, vb line, const int32_t quad) { return vec_merge_line(v, line, 4 - quad, 0x10); }
 OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) { return vec_merge_line(v, line, 4 - 2 * c, 0x30); }
 
+OX_INLINE vb vb_third(vb v, vb line, const int32_t quad) { return vec_merge_line(v, line, 2 - quad, 0x04); }
+OX_INLINE uint8x16_t vec_low_crumb(uint8x16_t line, const int32_t c) {
+    return vandq_u8(vshlq_u8(line, vdupq_n_s8((int8_t)(-2 * c))), vdupq_n_u8(3));
+}
+OX_INLINE vb vb_low_crumb(vb line, const int32_t c) {
+    return (vb){vec_low_crumb(line.a, c), vec_low_crumb(line.b, c), vec_low_crumb(line.c, c), vec_low_crumb(line.d, c)};
+}
+OX_INLINE vb vb_lookup(const void *table, vb v) {
+    const uint8x16_t bytes = vld1q_u8(table);
+    return (vb){vqtbl1q_u8(bytes, v.a), vqtbl1q_u8(bytes, v.b), vqtbl1q_u8(bytes, v.c), vqtbl1q_u8(bytes, v.d)};
+}
+
 OX_INLINE vq vq_load(const void *p) {
     int32_t word;
     memcpy(&word, p, sizeof word);
@@ -55,6 +68,18 @@ OX_INLINE vq vq_load(const void *p) {
 OX_INLINE int16x8_t vec_widen_u8(const uint8_t *p) { return vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p))); }
 OX_INLINE vw vw_load_u8(const uint8_t *p) {
     return (vw){vec_widen_u8(p), vec_widen_u8(p + 8), vec_widen_u8(p + 16), vec_widen_u8(p + 24)};
+}
+/* 16 bytes below 16 as int32 */
+OX_INLINE vi vec_widen_nibbles(uint8x16_t nibbles) {
+    const uint16x8_t low = vmovl_u8(vget_low_u8(nibbles));
+    const uint16x8_t high = vmovl_u8(vget_high_u8(nibbles));
+    return (vi){vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))), vreinterpretq_s32_u32(vmovl_high_u16(low)),
+                vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))), vreinterpretq_s32_u32(vmovl_high_u16(high))};
+}
+OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) { return vec_widen_nibbles(vec_low(vld1q_u8(p))); }
+OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) {
+    const vi wide = vec_widen_nibbles(vec_high(vld1q_u8(p)));
+    return VEC_INT_1(vw, vreinterpretq_s16_s32, wide);
 }
 OX_INLINE int32x4_t vec_dot_words(int32x4_t sum, int16x8_t w, int16x8_t x) {
     const int32x4_t low = vmull_s16(vget_low_s16(w), vget_low_s16(x));

@@ -17,6 +17,8 @@ OX_INLINE vi vi_set(int32_t x) {
     return (vi){v, v, v, v};
 }
 OX_INLINE vi vi_add(vi x, vi y) { return VEC_INT_2(vi, _mm_add_epi32, x, y); }
+OX_INLINE __m128i vec_negate(__m128i v) { return _mm_sub_epi32(_mm_setzero_si128(), v); }
+OX_INLINE vi vi_negate(vi v) { return VEC_INT_1(vi, vec_negate, v); }
 OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
     return (vi){_mm_slli_epi32(v.a, n), _mm_slli_epi32(v.b, n), _mm_slli_epi32(v.c, n), _mm_slli_epi32(v.d, n)};
 }
@@ -49,6 +51,18 @@ OX_INLINE vb vec_merge_line(vb v, vb line, const int32_t left, const int8_t mask
 OX_INLINE vb vb_fifth(vb v, vb line, const int32_t quad) { return vec_merge_line(v, line, 4 - quad, 0x10); }
 OX_INLINE vb vb_crumb(vb v, vb line, const int32_t c) { return vec_merge_line(v, line, 4 - 2 * c, 0x30); }
 
+OX_INLINE vb vb_third(vb v, vb line, const int32_t quad) { return vec_merge_line(v, line, 2 - quad, 0x04); }
+OX_INLINE vb vb_low_crumb(vb line, const int32_t c) {
+    const __m128i mask = _mm_set1_epi8(3);
+    return (vb){_mm_and_si128(_mm_srli_epi16(line.a, 2 * c), mask), _mm_and_si128(_mm_srli_epi16(line.b, 2 * c), mask),
+                _mm_and_si128(_mm_srli_epi16(line.c, 2 * c), mask), _mm_and_si128(_mm_srli_epi16(line.d, 2 * c), mask)};
+}
+OX_INLINE vb vb_lookup(const void *table, vb v) {
+    const __m128i bytes = _mm_loadu_si128(table);
+    return (vb){_mm_shuffle_epi8(bytes, v.a), _mm_shuffle_epi8(bytes, v.b), _mm_shuffle_epi8(bytes, v.c),
+                _mm_shuffle_epi8(bytes, v.d)};
+}
+
 OX_INLINE vq vq_load(const void *p) {
     int32_t word;
     memcpy(&word, p, sizeof word);
@@ -59,6 +73,19 @@ OX_INLINE vw vw_load_u8(const uint8_t *p) {
                 _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(p + 8))),
                 _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(p + 16))),
                 _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(p + 24)))};
+}
+OX_INLINE __m128i vec_widen_4(const uint8_t *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return _mm_cvtepu8_epi32(_mm_cvtsi32_si128(word));
+}
+OX_INLINE __m128i vec_low_nibbles(const uint8_t *p) { return _mm_and_si128(vec_widen_4(p), _mm_set1_epi32(0x0f)); }
+OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
+    return (vi){vec_low_nibbles(p), vec_low_nibbles(p + 4), vec_low_nibbles(p + 8), vec_low_nibbles(p + 12)};
+}
+OX_INLINE __m128i vec_high_nibbles(const uint8_t *p) { return _mm_srli_epi32(vec_widen_4(p), 4); }
+OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) {
+    return (vw){vec_high_nibbles(p), vec_high_nibbles(p + 4), vec_high_nibbles(p + 8), vec_high_nibbles(p + 12)};
 }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
     const vi products = {_mm_madd_epi16(w.a, x.a), _mm_madd_epi16(w.b, x.a), _mm_madd_epi16(w.c, x.a),
