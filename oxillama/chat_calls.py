@@ -131,7 +131,7 @@ class ChatCalls:
         options = ChatOptions(tools, template_kwargs, continue_final_message, add_generation_prompt)
         return self._require_conversation().prompt(messages, options).text
 
-    def count_tokens(
+    def tokenize_chat(
         self,
         messages: Iterable[Message],
         *,
@@ -139,10 +139,14 @@ class ChatCalls:
         template_kwargs: Mapping[str, Any] | None = None,
         continue_final_message: bool | None = None,
         add_generation_prompt: bool = True,
-    ) -> int:
-        """How many tokens the prompt of a conversation has."""
+    ) -> list[int]:
+        """The token ids that the model is given for a conversation."""
         options = ChatOptions(tools, template_kwargs, continue_final_message, add_generation_prompt)
-        return len(self._require_conversation().prompt(messages, options).ids)
+        return self._require_conversation().prompt(messages, options).ids
+
+    def count_tokens(self, messages: Iterable[Message], **options: Any) -> int:
+        """How many tokens the prompt of a conversation has. options: as for tokenize_chat()."""
+        return len(self.tokenize_chat(messages, **options))
 
     def _require_conversation(self) -> Conversation:
         if self._conversation is None:

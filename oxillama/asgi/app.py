@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from oxillama.asgi import admin, completions, embeddings, health, metrics, models, openapi, rerank, tokens
+from oxillama.asgi import admin, chat, completions, embeddings, health, metrics, models, openapi, rerank, tokens
 from oxillama.asgi.authentication import Authentication
 from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
@@ -27,6 +27,7 @@ from oxillama.engine import Engine
 
 # The body's fields of every route that has one.
 FIELD_TABLES: tuple[FieldTable, ...] = (
+    chat.FIELDS,
     completions.FIELDS,
     embeddings.FIELDS,
     tokens.TOKENIZE_FIELDS,
@@ -101,6 +102,7 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/metrics", metrics.metrics),
         RecordedRoute("/v1/models", models.list_models),
         RecordedRoute("/v1/models/{id:path}", models.get_model),
+        RecordedRoute("/v1/chat/completions", chat.create_chat_completion, methods=["POST"]),
         RecordedRoute("/v1/completions", completions.create_completion, methods=["POST"]),
         RecordedRoute("/tokenize", tokens.tokenize, methods=["POST"]),
         RecordedRoute("/detokenize", tokens.detokenize, methods=["POST"]),

@@ -12,7 +12,8 @@ from oxillama.asgi.logprobs import LogprobLists, prompt_logprobs
 from oxillama.asgi.sse import event
 from oxillama.engine import Engine
 from oxillama.params import SamplingParams
-from oxillama.results import CompletionChoice, CompletionChunk, TokenLogprob, Usage
+from oxillama.request import RequestHandle
+from oxillama.results import Completion, CompletionChoice, CompletionChunk, TokenLogprob
 
 FINGERPRINT = f"oxillama-{importlib.metadata.version('oxillama-engine')}"
 
@@ -28,13 +29,20 @@ class Prompt:
 
 class CompletionReply:
     def __init__(
-        self, engine: Engine, generation: Generation, prompts: list[Prompt], *, model: str, params: SamplingParams
+        self,
+        engine: Engine,
+        generation: Generation[CompletionChunk, Completion],
+        handles: list[RequestHandle],
+        prompts: list[Prompt],
+        *,
+        model: str,
+        params: SamplingParams,
     ) -> None:
         self._engine = engine
         self._generation = generation
         self._prompts = prompts
         self._params = params
-        first = generation.requests[0]
+        first = handles[0]
         self._head = {
             "id": first.id,
             "object": "text_completion",
@@ -52,7 +60,7 @@ class CompletionReply:
         found = [
             choices[i][one.index].push(one) for i, completion in enumerate(completions) for one in completion.choices
         ]
-        shape = {**self._head, "choices": found, "usage": self._usage().to_dict()}
+        shape = {**self._head, "choices": found, "usage": self._generation.usage.to_dict()}
         if len(completions) == 1:
             shape["timings"] = completions[0].timings.to_dict()
         return shape
@@ -70,7 +78,7 @@ class CompletionReply:
                         parts.append(event({**self._head, "choices": [piece], **usage}))
                 yield b"".join(parts)
             if include_usage:
-                yield event({**self._head, "choices": [], "usage": self._usage().to_dict()})
+                yield event({**self._head, "choices": [], "usage": self._generation.usage.to_dict()})
         finally:
             self._generation.close()
 
@@ -88,14 +96,6 @@ class CompletionReply:
         if prompt.echo is None or self._params.logprobs is None:
             return []
         return await prompt_logprobs(self._engine, prompt.ids)
-
-    def _usage(self) -> Usage:
-        usages = [one.usage for one in self._generation.requests]
-        return Usage(
-            prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-            completion_tokens=sum(usage.completion_tokens for usage in usages),
-            cached_tokens=sum(usage.cached_tokens for usage in usages),
-        )
 
 
 class _Choice:

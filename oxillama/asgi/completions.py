@@ -13,7 +13,7 @@ from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.prompts import RawPrompt, at, encode, fill_in_the_middle, require_tokenizer, split_prompts
 from oxillama.asgi.request_log import record_of
-from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields
+from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.sse import EventStream
 from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
@@ -70,7 +70,7 @@ async def create_completion(request: Request) -> Response:
     ]
     generation = Generation(requests, record)
     await until_disconnected(request.receive, generation.enter)
-    reply = CompletionReply(engine, generation, prompts, model=record.model, params=params)
+    reply = CompletionReply(engine, generation, requests, prompts, model=record.model, params=params)
     if body.stream:
         events = reply.events(include_usage=with_usage)
         return EventStream(events, keep_alive=service.settings.keep_alive)
@@ -80,10 +80,7 @@ async def create_completion(request: Request) -> Response:
 def _params(body: CompletionRequest, service: Service) -> SamplingParams:
     logprobs = body.logprobs if body.logprobs is not None else body.n_probs
     params = body.to_params(service.limits, logprobs=logprobs, default_max_tokens=DEFAULT_MAX_TOKENS)
-    if params.best_of is not None and params.best_of < params.n:
-        raise refusal(f"best_of is {params.best_of}, below n, which is {params.n}", "best_of")
-    if body.stream and (params.best_of or params.n) > params.n:
-        raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
+    check_best_of(params, stream=body.stream is True)
     if body.echo and body.suffix is not None:
         raise refusal("echo and suffix exclude each other: there is no one text to repeat", "echo")
     return params

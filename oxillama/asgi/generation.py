@@ -3,75 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
 from oxillama.asgi.request_log import RequestRecord
+from oxillama.chat_request import ChatHandle
 from oxillama.request import QUEUE_POLL_SECONDS, RequestHandle
-from oxillama.results import Completion, CompletionChunk
+from oxillama.results import Usage
 from oxillama.wakeup import LoopMailbox
 
+Chunk = TypeVar("Chunk")
+Whole = TypeVar("Whole", covariant=True)
 
-class Generation:
+
+class Handle(Protocol[Chunk, Whole]):
+    """What a reply needs of a request's handle, whether it completes a text or answers a conversation."""
+
+    @property
+    def done(self) -> bool: ...
+    @property
+    def exhausted(self) -> bool: ...
+    @property
+    def usage(self) -> Usage: ...
+    def take(self) -> list[Chunk]: ...
+    def try_enter(self) -> bool: ...
+    async def aenter(self) -> None: ...
+    async def aresult(self) -> Whole: ...
+    def raise_for_end(self) -> None: ...
+    def cancel(self) -> None: ...
+
+
+class Generation(Generic[Chunk, Whole]):
     """One request per prompt. The first must get its place in the queue; the others wait for theirs beside the work,
     so a reply may have more prompts than the queue has places."""
 
-    def __init__(self, requests: Sequence[RequestHandle], record: RequestRecord) -> None:
-        self.requests = requests
+    def __init__(self, handles: Sequence[Handle[Chunk, Whole]], record: RequestRecord) -> None:
+        self.handles = handles
         self._record = record
-        self._waiting = list(requests)
+        self._waiting = list(handles)
         self._closed = False
 
     async def enter(self) -> None:
         """Raises QueueFullError if there is no room for the first request."""
-        await self._waiting.pop(0).aenter()
+        await self._waiting[0].aenter()
         self._enter_more()
 
-    async def chunks(self) -> AsyncGenerator[list[tuple[int, CompletionChunk]], None]:
+    async def chunks(self) -> AsyncGenerator[list[tuple[int, Chunk]], None]:
         """The chunks of all requests as they come, each with its request's index."""
         try:
             while not self._is_exhausted():
-                ready = [(index, chunk) for index, one in enumerate(self.requests) for chunk in one.take()]
-                self._raise_for_end()
+                ready = [(index, chunk) for index, one in enumerate(self.handles) for chunk in one.take()]
                 if ready:
-                    yield ready
-                else:
+                    yield ready  # also the last before a failure
+                self._raise_for_end()
+                if not ready:
                     await self._wait()
         finally:
             self.close()
 
-    async def results(self) -> list[Completion]:
-        """The whole completions, in the order of the requests."""
+    async def results(self) -> list[Whole]:
+        """The whole results, in the order of the requests."""
         try:
             while not self._is_exhausted():
-                for one in self.requests:
+                for one in self.handles:
                     one.take()
                 self._raise_for_end()
                 if not self._is_exhausted():
                     await self._wait()
-            return [await one.aresult() for one in self.requests]
+            return [await one.aresult() for one in self.handles]
         finally:
             self.close()
+
+    @property
+    def usage(self) -> Usage:
+        """The counts of all requests so far."""
+        usages = [one.usage for one in self.handles]
+        return Usage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+            completion_tokens=sum(usage.completion_tokens for usage in usages),
+            cached_tokens=sum(usage.cached_tokens for usage in usages),
+            reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        )
 
     def close(self) -> None:
         """Ends whatever still runs, and writes down what there was. May be called again."""
         if self._closed:
             return
         self._closed = True
-        for one in self.requests:
+        for one in self.handles:
             if not one.done:
                 one.cancel()
-        entered = [one for one in self.requests if one not in self._waiting]
-        self._record.usages += [one.usage for one in entered]
-        self._record.timings += [one.timings for one in entered]
-        self._record.finish_reasons += [reason or "cancelled" for one in entered for reason in one.finish_reasons]
+        for one in self.handles:
+            if one not in self._waiting:
+                request = _request(one)
+                self._record.usages.append(one.usage)
+                self._record.timings.append(request.timings)
+                self._record.finish_reasons += [reason or "cancelled" for reason in request.finish_reasons]
 
     def _is_exhausted(self) -> bool:
-        return all(one.exhausted for one in self.requests)
+        return all(one.exhausted for one in self.handles)
 
     def _raise_for_end(self) -> None:
         # As soon as one has failed: the reply as a whole has, and the others must not go on for nothing.
-        for one in self.requests:
+        for one in self.handles:
             if one.exhausted:
                 one.raise_for_end()
 
@@ -82,16 +117,22 @@ class Generation:
     async def _wait(self) -> None:
         self._enter_more()
         if not self._waiting:
-            await _news(self.requests)
+            await self._news()
             return
         with anyio.move_on_after(QUEUE_POLL_SECONDS):
-            await _news(self.requests)
+            await self._news()
+
+    async def _news(self) -> None:
+        mailbox = LoopMailbox.current()
+        # One that has finished and been taken has no more news.
+        open_ones = [handle for one in self.handles if not one.exhausted for handle in _request(one).handles]
+        for handle in open_ones:
+            handle.attach(mailbox.mailbox)
+        await mailbox.wait(lambda: any(handle.has_news() for handle in open_ones))
 
 
-async def _news(requests: Sequence[RequestHandle]) -> None:
-    mailbox = LoopMailbox.current()
-    # One that has finished and been taken has no more news.
-    handles = [handle for one in requests if not one.exhausted for handle in one.handles]
-    for handle in handles:
-        handle.attach(mailbox.mailbox)
-    await mailbox.wait(lambda: any(handle.has_news() for handle in handles))
+def _request(handle: Handle[Any, Any]) -> RequestHandle:
+    """The request under a handle."""
+    request = handle.request if isinstance(handle, ChatHandle) else handle
+    assert isinstance(request, RequestHandle)
+    return request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oxillama.asgi import completions, embeddings, replies, tokens
+from oxillama.asgi import chat, completions, embeddings, replies, tokens
 from oxillama.asgi.openapi import Operation
 
 # Whoever needs the engine may find none, or find it busy or gone.
@@ -52,6 +52,16 @@ OPERATIONS: tuple[Operation, ...] = (
         reply=replies.Model,
         parameters=("id",),
         statuses=_MODEL + _ENGINE,
+    ),
+    Operation(
+        method="post",
+        path="/v1/chat/completions",
+        summary="Replies to a conversation",
+        body=chat.ChatRequest,
+        fields=chat.FIELDS,
+        reply=replies.ChatCompletion,
+        event=replies.ChatCompletionChunk,
+        statuses=_MODEL + _WORK,
     ),
     Operation(
         method="post",

@@ -53,6 +53,14 @@ SAMPLING_FIELDS = [
     *refused("grammar json_schema", _NO_CHAT_GRAMMAR, "llama-server"),
     *refused("guided_json guided_regex guided_choice guided_grammar structured_outputs", _NO_CHAT_GRAMMAR, "vllm"),
     *refused("lora", "adapters are not supported by this version", "llama-server", neutral=([],)),
+    *harmless("id_slot", "any place will do", "llama-server"),
+    *refused("n_keep n_discard", "nothing is ever truncated", "llama-server", neutral=(0,)),
+    *refused(
+        "timings_per_token return_progress return_tokens post_sampling_probs",
+        "only the usual reply is told",
+        "llama-server",
+        neutral=(False,),
+    ),
     *refused("use_beam_search", "there is no beam search", "vllm", neutral=(False,)),
     *refused("skip_special_tokens", "control tokens are never part of the text", "vllm", neutral=(True,)),
     *refused("include_stop_str_in_output", "the stop text is never part of the text", "vllm", neutral=(False,)),
@@ -146,6 +154,16 @@ class SamplingFields(msgspec.Struct, kw_only=True):
                 raise refusal(f"{name} and {spelled[own]} mean the same, but differ", name)
             options[own], spelled[own] = value, name
         return options, spelled
+
+
+def check_best_of(params: SamplingParams, *, stream: bool) -> None:
+    """Raises HTTPError where the best choices cannot be told, or cannot be told in time."""
+    if params.best_of is None:
+        return
+    if params.best_of < params.n:
+        raise refusal(f"best_of is {params.best_of}, below n, which is {params.n}", "best_of")
+    if stream and params.best_of > params.n:
+        raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
 
 
 # The second is a chat's only.

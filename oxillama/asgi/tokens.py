@@ -9,16 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oxillama.asgi.body import read_body
-from oxillama.asgi.errors import JSONResponse, not_supported, refusal
+from oxillama.asgi.conversations import on_conversation
+from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, implemented
 from oxillama.asgi.prompts import encode, require_tokenizer
 from oxillama.asgi.service import Service
+from oxillama.asgi.settings import Limits
+from oxillama.engine import Engine
 from oxillama.tokenizer import Tokenizer
 
 TOKENIZE_FIELDS = FieldTable(
     "/tokenize",
     implemented("content", "the text; the answer is llama-server's", "llama-server"),
-    implemented("add_special parse_special with_pieces", "as llama-server has them", "llama-server"),
+    implemented("add_special with_pieces", "as llama-server has them", "llama-server"),
+    implemented("parse_special", "whether control tokens are recognised: yes in content, no in prompt", "llama-server"),
     implemented("prompt", "the text; the answer is vLLM's", "vllm"),
     implemented("messages", "a conversation, rendered by the model's template", "vllm"),
     implemented("model add_special_tokens return_token_strs", "as vLLM has them", "vllm"),
@@ -62,14 +66,16 @@ async def tokenize(request: Request) -> Response:
     given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
     if len(given) != 1:
         raise refusal(f"expected one of content, prompt and messages, found {len(given)}", "content")
-    if body.messages is not None:
-        raise not_supported("tokenizing messages")
     if body.content is not None:
         options = {"add_special": body.add_special or False, "parse_special": body.parse_special is not False}
         ids = await encode(tokenizer, body.content, **options)
         return JSONResponse({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids})
-    text = body.prompt or ""
-    ids = await encode(tokenizer, text, add_special=body.add_special_tokens is not False, parse_special=True)
+    if body.messages is not None:
+        ids = await _encode_chat(engine, body, body.messages, service.limits)
+    else:
+        # As /v1/completions reads a prompt.
+        options = {"add_special": body.add_special_tokens is not False, "parse_special": body.parse_special is True}
+        ids = await encode(tokenizer, body.prompt or "", **options)
     return JSONResponse(
         {
             "count": len(ids),
@@ -78,6 +84,21 @@ async def tokenize(request: Request) -> Response:
             "token_strs": [_text(tokenizer, token) for token in ids] if body.return_token_strs else None,
         }
     )
+
+
+async def _encode_chat(
+    engine: Engine, body: TokenizeRequest, messages: list[dict[str, Any]], limits: Limits
+) -> list[int]:
+    def encode_chat() -> list[int]:
+        return engine.tokenize_chat(
+            messages,
+            tools=body.tools,
+            template_kwargs=body.chat_template_kwargs,
+            continue_final_message=body.continue_final_message,
+            add_generation_prompt=body.add_generation_prompt is not False,
+        )
+
+    return await on_conversation(messages, limits, encode_chat)
 
 
 async def detokenize(request: Request) -> Response:

@@ -44,6 +44,17 @@ def test_vllm_s_shape(client: TestClient, demo: Engine) -> None:
     assert "".join(reply["token_strs"]) == TEXT
 
 
+def test_a_conversation_is_tokenized_as_a_chat_is(client: TestClient, demo: Engine) -> None:
+    messages = [{"role": "user", "content": "Hello"}]
+    for options in ({}, {"add_generation_prompt": False}, {"chat_template_kwargs": {"a": 1}}):
+        reply = client.post("/tokenize", json={"messages": messages, **options}).json()
+        given = {name.removeprefix("chat_"): value for name, value in options.items()}
+        assert reply["tokens"] == demo.tokenize_chat(messages, **given)  # type: ignore[arg-type]
+        assert reply["count"] == demo.count_tokens(messages, **given)
+    error = error_of(client.post("/tokenize", json={"messages": [{"role": "user"}]}), 400)
+    assert error["param"] == "messages[0].content"
+
+
 def test_detokenize_answers_under_both_names(client: TestClient, demo: Engine) -> None:
     ids = demo.tokenize(TEXT, add_special=False)
     assert client.post("/detokenize", json={"tokens": ids}).json() == {"content": TEXT, "prompt": TEXT}

@@ -1,0 +1,132 @@
+"""`/v1/chat/completions`: replies to a conversation, under the model's own template."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from oxillama.asgi.body import read_body
+from oxillama.asgi.chat_reply import ChatReply
+from oxillama.asgi.conversations import on_conversation
+from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.errors import HTTPError, JSONResponse, refusal
+from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
+from oxillama.asgi.generation import Generation
+from oxillama.asgi.request_log import record_of
+from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
+from oxillama.asgi.service import Service
+from oxillama.asgi.sse import EventStream
+from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
+from oxillama.chat_request import ChatHandle
+from oxillama.engine import Engine
+from oxillama.params import SamplingParams
+
+_TOOLS = "tools are not supported by this version"
+
+FIELDS = FieldTable(
+    "/v1/chat/completions",
+    implemented("model", "the model's id or an alias; without it, the only model"),
+    implemented("messages", "texts and text parts of system, developer, user, assistant and tool"),
+    implemented("max_completion_tokens max_tokens", "to the end of the context unless given"),
+    implemented("logprobs", "whether each token's log-probability is told"),
+    implemented("top_logprobs", "how many of the most likely tokens are told with it, at most 20"),
+    implemented("reasoning_effort", "a variable of the template; `none` also sets enable_thinking to false"),
+    STREAM_FIELDS,
+    SAMPLING_FIELDS,
+    implemented("chat_template_kwargs", "variables of the template", "vllm"),
+    implemented("add_generation_prompt", "false: the prompt ends where the messages do", "vllm"),
+    implemented(
+        "continue_final_message",
+        "whether the reply goes on with a last message of the assistant; it does unless told",
+        "vllm",
+    ),
+    implemented("reasoning_format", "`none` leaves what the model thinks in the content", "llama-server"),
+    harmless("store metadata", "nothing is stored"),
+    harmless("parallel_tool_calls", "says something only where there are tools"),
+    harmless("prediction", "makes OpenAI's replies quicker, not different"),
+    harmless("prompt_cache_key prompt_cache_options prompt_cache_retention", "the prefix cache needs no hints"),
+    refused("tools functions", _TOOLS, neutral=([],)),
+    refused("tool_choice function_call", _TOOLS, neutral=("none", "auto")),
+    refused("response_format", "structured output is not supported by this version", neutral=({"type": "text"},)),
+    refused("modalities", "replies are text", neutral=(["text"],)),
+    refused("audio", "replies are text"),
+    refused("verbosity", "models are not trained to it; ask for it in a message", neutral=("medium",)),
+    refused("web_search_options", "nothing is looked up"),
+    refused("moderation", "nothing is moderated"),
+    refused("chat_template", "the template is the engine's; chat_template_kwargs are its variables", "vllm"),
+    refused("documents", "the template gets messages only", "vllm", neutral=([],)),
+    refused("echo", "the reply is the assistant's alone", "vllm", neutral=(False,)),
+    refused("include_reasoning", "it is a part of the reply of its own", "vllm", neutral=(True,)),
+    refused("add_special_tokens", "special tokens are the template's", "vllm", neutral=(False,)),
+)
+
+
+class ChatRequest(SamplingFields, kw_only=True):
+    model: str | None = None
+    messages: list[dict[str, Any]]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    reasoning_format: Literal["auto", "none", "deepseek"] | None = None
+
+
+async def create_chat_completion(request: Request) -> Response:
+    body = await read_body(request, FIELDS, ChatRequest)
+    service = Service.of(request)
+    record = record_of(request.scope)
+    record.model = service.check_model(body.model)
+    engine = service.engine
+    params = _params(body, service)
+    with_usage = include_usage(body.stream, body.stream_options)
+    handle = await on_conversation(body.messages, service.limits, lambda: _prepare(engine, body, params, service))
+    generation = Generation([handle], record)
+    await until_disconnected(request.receive, generation.enter)
+    reply = ChatReply(handle, generation, model=record.model)
+    if body.stream:
+        return EventStream(reply.events(include_usage=with_usage), keep_alive=service.settings.keep_alive)
+    return JSONResponse(await until_disconnected(request.receive, reply.whole))
+
+
+def _params(body: ChatRequest, service: Service) -> SamplingParams:
+    if body.top_logprobs is not None and not body.logprobs:
+        raise refusal("top_logprobs needs logprobs: true", "top_logprobs")
+    logprobs = (body.top_logprobs or 0) if body.logprobs else None
+    try:
+        params = body.to_params(service.limits, logprobs=logprobs, default_max_tokens=None)
+    except HTTPError as error:
+        if error.param == "logprobs":  # the number is in the other field
+            raise refusal(error.message.replace("logprobs", "top_logprobs", 1), "top_logprobs") from None
+        raise
+    check_best_of(params, stream=body.stream is True)
+    return params
+
+
+def _prepare(engine: Engine, body: ChatRequest, params: SamplingParams, service: Service) -> ChatHandle:
+    return engine.prepare_chat(
+        body.messages,
+        params,
+        template_kwargs=_template_kwargs(body),
+        continue_final_message=body.continue_final_message,
+        add_generation_prompt=body.add_generation_prompt is not False,
+        reasoning_format="none" if body.reasoning_format == "none" else "auto",
+        queue_timeout=service.limits.queue_timeout,
+        cache_salt=body.cache_salt,
+    )
+
+
+def _template_kwargs(body: ChatRequest) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {}
+    if body.reasoning_effort is not None:
+        kwargs["reasoning_effort"] = body.reasoning_effort
+        if body.reasoning_effort == "none":
+            kwargs["enable_thinking"] = False
+    # What is said to the template itself goes before what is said in OpenAI's words.
+    return {**kwargs, **(body.chat_template_kwargs or {})}
