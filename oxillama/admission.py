@@ -76,6 +76,8 @@ class Admission:
                 sampling=sampling,
                 stream=TextStream(self._tokenizer.table, params.stop) if self._tokenizer else None,
                 n_logprobs=-1 if scored.logprobs is None else scored.logprobs,
+                # All choices have the same prompt: one of them scores it.
+                n_prompt_logprobs=-1 if choice or params.prompt_logprobs is None else params.prompt_logprobs,
                 min_tokens=params.min_tokens,
                 choice=choice,
                 priority=params.priority,
@@ -99,12 +101,12 @@ class Admission:
         )
         return handles, spec
 
-    def evaluation(self, prompt: Prompt, width: int) -> tuple[list[Handle], RequestSpec]:
-        """A handle whose result is a row of `width` values per token of the prompt."""
+    def evaluation(self, prompt: Prompt, *, keep_logits: bool) -> tuple[list[Handle], RequestSpec]:
+        """A handle that keeps the logits of the prompt, or scores it."""
         ids = self._tokens(prompt)
         if len(ids) > self._model.n_ctx:
             raise self._too_long(len(ids))
-        handle = Handle(self._worker, ids, evaluate_width=width)
+        handle = Handle(self._worker, ids, keep_logits=keep_logits, n_prompt_logprobs=-1 if keep_logits else 0)
         if not handle.fits:
             raise self._too_long(len(ids))
         spec = RequestSpec(

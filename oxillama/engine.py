@@ -385,35 +385,35 @@ class Engine(ChatCalls):
 
     def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """float32 [n tokens, n_vocab]: the logits after each token of the prompt."""
-        return self._evaluate(prompt, self.n_vocab)
+        return self._evaluate(prompt, keep_logits=True).logits()
 
     def logprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """float32 [n tokens]: the log-probability of each token given those before it; the first is NaN."""
-        return self._evaluate(prompt, 1)
+        return self._evaluate(prompt, keep_logits=False).prompt_logprobs()
 
     async def alogits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        return await self._aevaluate(prompt, self.n_vocab)
+        return (await self._aevaluate(prompt, keep_logits=True)).logits()
 
     async def alogprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        return await self._aevaluate(prompt, 1)
+        return (await self._aevaluate(prompt, keep_logits=False)).prompt_logprobs()
 
-    def _evaluate(self, prompt: Prompt, width: int) -> npt.NDArray[np.float32]:
-        request = self._prepare_evaluation(prompt, width)
+    def _evaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
+        request = self._prepare_evaluation(prompt, keep_logits)
         try:
             request.result()
         except BaseException:
             request.cancel()
             raise
-        return request.handles[0].rows()
+        return request.handles[0]
 
-    async def _aevaluate(self, prompt: Prompt, width: int) -> npt.NDArray[np.float32]:
-        request = self._prepare_evaluation(prompt, width)
+    async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
+        request = self._prepare_evaluation(prompt, keep_logits)
         try:
             await request.aresult()
         except BaseException:
             request.cancel()
             raise
-        return request.handles[0].rows()
+        return request.handles[0]
 
     # --- the end
 
@@ -516,9 +516,10 @@ class Engine(ChatCalls):
         request = self._admission.embedding(prompt, params)
         return EmbeddingHandle(RequestHandle(self, *request, patience=_patience(queue_timeout)))
 
-    def _prepare_evaluation(self, prompt: Prompt, width: int) -> RequestHandle:
+    def _prepare_evaluation(self, prompt: Prompt, keep_logits: bool) -> RequestHandle:
         self._check_usable()
-        return RequestHandle(self, *self._admission.evaluation(prompt, width), patience=math.inf)
+        request = self._admission.evaluation(prompt, keep_logits=keep_logits)
+        return RequestHandle(self, *request, patience=math.inf)
 
     def _begin_drain(self) -> None:
         self.check_process()

@@ -54,6 +54,7 @@ _OPTIONAL_INTEGERS: Mapping[str, tuple[int, int]] = {
     "max_tokens": (0, _INT32_MAX),
     "seed": (-(2**63), 2**64 - 1),
     "logprobs": (0, MAX_LOGPROBS),
+    "prompt_logprobs": (0, MAX_LOGPROBS),
     "best_of": (1, _INT32_MAX),
 }
 _FLAGS = ("ignore_eos", "cache_prompt")
@@ -81,7 +82,9 @@ class SamplingParams:
     ``epsilon_cutoff`` and ``eta_cutoff`` are probabilities (0.0003, not 3). ``top_n_sigma`` is off at 0 or below;
     ``repeat_last_n`` and ``dry_penalty_last_n`` are off at 0 and look at everything at -1. ``min_tokens`` holds back
     the model's end tokens and ``stop_token_ids``; ``ignore_eos`` bans the end tokens for good. ``deadline`` is in
-    seconds from submission. ``dry_sequence_breakers`` are texts or sequences of token ids.
+    seconds from submission. ``dry_sequence_breakers`` are texts or sequences of token ids. ``logprobs`` and
+    ``prompt_logprobs`` are how many alternatives to tell for each token of the output and of the prompt; a prompt that
+    is scored is not looked up in the prefix cache.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
 
@@ -123,6 +126,7 @@ class SamplingParams:
     ignore_eos: bool = False
     min_tokens: int = 0
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     n: int = 1
     best_of: int | None = None
     grammar: object | None = None

@@ -130,6 +130,12 @@ class RequestHandle:
         """How each choice ended: "stop", "length", "cancelled", "deadline" ...; None: not yet."""
         return tuple(choice.handle.finish_reason for choice in self._choices)
 
+    @property
+    def prompt_logprobs(self) -> Logprobs | None:
+        """The scores of the prompt, where they were asked for and there is output already or the end; else None."""
+        handle = self._choices[0].handle
+        return self._logprobs(tuple(handle.prompt_events()), 0) if handle.has_prompt_logprobs else None
+
     def try_enter(self) -> bool:
         """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
         if self._entered:
@@ -311,6 +317,7 @@ class RequestHandle:
                 )
                 for index, choice in enumerate(kept)
             ),
+            prompt_logprobs=self.prompt_logprobs,
             usage=self.usage,
             seed=self._spec.seed,
             timings=self.timings,

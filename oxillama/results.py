@@ -142,7 +142,8 @@ class CompletionChoice:
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Completion:
-    """Everything one request produced. ``text`` and its neighbours are those of choice 0.
+    """Everything one request produced. ``text`` and its neighbours are those of choice 0. ``prompt_logprobs`` scores
+    each token of the prompt given those before it; the first has NaN and no alternatives.
 
     ``seed`` repeats the request: with the same prompt and parameters it gives the same tokens. ``created`` is in
     Unix seconds.
@@ -152,6 +153,7 @@ class Completion:
     usage: Usage
     seed: int
     timings: Timings = field(default_factory=Timings)
+    prompt_logprobs: Logprobs | None = None
     id: str = ""
     model: str = ""
     created: int = 0
@@ -177,7 +179,7 @@ class Completion:
         return self.choices[0].logprobs
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        shape: dict[str, Any] = {
             "id": self.id,
             "object": "text_completion",
             "created": self.created,
@@ -187,6 +189,9 @@ class Completion:
             "seed": self.seed,
             "timings": self.timings.to_dict(),
         }
+        if self.prompt_logprobs is not None:
+            shape["prompt_logprobs"] = self.prompt_logprobs.to_dict()
+        return shape
 
     def __repr__(self) -> str:
         return f"Completion(choices={list(self.choices)!r}, usage={self.usage!r})"

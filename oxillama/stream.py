@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from oxillama.errors import InvalidRequestError
 
@@ -83,8 +84,10 @@ class RequestStream(Generic[HandleT, Chunk]):
 
     async def __anext__(self) -> Chunk:
         try:
-            if not self._closed:
+            if not self._closed and not self._ready:
                 await self._handle.aenter()
+                # Where tokens come faster than they are read, nothing below would ever let other tasks run.
+                await checkpoint()
             while not self._refill(StopAsyncIteration):
                 await self._handle.await_news()
         except anyio.get_cancelled_exc_class():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, checkpoint
 
 from oxillama._core.mailbox import Mailbox
 
@@ -31,7 +31,11 @@ class LoopMailbox:
             return found
 
     async def wait(self, has_news: Callable[[], bool]) -> None:
-        """Returns when has_news() is true. It must become true only together with a post to the mailbox."""
+        """Returns when has_news() is true. It must become true only together with a post to the mailbox. Lets other
+        tasks run in any case: news may come faster than they are read."""
+        if has_news():
+            await checkpoint()
+            return
         while not has_news():
             if self._has_leader:
                 event = anyio.Event()

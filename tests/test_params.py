@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "dry_sequence_breakers": ("\n", ":", '"', "*"),
     "repetition_penalty": 1.0,
     "repeat_last_n": 64,
+    "prompt_logprobs": None,
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "dynatemp_range": 0,

@@ -373,7 +373,7 @@ def test_repr_shows_counts_and_no_text(demo: Engine, caplog: pytest.LogCaptureFi
 
 
 def test_repr_of_an_evaluation_shows_no_text(demo: Engine) -> None:
-    handle = demo._prepare_evaluation(SECRET, 1)
+    handle = demo._prepare_evaluation(SECRET, keep_logits=False)
     handle.result()
     assert "secret" not in repr(handle) + repr(handle.handles[0]) + repr(handle._spec)
     assert "prompt tokens" in repr(handle.handles[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import numpy as np
 import pytest
 import trio
@@ -124,6 +125,30 @@ async def test_the_loop_goes_on_while_a_request_runs(long_engine: Engine) -> Non
         tasks.cancel_scope.cancel()
     assert caught.value.partial is not None
     assert ticks > 10
+
+
+async def test_readers_that_never_wait_let_others_run(demo: Engine) -> None:
+    steps = 0
+
+    async def step() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(step)
+        for _ in range(10):
+            await LoopMailbox.current().wait(lambda: True)
+        assert steps >= 8
+        handles = [demo.submit(PROMPT, max_tokens=4, seed=seed) for seed in range(4)]
+        eventually(lambda: all(handle.done for handle in handles))
+        before = steps
+        for handle in handles:
+            await anext(aiter(handle))
+        # Who is first in a round of the loop is open.
+        assert steps >= before + 2
+        tasks.cancel_scope.cancel()
 
 
 # Cancelling

@@ -10,7 +10,7 @@ from oxillama._core.kv_blocks cimport (
     kv_pool_release,
     kv_pool_retain,
 )
-from oxillama._core.request cimport num_known, num_pending
+from oxillama._core.request cimport num_known, num_pending, request_wants_rows
 
 
 cdef int32_t blocks_for(int32_t n_tokens) noexcept nogil:
@@ -28,7 +28,8 @@ cdef bint is_at_boundary(const ox_request *request) noexcept nogil:
 
 cdef int32_t table_match(const ox_kv_pool *pool, ox_request *request) noexcept nogil:
     cdef int32_t block, n = request.n_blocks
-    if not request.uses_prefix or not is_at_boundary(request):
+    # The index has K and V, but no logits.
+    if not request.uses_prefix or request_wants_rows(request) or not is_at_boundary(request):
         return 0
     while (n + 1) * OX_KV_BLOCK < num_known(request):
         block = kv_pool_find(pool, last_block(request, n), request.tokens + n * OX_KV_BLOCK, &request.domain)
@@ -64,7 +65,9 @@ cdef void table_release(ox_kv_pool *pool, ox_request *request) noexcept nogil:
 
 cdef bint table_leads(const ox_request *leader, const ox_request *follower) noexcept nogil:
     cdef int32_t first = follower.num_computed_tokens
-    if not leader.uses_prefix or not follower.uses_prefix or leader.num_computed_tokens != first:
+    if not leader.uses_prefix or not follower.uses_prefix or request_wants_rows(follower):
+        return False
+    if leader.num_computed_tokens != first:
         return False
     if not is_at_boundary(follower) or num_pending(follower) <= OX_KV_BLOCK or num_pending(leader) < OX_KV_BLOCK:
         return False

@@ -22,9 +22,12 @@ cdef int sample_request(ox_request *request, ox_candidates *memory, const float 
 # Takes a drawn token into the request's output and decides whether it is the last.
 cdef void consume_sample(ox_request *request, const ox_sample_result *sample, int32_t status,
                          ox_step_result *result) noexcept nogil
-# Takes the logits of every row of an item, the first being output row `first_output` of the program.
-cdef void consume_evaluation(ox_program *program, const ox_plan_item *item, int32_t first_output, int32_t n_vocab,
-                             ox_step_result *result) noexcept nogil
+# Takes the logits of row `t` of an item from output row `output_row` of the program. Rows may be taken by several
+# threads at once.
+cdef void take_row(ox_program *program, const ox_plan_item *item, int32_t t, int32_t output_row,
+                   int32_t n_vocab) noexcept nogil
+# What became of the item whose rows were all taken and for which nothing is drawn.
+cdef void consume_rows(const ox_plan_item *item, ox_step_result *result) noexcept nogil
 # Takes the hidden states of an item, the first being output row `first_output` of the program.
 cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32_t first_output,
                             ox_step_result *result) noexcept nogil

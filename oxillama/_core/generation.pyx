@@ -1,9 +1,11 @@
 """What becomes of a step's numbers for one request: a token, its text and logprobs, and whether it ends here."""
 
-from libc.math cimport NAN, isfinite
+from libc.math cimport NAN
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
+from oxillama._core.atomics cimport ox_load_relaxed_i32
+from oxillama._core.executor cimport ox_buffer
 from oxillama._core.output cimport (
     OX_STOP_END,
     OX_STOP_TOKEN,
@@ -15,6 +17,7 @@ from oxillama._core.output cimport (
 )
 from oxillama._core.penalties cimport ox_history
 from oxillama._core.pooling cimport pooling_add, pooling_wants
+from oxillama._core.prompt_scores cimport prompt_scores_add
 from oxillama._core.request cimport (
     OX_FINISH_ERROR,
     OX_FINISH_LENGTH,
@@ -50,7 +53,7 @@ cdef void consume_sample(ox_request *request, const ox_sample_result *sample, in
     cdef const ox_sampling *sampling = <const ox_sampling *>request.sampling
     cdef ox_output *output = <ox_output *>request.output
     cdef int32_t i, n = request.n_output, stopped = 0
-    if status == OX_SAMPLE_NOT_FINITE:
+    if status == OX_SAMPLE_NOT_FINITE or is_broken(request):
         fault(request, OX_FAULT_NUMERICAL, result)
         return
     if status != OX_SAMPLE_OK:
@@ -83,29 +86,29 @@ cdef void consume_sample(ox_request *request, const ox_sample_result *sample, in
     output.text_ends[n] = output.text_length
 
 
-cdef void consume_evaluation(ox_program *program, const ox_plan_item *item, int32_t first_output, int32_t n_vocab,
-                             ox_step_result *result) noexcept nogil:
+cdef void take_row(ox_program *program, const ox_plan_item *item, int32_t t, int32_t output_row,
+                   int32_t n_vocab) noexcept nogil:
     cdef ox_request *request = item.request
     cdef ox_output *output = <ox_output *>request.output
-    cdef int32_t t, position
-    cdef size_t stride = program.buffers[program.logits].stride
-    cdef const float *logits
-    cdef double normaliser
+    cdef ox_buffer *buffer = &program.buffers[program.logits]
+    cdef const float *logits = buffer.data + output_row * buffer.stride
+    cdef int32_t position = item.first_position + t
+    if output.rows != NULL:
+        memcpy(output.rows + <size_t>position * n_vocab, logits, n_vocab * sizeof(float))
+    if output.scores != NULL:
+        prompt_scores_add(output.scores, program.kernels, request.tokens, position, logits, n_vocab)
+
+
+cdef bint is_broken(const ox_request *request) noexcept nogil:
+    cdef ox_output *output = <ox_output *>request.output
+    return output.scores != NULL and ox_load_relaxed_i32(&output.scores.is_broken) != 0
+
+
+cdef void consume_rows(const ox_plan_item *item, ox_step_result *result) noexcept nogil:
     result.token = -1
     result.finish_reason = OX_FINISH_NONE
-    for t in range(item.n_tokens):
-        position = item.first_position + t
-        logits = program.buffers[program.logits].data + (first_output + t) * stride
-        if output.row_width > 1:
-            memcpy(output.rows + <size_t>position * n_vocab, logits, n_vocab * sizeof(float))
-        elif position + 1 < request.n_prompt:
-            normaliser = program.kernels.log_sum_exp(n_vocab, logits)
-            if not isfinite(normaliser):
-                fault(request, OX_FAULT_NUMERICAL, result)
-                return
-            output.rows[position + 1] = <float>(logits[request.tokens[position + 1]] - normaliser)
-    if item.first_position + item.n_tokens >= request.n_prompt:
-        result.finish_reason = OX_FINISH_STOP
+    if is_broken(item.request):
+        fault(item.request, OX_FAULT_NUMERICAL, result)
 
 
 cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32_t first_output,
@@ -121,8 +124,6 @@ cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32
                            program.buffers[program.hidden].data + (first_output + i) * stride):
             fault(request, OX_FAULT_NUMERICAL, result)
             return
-    if item.first_position + item.n_tokens >= request.n_prompt:
-        result.finish_reason = OX_FINISH_STOP
 
 
 cdef void publish_generation(ox_request *request) noexcept nogil:

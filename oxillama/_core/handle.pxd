@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from oxillama._core.output cimport ox_output
+from oxillama._core.prompt_scores cimport ox_prompt_scores
 from oxillama._core.request cimport ox_request
 from oxillama._core.worker cimport Worker
 
@@ -16,3 +17,4 @@ cdef class Handle:
     cdef bint _finish_taken
     cdef object _event(self, int32_t i)
     cdef str _text(self, int64_t end)
+    cdef ox_prompt_scores *_scores(self) except NULL

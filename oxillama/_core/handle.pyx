@@ -1,6 +1,7 @@
 """The Python end of a request: makes it, submits it, reads its output. Dropping it is the cancellation."""
 
 from libc.math cimport NAN
+from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -18,7 +19,7 @@ from oxillama._core.output cimport (
     output_attach,
     output_create,
     output_destroy,
-    output_evaluate,
+    output_keep_logits,
     output_wait,
 )
 from oxillama._core.parking cimport ox_monotonic_ns
@@ -30,6 +31,7 @@ from oxillama._core.pooling cimport (
     ox_pooling_kind,
     pooling_create,
 )
+from oxillama._core.prompt_scores cimport ox_prompt_scores, prompt_scores_create
 from oxillama._core.request cimport (
     OX_FINISH_CANCELLED,
     OX_FINISH_CLOSED,
@@ -101,12 +103,15 @@ cdef class Handle:
     """One sequence in the worker.
 
     prompt: int32 [n], ids already checked against the vocabulary. sampling: None for an embedding or an evaluation.
-    deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values."""
+    deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values.
+    n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
+    keep_logits: an evaluation keeps the logits of its prompt."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
-                 int32_t evaluate_width=0, str pooling=None, int32_t dimensions=0, bint normalize=True):
+                 int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None, int32_t dimensions=0,
+                 bint normalize=True):
         cdef double seconds
         if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
             raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
@@ -143,13 +148,17 @@ cdef class Handle:
             if self.output.pooling == NULL:
                 raise MemoryError(f"no memory for the embedding of {prompt.shape[0]} tokens")
             return
+        if n_prompt_logprobs >= 0:
+            self.request.scores_prompt = True
+            self.output.scores = prompt_scores_create(<int32_t>prompt.shape[0], n_prompt_logprobs)
+            if self.output.scores == NULL:
+                raise MemoryError(f"no memory for the scores of {prompt.shape[0]} tokens")
         if sampling is None:
             self.request.kind = OX_REQUEST_EVALUATE
             # A prefix that is already in the cache would have no logits.
             self.request.cache_prompt = False
-            if not output_evaluate(self.output, <int32_t>prompt.shape[0], evaluate_width):
-                raise MemoryError(f"no memory for {prompt.shape[0]} x {evaluate_width} results")
-            self.output.rows[0] = NAN
+            if keep_logits and not output_keep_logits(self.output, <int32_t>prompt.shape[0], worker.c.n_vocab):
+                raise MemoryError(f"no memory for {prompt.shape[0]} x {worker.c.n_vocab} logits")
             return
         self.request.kind = OX_REQUEST_GENERATE
         self.request.sampling = ox_sampling_copy(sampling.get())
@@ -247,15 +256,44 @@ cdef class Handle:
             rest = self._text(self.output.text_length)
         return events, rest, finished
 
-    def rows(self):
-        """The float32 result of a finished evaluation: [n, width], or [n] for width 1."""
-        cdef Py_ssize_t width = self.output.row_width, n = self.request.n_prompt
+    def logits(self):
+        """float32 [n prompt, n_vocab] of a finished evaluation that keeps its logits."""
+        cdef Py_ssize_t width = self.worker.c.n_vocab, n = self.request.n_prompt
         if self.output.rows == NULL:
-            raise ValueError("the request is no evaluation")
+            raise ValueError("the request keeps no logits")
         out = np.empty((n, width), dtype=np.float32)
         cdef float[:, ::1] view = out
         memcpy(&view[0, 0], self.output.rows, n * width * sizeof(float))
-        return out if width > 1 else out[:, 0]
+        return out
+
+    @property
+    def has_prompt_logprobs(self):
+        """Was the prompt to be scored, and has all of it been?"""
+        return self.output.scores != NULL and (self.num_published > 0 or (
+            request_finish_reason(self.request) in (OX_FINISH_STOP, OX_FINISH_LENGTH)))
+
+    def prompt_logprobs(self):
+        """float32 [n prompt] of a scored prompt: of each token given those before it; the first is NaN."""
+        cdef ox_prompt_scores *scores = self._scores()
+        out = np.empty(scores.n_prompt, dtype=np.float32)
+        cdef float[::1] view = out
+        memcpy(&view[0], scores.logprobs, scores.n_prompt * sizeof(float))
+        return out
+
+    def prompt_events(self):
+        """A scored prompt as a list of TokenEvent without text."""
+        cdef ox_prompt_scores *scores = self._scores()
+        cdef int32_t i
+        cdef list events = []
+        for i in range(scores.n_prompt):
+            events.append(TokenEvent(self.request.tokens[i], "", scores.logprobs[i],
+                                     alternatives(scores.top_ids, scores.top_logprobs, i, scores.n_top)))
+        return events
+
+    cdef ox_prompt_scores *_scores(self) except NULL:
+        if not self.has_prompt_logprobs:
+            raise ValueError("the request has no scored prompt")
+        return self.output.scores
 
     def embedding(self):
         """The float32 result of a finished embedding: [dimensions], or [n tokens, dimensions] without pooling."""
@@ -268,16 +306,13 @@ cdef class Handle:
         return out if self.output.pooling.kind == OX_POOLING_NONE else out[0]
 
     cdef _event(self, int32_t i):
-        cdef int32_t j, k = self.output.n_logprobs
-        cdef list top = []
         cdef double logprob = NAN
-        if k >= 0:
+        cdef tuple top = ()
+        if self.output.n_logprobs >= 0:
             logprob = self.output.logprobs[i]
-            for j in range(k):
-                if self.output.top_ids[i * k + j] >= 0:
-                    top.append((self.output.top_ids[i * k + j], self.output.top_logprobs[i * k + j]))
+            top = alternatives(self.output.top_ids, self.output.top_logprobs, i, self.output.n_logprobs)
         return TokenEvent(self.request.tokens[self.request.n_prompt + i], self._text(self.output.text_ends[i]), logprob,
-                          tuple(top))
+                          top)
 
     cdef str _text(self, int64_t end):
         cdef const char *text = <const char *>ox_load_acquire_ptr(&self.output.text_buffer)
@@ -288,6 +323,16 @@ cdef class Handle:
     def __repr__(self):
         return (f"<Handle {self.request.id}: {self.request.n_prompt} prompt tokens, {self.num_published} generated, "
                 f"{self.finish_reason or 'running'}>")
+
+
+cdef tuple alternatives(const int32_t *ids, const float *logprobs, size_t row, int32_t n):
+    """Row `row` of [rows][n] as pairs."""
+    cdef int32_t j
+    cdef list found = []
+    for j in range(n):
+        if ids[row * n + j] >= 0:
+            found.append((ids[row * n + j], logprobs[row * n + j]))
+    return tuple(found)
 
 
 def submit(Worker worker not None, list handles):

@@ -9,6 +9,7 @@ from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
 from oxillama._core.mailbox cimport ox_mailbox
 from oxillama._core.parking cimport ox_parking
 from oxillama._core.pooling cimport ox_pooling
+from oxillama._core.prompt_scores cimport ox_prompt_scores
 from oxillama._core.request cimport ox_request
 from oxillama._core.text_stream cimport TextStream, TextStreamState
 
@@ -47,8 +48,8 @@ ctypedef struct ox_output:
     int32_t n_buffers
     void *buffers[OX_MAX_TEXT_BUFFERS]
     # --- evaluation of a prompt
-    float *rows                  # [n_prompt][row_width] of an OX_REQUEST_EVALUATE, or NULL
-    int32_t row_width            # n_vocab: logits; 1: the log-probability of each token given those before it
+    float *rows                  # [n_prompt][n_vocab]: the logits of an OX_REQUEST_EVALUATE, or NULL
+    ox_prompt_scores *scores     # of an OX_REQUEST_EVALUATE or of scores_prompt, or NULL; owned
     ox_pooling *pooling          # of an OX_REQUEST_EMBED, or NULL; owned
     # --- readers that sleep
     ox_atomic_ptr mailbox        # of the consumer's event loop; set once, by output_attach()
@@ -59,7 +60,8 @@ ctypedef struct ox_output:
 cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream)
 # Reader: from now on the mailbox is posted as well. Look for news afterwards. False if another one is attached.
 cdef bint output_attach(ox_output *output, ox_mailbox *mailbox) noexcept nogil
-cdef bint output_evaluate(ox_output *output, int32_t n_rows, int32_t row_width) noexcept nogil
+# Room for the logits of a prompt. False when memory is short.
+cdef bint output_keep_logits(ox_output *output, int32_t n_prompt, int32_t n_vocab) noexcept nogil
 cdef void output_destroy(void *output) noexcept nogil
 
 # Writer: text of a token that is not an end token. Returns 1 when a stop string ended the text, -1 without memory.

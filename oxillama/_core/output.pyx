@@ -24,6 +24,7 @@ from oxillama._core.parking cimport (
     ox_parking_wake_all,
 )
 from oxillama._core.pooling cimport pooling_destroy
+from oxillama._core.prompt_scores cimport prompt_scores_destroy
 from oxillama._core.request cimport OX_FINISH_NONE, request_finish_reason
 from oxillama._core.text_stream cimport finish_text, push_token
 
@@ -78,9 +79,8 @@ cdef bint output_attach(ox_output *output, ox_mailbox *mailbox) noexcept nogil:
     return expected == mailbox
 
 
-cdef bint output_evaluate(ox_output *output, int32_t n_rows, int32_t row_width) noexcept nogil:
-    output.row_width = row_width
-    output.rows = <float *>malloc(<size_t>n_rows * row_width * sizeof(float))
+cdef bint output_keep_logits(ox_output *output, int32_t n_prompt, int32_t n_vocab) noexcept nogil:
+    output.rows = <float *>malloc(<size_t>n_prompt * n_vocab * sizeof(float))
     return output.rows != NULL
 
 
@@ -98,6 +98,7 @@ cdef void output_destroy(void *object) noexcept nogil:
     free(output.text_memory)
     free(output.piece)
     free(output.rows)
+    prompt_scores_destroy(output.scores)
     pooling_destroy(output.pooling)
     mailbox_unref(<ox_mailbox *>ox_load_acquire_ptr(&output.mailbox))
     ox_parking_destroy(&output.parking)

@@ -7,8 +7,9 @@ from oxillama._core.request cimport ox_request
 cdef enum ox_wants_output:
     OX_OUTPUT_NONE = 0   # the tokens only fill the KV cache
     OX_OUTPUT_LAST = 1   # the last token's logits: one token is to be sampled
-    OX_OUTPUT_ALL = 2    # every token's logits (OX_REQUEST_EVALUATE)
+    OX_OUTPUT_ALL = 2    # every token's logits, for an evaluation or to score the prompt
     OX_OUTPUT_HIDDEN = 3  # the hidden states that the request's pooling wants (OX_REQUEST_EMBED)
+    OX_OUTPUT_ALL_AND_LAST = 4  # every token's logits, and one token is to be sampled from the last
 
 # Tokens [first_position, first_position + n_tokens) of request->tokens; their blocks are in request->blocks.
 ctypedef struct ox_plan_item:
@@ -24,8 +25,12 @@ ctypedef struct ox_plan:
     int32_t n_tokens         # at most max_batch_tokens
     int32_t n_decode         # items that continue an output
     int32_t n_outputs        # rows of logits wanted
-    int32_t n_prompt_outputs  # of these, by prompt-only requests
+    int32_t n_prompt_outputs  # of these, by requests that want every row
 
+# A token is to be sampled for the item.
+cdef bint item_draws(const ox_plan_item *item) noexcept nogil
+# The logits of all its rows are wanted.
+cdef bint item_wants_all(const ox_plan_item *item) noexcept nogil
 cdef void plan_clear(ox_plan *plan) noexcept nogil
 # Tokens of the request in this step, 0 when it has no share.
 cdef int32_t plan_num_tokens(const ox_plan *plan, const ox_request *request) noexcept nogil

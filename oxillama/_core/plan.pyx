@@ -10,7 +10,16 @@ from oxillama._core.request cimport (
     request_due_end,
     request_is_decoding,
     request_is_prompt_only,
+    request_wants_rows,
 )
+
+
+cdef bint item_draws(const ox_plan_item *item) noexcept nogil:
+    return item.wants_output == OX_OUTPUT_LAST or item.wants_output == OX_OUTPUT_ALL_AND_LAST
+
+
+cdef bint item_wants_all(const ox_plan_item *item) noexcept nogil:
+    return item.wants_output == OX_OUTPUT_ALL or item.wants_output == OX_OUTPUT_ALL_AND_LAST
 
 
 cdef void plan_clear(ox_plan *plan) noexcept nogil:
@@ -29,7 +38,7 @@ cdef void count(ox_plan *plan, const ox_plan_item *item, int32_t sign) noexcept 
     plan.n_tokens += sign * item.n_tokens
     if item.wants_output == OX_OUTPUT_LAST:
         plan.n_outputs += sign
-    elif item.wants_output == OX_OUTPUT_ALL:
+    elif item_wants_all(item):
         plan.n_outputs += sign * item.n_tokens
         plan.n_prompt_outputs += sign * item.n_tokens
     if request_is_decoding(item.request):
@@ -51,13 +60,14 @@ cdef void plan_set(ox_plan *plan, ox_request *request, int32_t n_tokens) noexcep
     item.request = request
     item.n_tokens = n_tokens
     item.first_position = request.num_computed_tokens
-    item.wants_output = OX_OUTPUT_NONE
+    cdef bint draws = (not request_is_prompt_only(request) and n_tokens == num_pending(request)
+                       and request.n_output < request.max_output)
     if request.kind == OX_REQUEST_EMBED:
         item.wants_output = OX_OUTPUT_HIDDEN
-    elif request_is_prompt_only(request):
-        item.wants_output = OX_OUTPUT_ALL
-    elif n_tokens == num_pending(request) and request.n_output < request.max_output:
-        item.wants_output = OX_OUTPUT_LAST
+    elif request_wants_rows(request):
+        item.wants_output = OX_OUTPUT_ALL_AND_LAST if draws else OX_OUTPUT_ALL
+    else:
+        item.wants_output = OX_OUTPUT_LAST if draws else OX_OUTPUT_NONE
     count(plan, item, 1)
 
 

@@ -46,6 +46,7 @@ ctypedef struct ox_request:
     int64_t arrival_ns
     int64_t deadline_ns
     int8_t cache_prompt           # look up and register prefix blocks
+    int8_t scores_prompt          # wants every logits row of its prompt once, so its prompt is not looked up
     ox_prefix_domain domain
     void *sampling                # destroyed with the request
     ox_destroy destroy_sampling
@@ -99,5 +100,7 @@ cdef int32_t num_pending(const ox_request *request) noexcept nogil  # of them no
 cdef bint request_is_decoding(const ox_request *request) noexcept nogil
 # Generates nothing: OX_REQUEST_EMBED and OX_REQUEST_EVALUATE.
 cdef bint request_is_prompt_only(const ox_request *request) noexcept nogil
+# Computes tokens whose logits are all wanted: OX_REQUEST_EVALUATE, or scores_prompt before the first output.
+cdef bint request_wants_rows(const ox_request *request) noexcept nogil
 # OX_FINISH_CANCELLED or OX_FINISH_DEADLINE when the request is to be ended, else OX_FINISH_NONE.
 cdef ox_finish_reason request_due_end(ox_request *request, int64_t now_ns) noexcept nogil

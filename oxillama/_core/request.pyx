@@ -85,6 +85,10 @@ cdef bint request_is_prompt_only(const ox_request *request) noexcept nogil:
     return request.kind == OX_REQUEST_EMBED or request.kind == OX_REQUEST_EVALUATE
 
 
+cdef bint request_wants_rows(const ox_request *request) noexcept nogil:
+    return request.kind == OX_REQUEST_EVALUATE or (request.scores_prompt and request.n_output == 0)
+
+
 cdef ox_finish_reason request_due_end(ox_request *request, int64_t now_ns) noexcept nogil:
     if request_is_cancelled(request):
         return OX_FINISH_CANCELLED

@@ -21,7 +21,7 @@ ctypedef struct ox_step_result:
 ctypedef struct ox_scheduler_config:
     int32_t max_batch_size   # running sequences
     int32_t max_batch_tokens
-    int32_t max_outputs      # rows of logits of a step; what exceeds max_batch_size is shared by evaluations
+    int32_t max_outputs      # rows of logits of a step; what exceeds max_batch_size is shared by those that want all
     int64_t max_step_ns
     int64_t priority_aging_ns  # 0: waiting does not raise the priority
     int32_t n_ctx

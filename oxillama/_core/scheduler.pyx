@@ -15,14 +15,13 @@ from oxillama._core.block_table cimport (
 )
 from oxillama._core.kv_blocks cimport OX_KV_BLOCK, kv_pool_num_available, kv_pool_take
 from oxillama._core.pace cimport pace_chunk_tokens, pace_observe
-from oxillama._core.plan cimport OX_OUTPUT_LAST, ox_plan_item, plan_clear, plan_num_tokens, plan_remove, plan_set
+from oxillama._core.plan cimport item_draws, ox_plan_item, plan_clear, plan_num_tokens, plan_remove, plan_set
 from oxillama._core.request cimport (
     OX_FINISH_CLOSED,
     OX_FINISH_ERROR,
     OX_FINISH_LENGTH,
     OX_FINISH_NONE,
     OX_FINISH_STOP,
-    OX_REQUEST_EVALUATE,
     OX_STATE_FINISHED,
     OX_STATE_PREEMPTED,
     OX_STATE_RUNNING,
@@ -34,6 +33,7 @@ from oxillama._core.request cimport (
     request_is_prompt_only,
     request_publish_finish,
     request_unref,
+    request_wants_rows,
 )
 from oxillama._core.status cimport OX_INVALID, OX_NO_MEMORY, OX_OK, OX_TOO_LONG
 
@@ -316,7 +316,7 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     # Gives a request up to n_tokens more of this step; returns how many it took.
     cdef int32_t n_had = plan_num_tokens(&s.plan, request)
     cdef int32_t n = min(n_had + n_tokens, num_pending(request))
-    if request.kind == OX_REQUEST_EVALUATE:
+    if request_wants_rows(request):
         n = min(n, n_had + s.config.max_outputs - s.config.max_batch_size - s.plan.n_prompt_outputs)
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:
@@ -435,7 +435,7 @@ cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result
     table_register(s.pool, request, item.first_position // OX_KV_BLOCK)
     if request.prefill_end_ns == 0 and request.num_computed_tokens >= request.n_prompt:
         request.prefill_end_ns = now_ns
-    if item.wants_output == OX_OUTPUT_LAST:
+    if item_draws(item):
         if result.token >= 0:
             request.tokens[num_known(request)] = result.token
             request.n_output += 1

@@ -77,6 +77,7 @@ class Scheduler:
         deadline_ns: int = 0,
         domain: Domain = (0, 0, 0),
         cache_prompt: bool = True,
+        scores_prompt: bool = False,
         now_ns: int = 0,
         arrival_ns: int = 0,
     ) -> int: ...

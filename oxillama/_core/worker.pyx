@@ -20,11 +20,12 @@ from oxillama._core.candidates cimport ox_candidates_create, ox_candidates_free
 from oxillama._core.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode
 from oxillama._core.generation cimport (
     consume_embedding,
-    consume_evaluation,
+    consume_rows,
     consume_sample,
     finish_generation,
     publish_generation,
     sample_request,
+    take_row,
 )
 from oxillama._core.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.parking cimport ox_monotonic_ns
@@ -46,7 +47,7 @@ from oxillama._core.ring cimport (
     ring_wake,
 )
 from oxillama._core.output cimport ox_output
-from oxillama._core.plan cimport OX_OUTPUT_ALL, OX_OUTPUT_HIDDEN, OX_OUTPUT_LAST, ox_plan_item, plan_is_alive
+from oxillama._core.plan cimport OX_OUTPUT_HIDDEN, item_draws, item_wants_all, ox_plan_item, plan_is_alive
 from oxillama._core.pooling cimport pooling_wants
 from oxillama._core.scheduler cimport (
     scheduler_add,
@@ -143,12 +144,13 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
     w.plan = plan
     if execute(w.program, &batch) != OX_STEP_DONE:
         return
+    take_rows(w, plan)
     sample(w, plan)
     for i in range(plan.n_items):
-        if plan.items[i].wants_output == OX_OUTPUT_LAST:
+        if item_draws(&plan.items[i]):
             consume_sample(plan.items[i].request, &w.samples[i], w.sample_status[i], &w.results[i])
-        elif plan.items[i].wants_output == OX_OUTPUT_ALL:
-            consume_evaluation(w.program, &plan.items[i], w.first_outputs[i], w.n_vocab, &w.results[i])
+        elif item_wants_all(&plan.items[i]):
+            consume_rows(&plan.items[i], &w.results[i])
         elif plan.items[i].wants_output == OX_OUTPUT_HIDDEN:
             consume_embedding(w.program, &plan.items[i], w.first_outputs[i], &w.results[i])
         else:
@@ -177,13 +179,13 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].blocks = item.request.blocks
         memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
         w.first_outputs[i] = output
-        if item.wants_output == OX_OUTPUT_LAST:
-            w.output_rows[output] = row + item.n_tokens - 1
-            output += 1
-        elif item.wants_output == OX_OUTPUT_ALL:
+        if item_wants_all(item):
             for t in range(item.n_tokens):
                 w.output_rows[output] = row + t
                 output += 1
+        elif item_draws(item):
+            w.output_rows[output] = row + item.n_tokens - 1
+            output += 1
         row += item.n_tokens
     # Rows of logits come first, so that hidden states cost no logits.
     batch.n_logits = output
@@ -205,6 +207,19 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
     batch.context = w
 
 
+cdef void take_rows(ox_worker *w, ox_plan *plan) noexcept nogil:
+    cdef int32_t i, t
+    for i in range(plan.n_items):
+        if not item_wants_all(&plan.items[i]):
+            continue
+        if w.n_threads == 1 or plan.items[i].n_tokens == 1:
+            for t in range(plan.items[i].n_tokens):
+                take_row(w.program, &plan.items[i], t, w.first_outputs[i] + t, w.n_vocab)
+        else:
+            for t in prange(plan.items[i].n_tokens, num_threads=w.n_threads, schedule="static"):
+                take_row(w.program, &plan.items[i], t, w.first_outputs[i] + t, w.n_vocab)
+
+
 cdef void sample(ox_worker *w, ox_plan *plan) noexcept nogil:
     """Draws for every item that wants a token. Each draw depends on its own request alone, so the split is free."""
     cdef int32_t i
@@ -218,9 +233,11 @@ cdef void sample(ox_worker *w, ox_plan *plan) noexcept nogil:
 
 cdef void sample_item(ox_worker *w, ox_plan *plan, int32_t i, int thread) noexcept nogil:
     cdef const float *logits
-    if plan.items[i].wants_output == OX_OUTPUT_LAST:
-        logits = (w.program.buffers[w.program.logits].data
-                  + w.first_outputs[i] * w.program.buffers[w.program.logits].stride)
+    cdef int32_t row = w.first_outputs[i]
+    if item_draws(&plan.items[i]):
+        if item_wants_all(&plan.items[i]):
+            row += plan.items[i].n_tokens - 1
+        logits = w.program.buffers[w.program.logits].data + row * w.program.buffers[w.program.logits].stride
         w.sample_status[i] = sample_request(plan.items[i].request, w.memories[thread], logits, w.n_vocab,
                                             &w.samples[i])
 

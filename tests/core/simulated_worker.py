@@ -9,7 +9,7 @@ from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool, Scheduler
 
 GENERATE, STREAM, EMBED, EVALUATE = range(4)
 NONE, STOP, LENGTH, CANCELLED, DEADLINE, ERROR, CLOSED = range(7)
-OUTPUT_NONE, OUTPUT_LAST, OUTPUT_ALL, OUTPUT_HIDDEN = range(4)
+OUTPUT_NONE, OUTPUT_LAST, OUTPUT_ALL, OUTPUT_HIDDEN, OUTPUT_ALL_AND_LAST = range(5)
 SECOND = 1_000_000_000
 
 Domain = tuple[int, int, int]
@@ -30,7 +30,9 @@ class Sent:
     max_output: int
     kind: int
     domain: Domain
+    scores_prompt: bool = False
     sampled: list[int] = field(default_factory=list)
+    scored: list[int] = field(default_factory=list)  # how often each token of the prompt gave a row
 
 
 class Worker:
@@ -80,6 +82,7 @@ class Worker:
         deadline_ns: int = 0,
         domain: Domain = (0, 0, 0),
         cache_prompt: bool = True,
+        scores_prompt: bool = False,
     ) -> int:
         request = self.scheduler.add(
             prompt,
@@ -89,9 +92,11 @@ class Worker:
             deadline_ns=deadline_ns,
             domain=domain,
             cache_prompt=cache_prompt,
+            scores_prompt=scores_prompt,
             now_ns=self.now,
         )
-        self.sent[request] = Sent(list(prompt), len(prompt), max_output, kind, domain)
+        self.sent[request] = Sent(list(prompt), len(prompt), max_output, kind, domain, scores_prompt)
+        self.sent[request].scored = [0] * len(prompt)
         return request
 
     def schedule(self) -> list[Item]:
@@ -104,9 +109,10 @@ class Worker:
         decodes = [self.is_decode(item) for item in self.plan]
         assert sum(decodes) == n_decode
         assert all(decodes[:n_decode]), "items that decode come first"
-        rows = [(0, 1, item[1], 0)[item[3]] for item in self.plan]
+        rows = [(0, 1, item[1], 0, item[1])[item[3]] for item in self.plan]
         assert sum(rows) == n_outputs <= self.max_outputs
-        assert sum(item[1] for item in self.plan if item[3] == OUTPUT_ALL) <= self.n_prompt_outputs
+        everything = [item[1] for item in self.plan if item[3] in (OUTPUT_ALL, OUTPUT_ALL_AND_LAST)]
+        assert sum(everything) <= self.n_prompt_outputs
         for item in self.plan:
             self.check_and_fill(item)
         return self.plan
@@ -138,14 +144,21 @@ class Worker:
             assert wants_output == OUTPUT_ALL
         else:
             is_end = end == len(sent.tokens) and len(sent.sampled) < sent.max_output
-            assert wants_output == (OUTPUT_LAST if is_end else OUTPUT_NONE)
+            if sent.scores_prompt and not sent.sampled:
+                assert wants_output == (OUTPUT_ALL_AND_LAST if is_end else OUTPUT_ALL)
+                for position in range(first, end):
+                    sent.scored[position] += 1
+            else:
+                assert wants_output == (OUTPUT_LAST if is_end else OUTPUT_NONE)
+            if sent.scores_prompt and is_end:
+                assert all(sent.scored), "every token of the prompt has given its row"
 
     def apply(self, decide: Decide = lambda request, n_output: NONE) -> None:
         results: list[tuple[int, int]] = []
         for request, _, _, wants_output in self.plan:
             sent = self.sent[request]
             token, reason = -1, NONE
-            if wants_output == OUTPUT_LAST:
+            if wants_output in (OUTPUT_LAST, OUTPUT_ALL_AND_LAST):
                 token = sampled_token(sent.tokens)
                 sent.tokens.append(token)
                 sent.sampled.append(token)

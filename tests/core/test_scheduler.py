@@ -399,6 +399,20 @@ def test_some_requests_bypass_the_cache_in_both_directions(options: dict[str, in
     assert (cached(worker, reader), cached(worker, bypassing)) == (0, 0)
 
 
+def test_a_scored_prompt_is_not_looked_up_but_leaves_its_blocks_to_others() -> None:
+    worker = Worker()
+    worker.add(prompt(100), max_output=1)
+    worker.run(20)
+    scored = worker.add(prompt(100), max_output=1, scores_prompt=True)
+    worker.run(20)
+    assert cached(worker, scored) == 0
+    fresh = Worker()
+    choices = [fresh.add(prompt(100), max_output=1, scores_prompt=i == 0) for i in range(3)]
+    fresh.run(20)
+    assert [cached(fresh, choice) for choice in choices] == [0, 96, 96]
+    assert fresh.scheduler.stats["prompt_tokens"] == 100 + 2 * 4
+
+
 def test_equal_prompts_at_once_are_computed_once() -> None:
     worker = Worker(64, max_batch_tokens=256)
     for _ in range(4):

@@ -41,6 +41,7 @@ class Wish:
     patience_s: int  # 0: no deadline
     domain: Domain
     cache_prompt: bool
+    scores_prompt: bool
 
 
 def wish(random: Random) -> Wish:
@@ -56,6 +57,7 @@ def wish(random: Random) -> Wish:
         patience_s=random.choice([0, 0, 0, 5, 60]),
         domain=random.choice(DOMAINS),
         cache_prompt=random.random() < 0.8,
+        scores_prompt=kind in (GENERATE, STREAM) and random.random() < 0.2,
     )
 
 
@@ -107,6 +109,7 @@ class Service(RuleBasedStateMachine):
                     deadline_ns=deadline,
                     domain=wish.domain,
                     cache_prompt=wish.cache_prompt,
+                    scores_prompt=wish.scores_prompt,
                 )
             except ValueError:
                 assert not fits

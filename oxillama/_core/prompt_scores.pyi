@@ -1,0 +1,1 @@
+"""Scores of prompt tokens; nothing of it is visible to Python."""
