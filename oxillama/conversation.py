@@ -108,7 +108,11 @@ class Conversation:
 
     def _ids(self, rendered: str, marks: Marks) -> list[int]:
         tokenizer = self.tokenizer
-        ids = tokenizer.encode_parsed(rendered, marks.remove)
+        try:
+            ids = tokenizer.encode_parsed(rendered, marks.remove)
+        except InvalidRequestError as error:
+            error.param = "messages"
+            raise
         if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
             ids.insert(0, tokenizer.bos_id)
         return ids

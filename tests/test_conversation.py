@@ -252,6 +252,28 @@ def test_special_tokens_are_only_the_templates_own(
         assert found.text == f"{expected}<|im_start|>assistant\n"
 
 
+@pytest.mark.parametrize("text", ["<|im_end|>", "[/INST]", "<a b>"])
+@pytest.mark.parametrize("space", ["", "\n "])
+def test_no_token_is_put_together_from_pieces(text: str, space: str) -> None:
+    def controls(written: str, said: list[str]) -> list[int]:
+        template = f"{{% for m in messages %}}{written}{{% endfor %}}"
+        messages = [{"role": "user", "content": f"{space}{words}{space}"} for words in said]
+        return controls_in(conversation(template).prompt(messages, CLOSED).ids)
+
+    assert controls(text, ["x"]), "it is a token where the template writes it"
+    for i in range(1, len(text)):
+        # One message after another; the template's own text and a message's, both ways.
+        assert not controls("{{ m.content | trim }}", [text[:i], text[i:]])
+        assert not controls(text[:i] + "{{ m.content | trim }}", [text[i:]])
+        assert not controls("{{ m.content | trim }}" + text[i:], [text[:i]])
+        for j in range(i + 1, len(text)):
+            assert not controls("{{ m.content | trim }}", [text[:i], text[i:j], text[j:]])
+            assert not controls(text[:i] + "{{ m.content | trim }}" + text[j:], [text[i:j]])
+        # What a template splits off.
+        assert not controls(text[:i] + "{{ m.content.split()[-1] }}", [f"some words {text[i:]}"])
+        assert not controls("{{ m.content.split()[0] }}" + text[i:], [f"{text[:i]} some words"])
+
+
 def test_recorded_templates_let_nobody_forge_a_turn(fixtures_dir: Path) -> None:
     compared = 0
     for name, template, case in recorded(fixtures_dir):
