@@ -12,7 +12,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from oxillama.asgi import admin, chat, completions, embeddings, health, metrics, models, openapi, rerank, tokens
+from oxillama.asgi import (
+    admin,
+    apply_template,
+    chat,
+    completions,
+    embeddings,
+    health,
+    metrics,
+    models,
+    openapi,
+    rerank,
+    responses,
+    tokens,
+)
 from oxillama.asgi.authentication import Authentication
 from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
@@ -27,9 +40,11 @@ from oxillama.engine import Engine
 
 # The body's fields of every route that has one.
 FIELD_TABLES: tuple[FieldTable, ...] = (
+    apply_template.FIELDS,
     chat.FIELDS,
     completions.FIELDS,
     embeddings.FIELDS,
+    responses.FIELDS,
     tokens.TOKENIZE_FIELDS,
     tokens.DETOKENIZE_FIELDS,
 )
@@ -106,6 +121,8 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/v1/completions", completions.create_completion, methods=["POST"]),
         RecordedRoute("/tokenize", tokens.tokenize, methods=["POST"]),
         RecordedRoute("/detokenize", tokens.detokenize, methods=["POST"]),
+        RecordedRoute("/apply-template", apply_template.apply_template, methods=["POST"]),
+        RecordedRoute("/v1/responses", responses.responses, methods=["POST"]),
         RecordedRoute("/v1/embeddings", embeddings.embeddings, methods=["POST"]),
         RecordedRoute("/v1/rerank", rerank.rerank, methods=["POST"]),
         RecordedRoute("/admin/stats", admin.stats),

@@ -128,12 +128,14 @@ def _operation(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
 def _describe_fields(schema: dict[str, Any], table: FieldTable) -> None:
     """Adds to a body's schema what only the table knows: the other fields, why each is what it is, and that no others
     are taken."""
-    properties = schema["properties"]
+    # A Struct may be shared: what the route's own table lacks is refused.
+    properties = {name: each for name, each in schema["properties"].items() if name in table.fields}
     for field in table.fields.values():
         if field.status == "implemented":
             properties[field.name]["description"] = field.why
         else:
             properties[field.name] = _other_field(field)
+    schema["properties"] = properties
     schema["additionalProperties"] = False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oxillama.asgi import chat, completions, embeddings, replies, tokens
+from oxillama.asgi import apply_template, chat, completions, embeddings, replies, responses, tokens
 from oxillama.asgi.openapi import Operation
 
 # Whoever needs the engine may find none, or find it busy or gone.
@@ -75,6 +75,16 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="post",
+        path="/v1/responses",
+        summary="OpenAI's Responses API, stateless",
+        body=responses.ResponsesRequest,
+        fields=responses.FIELDS,
+        reply=replies.ResponseObject,
+        event=replies.ResponseEvent,
+        statuses=_MODEL + _WORK,
+    ),
+    Operation(
+        method="post",
         path="/v1/embeddings",
         summary="Vectors of texts or token ids",
         body=embeddings.EmbeddingsRequest,
@@ -87,6 +97,15 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/rerank",
         summary="How well documents answer a query: the engine cannot do this yet",
         statuses=(501,),
+    ),
+    Operation(
+        method="post",
+        path="/apply-template",
+        summary="The text of a conversation under the model's template",
+        body=apply_template.ApplyTemplateRequest,
+        fields=apply_template.FIELDS,
+        reply=replies.RenderedPrompt,
+        statuses=(*_MODEL, 501, 503),
     ),
     Operation(
         method="post",

@@ -1,0 +1,105 @@
+"""The input of the Responses API as messages of a conversation. Checks the items, not the messages themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oxillama.asgi.errors import HTTPError, refusal
+from oxillama.asgi.settings import Limits
+from oxillama.errors import InvalidRequestError
+
+_ROLES = ("user", "assistant", "system", "developer")
+_MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase"})
+_REASONING_KEYS = frozenset({"type", "id", "status", "summary", "content", "encrypted_content"})
+
+
+class InputMessages:
+    """The messages of a request, and for each where the client wrote it."""
+
+    def __init__(self, given: str | list[dict[str, Any]], instructions: str | None, limits: Limits) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._places: list[str] = []
+        self._reasoning: str | None = None
+        if instructions:
+            self._add("instructions", {"role": "system", "content": instructions})
+        if isinstance(given, str):
+            self._add("input", {"role": "user", "content": given})
+            return
+        if not given:
+            raise refusal("input is empty, expected at least one item", "input")
+        if len(given) > limits.max_messages:
+            raise refusal(f"input has {len(given)} items, at most {limits.max_messages} are allowed", "input")
+        for index, item in enumerate(given):
+            self._add_item(f"input[{index}]", item)
+        if self._reasoning is not None:
+            # An answer that was cut off while thinking.
+            self._add(f"input[{len(given) - 1}]", {"role": "assistant", "content": "", **self._thought()})
+
+    def relocated(self, error: InvalidRequestError) -> InvalidRequestError:
+        """An error about a message, as one about the client's item."""
+        prefix, bracket, rest = (error.param or "").partition("]")
+        if bracket and prefix.startswith("messages["):
+            index = prefix.removeprefix("messages[")
+            if index.isdecimal() and int(index) < len(self._places):
+                place = self._places[int(index)]
+                is_bare = place in ("input", "instructions")
+                moved = type(error)(str(error).replace(f"{prefix}]", place), param=place if is_bare else place + rest)
+                moved.code = error.code
+                return moved
+        if error.param == "messages":
+            error.param = "input"
+        return error
+
+    def _add(self, place: str, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        self._places.append(place)
+
+    def _add_item(self, place: str, item: dict[str, Any]) -> None:
+        match item.get("type", "message"):
+            case "message":
+                _check_keys(place, item, _MESSAGE_KEYS)
+                role = item.get("role")
+                if role not in _ROLES:
+                    raise refusal(f"{place}.role must be one of {', '.join(_ROLES)}", f"{place}.role")
+                if "content" not in item:
+                    raise refusal(f"{place}.content is missing", f"{place}.content", code="missing_field")
+                message = {"role": role, "content": item["content"]}
+                if role == "assistant":
+                    message.update(self._thought())
+                self._add(place, message)
+            case "reasoning":
+                _check_keys(place, item, _REASONING_KEYS)
+                self._reasoning = (self._reasoning or "") + _reasoning_text(place, item)
+            case _:
+                wrong = f"{place}.type must be message or reasoning: tools and files are not supported"
+                raise refusal(wrong, f"{place}.type", code="unsupported_item")
+
+    def _thought(self) -> dict[str, Any]:
+        thought, self._reasoning = self._reasoning, None
+        return {} if thought is None else {"reasoning_content": thought}
+
+
+def _reasoning_text(place: str, item: dict[str, Any]) -> str:
+    """What was thought: the text itself, or, where the client kept only that, its summary."""
+    for key, kind in (("content", "reasoning_text"), ("summary", "summary_text")):
+        parts = item.get(key)
+        if parts is None or parts == []:
+            continue
+        if not isinstance(parts, list):
+            raise refusal(f"{place}.{key} must be a list of parts", f"{place}.{key}")
+        for index, part in enumerate(parts):
+            if not isinstance(part, dict) or part.get("type") != kind or not isinstance(part.get("text"), str):
+                where = f"{place}.{key}[{index}]"
+                raise refusal(f"{where} must be a part of the type {kind} with a text", where)
+        return "".join(part["text"] for part in parts)
+    return ""
+
+
+def _check_keys(place: str, item: dict[str, Any], known: frozenset[str]) -> None:
+    unknown = next((key for key in item if key not in known), None)
+    if unknown is not None:
+        raise _unknown(f"{place}.{unknown}")
+
+
+def _unknown(path: str) -> HTTPError:
+    return refusal(f"{path} is not known", path, code="unknown_field")

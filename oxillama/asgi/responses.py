@@ -1,0 +1,207 @@
+"""`POST /v1/responses`: OpenAI's Responses API over the chat, stateless: nothing is kept between two requests."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from oxillama.asgi.body import read_body
+from oxillama.asgi.conversations import on_conversation
+from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.errors import HTTPError, JSONResponse, refusal
+from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused
+from oxillama.asgi.generation import Generation
+from oxillama.asgi.request_log import record_of
+from oxillama.asgi.response_events import ResponseBuilder
+from oxillama.asgi.response_input import InputMessages
+from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields
+from oxillama.asgi.service import Service
+from oxillama.asgi.settings import Limits
+from oxillama.asgi.sse import EventStream, event
+from oxillama.chat_request import ChatHandle
+from oxillama.chat_results import ChatCompletion, ChatCompletionChunk
+from oxillama.errors import InvalidRequestError
+from oxillama.params import SamplingParams
+
+# Shared with chats, but for what a response has under another name or not at all.
+_OTHER_NAMES = frozenset({"n", "best_of", "n_predict", "max_tokens", "max_completion_tokens"})
+
+
+def _sampling_fields() -> list[Field]:
+    return [field for field in SAMPLING_FIELDS if field.name not in _OTHER_NAMES]
+
+
+FIELDS = FieldTable(
+    "/v1/responses",
+    implemented("input", "a text, or a list of messages and of reasoning items"),
+    implemented("instructions", "a system message before the input"),
+    implemented("model", "the model's name, or nothing"),
+    implemented("max_output_tokens", "reasoning included; nothing: to the end of the context"),
+    implemented("top_logprobs", "with `include: [message.output_text.logprobs]`"),
+    implemented("stream", "events instead of one reply"),
+    implemented("text", "`format` of the type text only"),
+    implemented("include", "`message.output_text.logprobs`; nothing else"),
+    implemented("metadata", "given back"),
+    _sampling_fields(),
+    implemented("chat_template_kwargs", "variables for the model's template", "vllm"),
+    implemented("reasoning", "`effort` is a variable of the template; `none` also sets enable_thinking to false"),
+    harmless("parallel_tool_calls", "there are no tool calls"),
+    harmless("prompt_cache_key", "the prefix cache needs no advice"),
+    harmless("prompt_cache_options prompt_cache_retention", "the prefix cache needs no advice"),
+    harmless("stream_options", "events are never padded"),
+    refused("store", "nothing is kept", neutral=(False,)),
+    refused("previous_response_id conversation prompt", "nothing is kept: send the whole conversation as `input`"),
+    refused("background background_options", "nothing is kept", neutral=(False,)),
+    refused("tools", "tool calls need constrained output, which there is not yet", neutral=([],)),
+    refused("tool_choice", "there are no tools", neutral=("auto", "none")),
+    refused("max_tool_calls", "there are no tools"),
+    refused("truncation", "nothing is ever truncated unasked", neutral=("disabled",)),
+    refused("context_management", "nothing is ever truncated unasked", neutral=([],)),
+    refused("moderation access_programs image", "there is nothing of the kind here"),
+)
+ChatGeneration = Generation[ChatCompletionChunk, ChatCompletion]
+LOGPROBS = "message.output_text.logprobs"
+
+
+class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["text"]
+
+
+class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class Reasoning(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Thinking is always given whole, so no summary of it is made."""
+
+    effort: str | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: Literal["standard"] | None = None
+
+
+class ResponsesRequest(SamplingFields, kw_only=True):
+    input: str | list[dict[str, Any]]
+    model: str | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    top_logprobs: int | None = None
+    stream: bool | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    metadata: dict[str, str] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return LOGPROBS in (self.include or ())
+
+    def sampling(self, limits: Limits) -> SamplingParams:
+        """Raises HTTPError naming the client's field."""
+        if self.top_logprobs and not self.wants_logprobs:
+            raise refusal(f"top_logprobs needs {LOGPROBS} in include", "top_logprobs")
+        self.max_tokens = self.max_output_tokens
+        logprobs = (self.top_logprobs or 0) if self.wants_logprobs else None
+        try:
+            return self.to_params(limits, logprobs=logprobs, default_max_tokens=None)
+        except HTTPError as error:
+            for own, name in (("max_tokens", "max_output_tokens"), ("logprobs", "top_logprobs")):
+                if error.param == own:
+                    raise refusal(error.message.replace(own, name, 1), name, code=error.code) from None
+            raise
+
+    def template_kwargs(self) -> dict[str, Any]:
+        """Variables for the model's template: the client's own go before what is said in OpenAI's words."""
+        kwargs: dict[str, Any] = {}
+        if self.reasoning is not None and self.reasoning.effort is not None:
+            kwargs["reasoning_effort"] = self.reasoning.effort
+            if self.reasoning.effort == "none":
+                kwargs["enable_thinking"] = False
+        return {**kwargs, **(self.chat_template_kwargs or {})}
+
+    def echo(self) -> dict[str, Any]:
+        """What a response repeats of its request."""
+        return {
+            "instructions": self.instructions,
+            "max_output_tokens": self.max_output_tokens,
+            "max_tool_calls": None,
+            "metadata": self.metadata or {},
+            "parallel_tool_calls": True,
+            "reasoning": {"effort": self.reasoning and self.reasoning.effort, "summary": None},
+            "service_tier": "default",
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "top_logprobs": self.top_logprobs or 0,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "truncation": "disabled",
+        }
+
+
+async def responses(request: Request) -> Response:
+    body = await read_body(request, FIELDS, ResponsesRequest)
+    service, record = Service.of(request), record_of(request.scope)
+    model = record.model = service.check_model(body.model)
+    params = body.sampling(service.limits)
+    conversation = InputMessages(body.input, body.instructions, service.limits)
+    builder = ResponseBuilder(
+        response_id=f"resp_{uuid.uuid4().hex}", model=model, echo=body.echo(), wants_logprobs=body.wants_logprobs
+    )
+    engine = service.engine
+
+    def prepare() -> ChatHandle:
+        try:
+            return engine.prepare_chat(
+                conversation.messages,
+                params,
+                template_kwargs=body.template_kwargs(),
+                continue_final_message=False,
+                queue_timeout=service.limits.queue_timeout,
+                cache_salt=body.cache_salt,
+            )
+        except InvalidRequestError as error:
+            raise conversation.relocated(error) from None
+
+    handle = await on_conversation(conversation.messages, service.limits, prepare)
+    generation = Generation([handle], record)
+    await until_disconnected(request.receive, generation.enter)
+    if not body.stream:
+        return JSONResponse(await until_disconnected(request.receive, lambda: _whole(generation, builder)))
+    return EventStream(
+        _events(generation, builder),
+        keep_alive=service.settings.keep_alive,
+        done=b"",
+        on_error=lambda error: _named(builder.error(error.to_dict()["error"])),
+    )
+
+
+async def _events(generation: ChatGeneration, builder: ResponseBuilder) -> AsyncGenerator[bytes, None]:
+    async with aclosing(generation.chunks()) as chunks:
+        yield b"".join(map(_named, builder.begin()))
+        async for ready in chunks:
+            yield b"".join(_named(each) for _, chunk in ready for each in builder.push(chunk))
+        yield b"".join(map(_named, builder.finish()))
+
+
+async def _whole(generation: ChatGeneration, builder: ResponseBuilder) -> dict[str, Any]:
+    async with aclosing(generation.chunks()) as chunks:
+        async for ready in chunks:
+            for _, chunk in ready:
+                deque(builder.push(chunk), maxlen=0)
+        deque(builder.finish(), maxlen=0)
+    return builder.response(builder.final_status)
+
+
+def _named(content: dict[str, Any]) -> bytes:
+    """An event of this API is also called by its type."""
+    return event(content, content["type"])
