@@ -31,20 +31,26 @@ SAMPLING_FIELDS = [
     *harmless("service_tier", "there is one tier"),
     *harmless("safety_identifier", "names the end user to OpenAI"),
     *implemented("best_of", "the most likely of so many choices; not with stream"),
-    *implemented("top_k min_p typical_p top_n_sigma", "sampling stages", "llama-server"),
-    *implemented("typ_p", "typical_p", "llama-server"),
-    *implemented("repeat_penalty repeat_last_n", "repetition_penalty and how far it looks back", "llama-server"),
-    *implemented("repetition_penalty", "as in the sampling parameters", "vllm"),
-    *implemented("mirostat mirostat_tau mirostat_eta", "replace the truncation stages", "llama-server"),
-    *implemented("mirostat_mode", "mirostat", "oxillama"),
+    *implemented("top_k min_p typical_p top_n_sigma", "cut off what is unlikely", "llama-server"),
+    *implemented("typ_p", "the same as typical_p", "llama-server"),
     *implemented(
-        "dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers", "DRY", "llama-server"
+        "repeat_penalty repeat_last_n", "the same as repetition_penalty, and how far back it looks", "llama-server"
     ),
-    *implemented("xtc_probability xtc_threshold", "XTC", "llama-server"),
-    *implemented("dynatemp_range dynatemp_exponent", "dynamic temperature", "llama-server"),
-    *implemented("top_a epsilon_cutoff eta_cutoff", "sampling stages", "oxillama"),
+    *implemented("repetition_penalty", "makes tokens of prompt and output less likely", "vllm"),
+    *implemented("mirostat mirostat_tau mirostat_eta", "replace the truncation stages", "llama-server"),
+    *implemented("mirostat_mode", "the same as mirostat", "oxillama"),
+    *implemented(
+        "dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers",
+        "the DRY penalty on repeated runs of tokens",
+        "llama-server",
+    ),
+    *implemented(
+        "xtc_probability xtc_threshold", "leaves out the most likely tokens now and then (XTC)", "llama-server"
+    ),
+    *implemented("dynatemp_range dynatemp_exponent", "a temperature that follows the entropy", "llama-server"),
+    *implemented("top_a epsilon_cutoff eta_cutoff", "cut off what is unlikely", "oxillama"),
     *implemented("ignore_eos", "goes on after the end token", "llama-server"),
-    *implemented("n_predict", "max_tokens; -1: to the end of the context", "llama-server"),
+    *implemented("n_predict", "the same as max_tokens; -1: to the end of the context", "llama-server"),
     *implemented("cache_prompt", "whether common beginnings of prompts are computed once", "llama-server"),
     *implemented("min_tokens stop_token_ids priority cache_salt", "as in vLLM", "vllm"),
     *implemented("banned_tokens", "token ids that are never drawn", "oxillama"),
