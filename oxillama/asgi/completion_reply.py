@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oxillama.asgi.generation import Generation
-from oxillama.asgi.logprobs import LogprobLists, prompt_logprobs
+from oxillama.asgi.logprobs import LogprobLists
 from oxillama.asgi.sse import event
 from oxillama.engine import Engine
 from oxillama.params import SamplingParams
@@ -40,8 +40,10 @@ class CompletionReply:
     ) -> None:
         self._engine = engine
         self._generation = generation
+        self._handles = handles
         self._prompts = prompts
         self._params = params
+        self._choices: dict[int, list[_Choice]] = {}
         first = handles[0]
         self._head = {
             "id": first.id,
@@ -52,13 +54,11 @@ class CompletionReply:
         }
 
     async def whole(self) -> dict[str, Any]:
-        try:
-            choices = await self._begin()
-            completions = await self._generation.results()
-        finally:
-            self._generation.close()
+        completions = await self._generation.results()
         found = [
-            choices[i][one.index].push(one) for i, completion in enumerate(completions) for one in completion.choices
+            choice.push(piece)
+            for number, completion in enumerate(completions)
+            for choice, piece in zip(self._begin(number) or (), completion.choices, strict=True)
         ]
         shape = {**self._head, "choices": found, "usage": self._generation.usage.to_dict()}
         if len(completions) == 1:
@@ -68,40 +68,41 @@ class CompletionReply:
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the texts of a choice are its text."""
         usage: dict[str, Any] = {"usage": None} if include_usage else {}
-        try:
-            choices = await self._begin()
-            async for ready in self._generation.chunks():
-                parts = []
-                for index, chunks in _by_choice(ready):
-                    piece = choices[index][chunks[0].index].push(_joined(chunks))
-                    if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
-                        parts.append(event({**self._head, "choices": [piece], **usage}))
-                yield b"".join(parts)
-            if include_usage:
-                yield event({**self._head, "choices": [], "usage": self._generation.usage.to_dict()})
-        finally:
-            self._generation.close()
+        held: list[tuple[int, CompletionChunk]] = []
+        async for ready in self._generation.chunks():
+            parts = []
+            groups, held = _by_choice([*held, *ready]), []
+            for number, chunks in groups:
+                choices = self._begin(number)
+                if choices is None:
+                    held += [(number, chunk) for chunk in chunks]
+                    continue
+                piece = choices[chunks[0].index].push(_joined(chunks))
+                if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
+                    parts.append(event({**self._head, "choices": [piece], **usage}))
+            yield b"".join(parts)
+        if include_usage:
+            yield event({**self._head, "choices": [], "usage": self._generation.usage.to_dict()})
 
-    async def _begin(self) -> list[list[_Choice]]:
-        """The choices of every prompt, with what they begin with."""
-        all_choices = []
-        for number, prompt in enumerate(self._prompts):
-            entries = await self._prompt_entries(prompt)
-            first = number * self._params.n
-            choices = [_Choice(first + i, prompt, entries, self._engine) for i in range(self._params.n)]
-            all_choices.append(choices)
-        return all_choices
-
-    async def _prompt_entries(self, prompt: Prompt) -> list[TokenLogprob]:
-        if prompt.echo is None or self._params.logprobs is None:
-            return []
-        return await prompt_logprobs(self._engine, prompt.ids)
+    def _begin(self, number: int) -> list[_Choice] | None:
+        """The choices of a prompt, or None as long as what they begin with is not known: one choice scores the prompt
+        for all, and another may be quicker."""
+        if number not in self._choices:
+            prompt, n = self._prompts[number], self._params.n
+            entries: tuple[TokenLogprob, ...] = ()
+            if self._params.prompt_logprobs is not None:
+                scores = self._handles[number].prompt_logprobs
+                if scores is None:
+                    return None
+                entries = scores.content
+            self._choices[number] = [_Choice(number * n + index, prompt, entries, self._engine) for index in range(n)]
+        return self._choices[number]
 
 
 class _Choice:
     """One choice as it is written: the echoed prompt comes with its first piece."""
 
-    def __init__(self, index: int, prompt: Prompt, entries: list[TokenLogprob], engine: Engine) -> None:
+    def __init__(self, index: int, prompt: Prompt, entries: tuple[TokenLogprob, ...], engine: Engine) -> None:
         self._index = index
         self._echo = prompt.echo or ""
         self._entries = entries
@@ -111,7 +112,7 @@ class _Choice:
 
     def push(self, piece: CompletionChoice | CompletionChunk) -> dict[str, Any]:
         text, entries = self._echo + piece.text, self._entries
-        self._echo, self._entries = "", []
+        self._echo, self._entries = "", ()
         logprobs = None if piece.logprobs is None else self._lists.push([*entries, *piece.logprobs.content])
         return {
             "index": self._index,

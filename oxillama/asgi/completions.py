@@ -83,7 +83,7 @@ def _params(body: CompletionRequest, service: Service) -> SamplingParams:
     check_best_of(params, stream=body.stream is True)
     if body.echo and body.suffix is not None:
         raise refusal("echo and suffix exclude each other: there is no one text to repeat", "echo")
-    return params
+    return params.replace(prompt_logprobs=params.logprobs) if body.echo else params
 
 
 async def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[Prompt]:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from oxillama.engine import Engine
 from oxillama.results import TokenLogprob
 
 
@@ -38,21 +37,6 @@ class LogprobLists:
 
     def _width(self, entry: TokenLogprob) -> int:
         return 0 if self._is_control(entry.token_id) else len(self._decoder.decode(entry.token_bytes))
-
-
-async def prompt_logprobs(engine: Engine, ids: list[int]) -> list[TokenLogprob]:
-    """Each token of a prompt with its log-probability; the first has none."""
-    tokenizer = engine.tokenizer
-    known = tokenizer.n_vocab if tokenizer else 0
-    values = await engine.alogprobs(ids)
-    return [
-        TokenLogprob(
-            token_id=token,
-            token_bytes=tokenizer.token_bytes(token) if tokenizer and token < known else b"",
-            logprob=float(value),
-        )
-        for token, value in zip(ids, values, strict=True)
-    ]
 
 
 def _top(entry: TokenLogprob) -> dict[str, float | None] | None:

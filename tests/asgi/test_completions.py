@@ -149,6 +149,8 @@ class TestEcho:
         assert lists["token_logprobs"][0] is None
         assert lists["token_logprobs"][1 : len(ids)] == pytest.approx(demo.logprobs(ids)[1:].tolist())
         assert all(value <= 0 for value in lists["token_logprobs"][1:])
+        assert lists["top_logprobs"][0] is None
+        assert all(len(top) == 2 for top in lists["top_logprobs"][1:])
         # Offsets say where in the text a token is, control tokens being nowhere.
         assert demo.tokenizer is not None
         for token, offset in list(zip(lists["tokens"], lists["text_offset"], strict=True))[1:]:
