@@ -28,7 +28,10 @@ class Matrix:
         """Writes, or adds, the products to ``out`` [n, rows]; row groups are divided statically between threads."""
 
 class Activations:
-    """Rows of float32 activations [n, k] with their int8 form, made by ``level`` (`reference` leaves it unwritten)."""
+    """Rows of float32 activations [n, k] with their int8 form, made by ``level`` (`reference` leaves it unwritten).
+
+    Rows may lie apart, the values of a row may not.
+    """
 
     n: int
     values: NDArray[np.float32]

@@ -157,7 +157,9 @@ cdef class Activations:
     cdef object memory, blocks
 
     def __cinit__(self, str level, values not None):
-        cdef const float[:, ::1] rows = values
+        cdef const float[:, :] rows = values
+        if rows.strides[1] != sizeof(float) or rows.strides[0] % sizeof(float):
+            raise ValueError("the values of a row must lie next to each other")
         cdef Py_ssize_t n_blocks = (rows.shape[1] + OX_ACT_BLOCK - 1) // OX_ACT_BLOCK
         self.kernels = kernels_of(level)
         self.values = values
@@ -169,7 +171,7 @@ cdef class Activations:
         cdef uint8_t[::1] bytes_of_blocks = self.memory[start:]
         self.view.k = <int32_t>rows.shape[1]
         self.view.max_rows = <int32_t>self.blocks.shape[1]
-        self.view.value_stride = rows.shape[1]
+        self.view.value_stride = rows.strides[0] // sizeof(float)
         self.view.values = &rows[0, 0] if self.n else NULL
         self.view.blocks = <ox_act_block *>&bytes_of_blocks[0]
         self.quantize()

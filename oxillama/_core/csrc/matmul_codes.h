@@ -90,6 +90,11 @@ OX_INLINE const uint8_t *K(codes_at)(const int32_t type, const uint8_t *tile, in
     return tile + ox_header_bytes(type) + (size_t)index * ox_codes_bytes(type);
 }
 
+/* Lines of packed weights in an activation block. */
+OX_INLINE int32_t ox_block_lines(int32_t type) {
+    return (int32_t)(ox_tile_bytes(type) * (size_t)(256 / ox_format_of(type).block) / OX_LINE);
+}
+
 OX_INLINE vf K(load_d)(const uint8_t *tile, const int32_t strip) {
     return vf_load_f16((const uint16_t *)tile + 16 * strip);
 }

@@ -87,9 +87,9 @@ OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const 
     }
 }
 
-/* All terms of activation block `block`, before the activation scale. */
+/* All terms of activation block `block`, before the activation scale. Meanwhile fetches 8 * n_ahead lines at `ahead`. */
 OX_INLINE void K(direct_block)(const int32_t type, const int32_t n_cols, const uint8_t *group, const ox_act_block *x,
-                               int32_t block, int32_t n_subs, vf part[][2]) {
+                               int32_t block, int32_t n_subs, const uint8_t *ahead, const int32_t n_ahead, vf part[][2]) {
     const ox_format f = ox_format_of(type);
     OX_UNROLL
     for (int32_t c = 0; c < n_cols; c++) {
@@ -103,6 +103,7 @@ OX_INLINE void K(direct_block)(const int32_t type, const int32_t n_cols, const u
             d[0] = K(load_d)(tile, 0);
             d[1] = K(load_d)(tile, 1);
         }
+        ox_fetch_lines(ahead + (size_t)(sub * n_ahead) * OX_LINE, n_ahead);
         K(direct_sub)(type, n_cols, tile, d, x, sub, part);
     }
     if (f.minima == OX_SUBTRACTED_MIN) {
@@ -110,21 +111,12 @@ OX_INLINE void K(direct_block)(const int32_t type, const int32_t n_cols, const u
     }
 }
 
-/* The rest of a K-quant's header is needed bit by bit, between the codes. Fetched in order beforehand, it does not disturb
- * the ascending stream that the hardware follows: without this, K-quants read at 40 % of the speed. */
-OX_INLINE void K(prefetch_header)(const int32_t type, const uint8_t *group, int32_t block) {
-    if (ox_format_of(type).block == 256) {
-        OX_UNROLL
-        for (size_t line = OX_LINE; line < ox_header_bytes(type); line += OX_LINE) {
-            __builtin_prefetch(K(tile_at)(type, group, block, 0) + line);
-        }
-    }
-}
-
 /* One tile of tokens: the totals stay in registers. */
 OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const ox_matrix *w, int32_t group,
                                 const ox_activations *x, float *out, size_t out_stride, int32_t accumulate) {
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
+    const int32_t lines = ox_block_lines(type);
+    const size_t ahead = (size_t)(OX_AHEAD_LINES + lines / 2) / (size_t)lines * (size_t)lines * OX_LINE;
     vf total[OX_DIRECT_COLS][2];
     OX_UNROLL
     for (int32_t c = 0; c < n_cols; c++) {
@@ -133,8 +125,8 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const ox_act_block *tokens = ox_act_block_at(x, block, 0);
         vf part[OX_DIRECT_COLS][2];
-        K(prefetch_header)(type, data, block);
-        K(direct_block)(type, n_cols, data, tokens, block, ox_subs_of(w->k, block), part);
+        K(direct_block)(type, n_cols, data, tokens, block, ox_subs_of(w->k, block), K(tile_at)(type, data, block, 0) + ahead,
+                        (lines + 7) / 8, part);
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
             const vf scale = vf_set(tokens[c].scale);
@@ -154,9 +146,9 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
 
 /* One tile of tokens over one block: adds to totals[c][32]. */
 OX_INLINE void K(direct_tile)(const int32_t type, const int32_t n_cols, const uint8_t *group, const ox_act_block *x,
-                              int32_t block, int32_t n_subs, float *totals) {
+                              int32_t block, int32_t n_subs, const uint8_t *ahead, int32_t n_ahead, float *totals) {
     vf part[OX_DIRECT_COLS][2];
-    K(direct_block)(type, n_cols, group, x, block, n_subs, part);
+    K(direct_block)(type, n_cols, group, x, block, n_subs, ahead, n_ahead, part);
     OX_UNROLL
     for (int32_t c = 0; c < n_cols; c++) {
         OX_UNROLL
@@ -171,16 +163,18 @@ OX_INLINE void K(matmul_tiles)(const int32_t type, const ox_matrix *w, int32_t g
                                int32_t n, float *out, size_t out_stride, int32_t accumulate, void *scratch) {
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
     float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
+    const int32_t tiles = (n + OX_DIRECT_COLS - 1) / OX_DIRECT_COLS;
+    const int32_t share = (ox_block_lines(type) + 8 * tiles - 1) / (8 * tiles);  /* of each sub-block of each tile */
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const int32_t n_subs = ox_subs_of(w->k, block);
-        K(prefetch_header)(type, data, block);
-        for (int32_t t = 0, width; t < n; t += width) {
+        const uint8_t *ahead = K(tile_at)(type, data, block + 1, 0);
+        for (int32_t t = 0, width; t < n; t += width, ahead += 8 * share * OX_LINE) {
             width = ox_tile_width(n - t, OX_DIRECT_COLS);
 #define OX_TILE(cols)                                                                                                  \
     case cols:                                                                                                         \
         if (cols <= OX_DIRECT_COLS) {                                                                                  \
-            K(direct_tile)(type, cols, data, ox_act_block_at(x, block, t), block, n_subs, totals + OX_GROUP_ROWS * t); \
+            K(direct_tile)(type, cols, data, ox_act_block_at(x, block, t), block, n_subs, ahead, share, totals + OX_GROUP_ROWS * t); \
         }                                                                                                              \
         break;
             switch (width) { OX_EACH_WIDTH(OX_TILE) }

@@ -104,13 +104,18 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
     ox_panel *panel = scratch;
     float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
+    const int32_t tiles = (n + OX_TILE_COLS - 1) / OX_TILE_COLS * (2 / OX_TILE_STRIPS);
+    const int32_t share = (ox_block_lines(type) + tiles - 1) / tiles;
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const int32_t n_subs = ox_subs_of(w->k, block);
+        const uint8_t *ahead = K(tile_at)(type, data, block + 1, 0);
         K(unpack_panel)(type, data, block, n_subs, panel);
         for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
             for (int32_t t = 0, width; t < n; t += width) {
                 width = ox_tile_width(n - t, OX_TILE_COLS);
+                ox_fetch_lines(ahead, share);
+                ahead += (size_t)share * OX_LINE;
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \
