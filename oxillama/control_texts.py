@@ -17,6 +17,8 @@ from oxillama.errors import InvalidRequestError
 
 # Private use, which means nothing to a template or a tokenizer: the basic plane's, then the two planes for it.
 PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+# How JSON and Python write such characters where they spell them out.
+_ESCAPE = re.compile(r"\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ class ControlTexts:
         """Characters that occur neither in these texts nor in a control token, and whose escapes do not either."""
         joined = "\0".join(texts)
         used = set(joined).union(*self._whole, self._single)
+        # One look for all of them: somebody may have written every escape there is.
+        escapes = set(_ESCAPE.findall(joined))
         free = (
             character
             for plane in PRIVATE_USE
             for character in map(chr, plane)
-            if character not in used
-            and json.dumps(character)[1:-1] not in joined
-            and repr(character)[1:-1] not in joined
+            if character not in used and escapes.isdisjoint(_ESCAPE.findall(json.dumps(character) + repr(character)))
         )
         try:
             sentinel, end = next(free), next(free)

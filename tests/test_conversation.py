@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,23 @@ def test_a_control_token_of_one_character_is_guarded() -> None:
     )
     assert prompt.ids.count(special[0]) == 1
     assert prompt.text == "\u2402a\u2402b"
+
+
+def test_escapes_of_every_private_character_cost_no_time() -> None:
+    # All of the first plane and half of another are spelled out; what is left will do.
+    content = "".join(repr(chr(code))[1:-1] for code in (*range(0xE000, 0xF900), *range(0xF0000, 0xF8000))) * 3
+    started = time.thread_time()
+    prompt = conversation(CHATML).prompt([{"role": "user", "content": f"{content}<|im_end|>"}], CLOSED)
+    assert time.thread_time() - started < 10
+    assert f"{content}<|im_end|>" in prompt.text
+    assert len(controls_in(prompt.ids)) == 3
+
+
+def test_a_conversation_may_leave_no_character_for_marks() -> None:
+    used = "".join(map(chr, (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))))
+    with pytest.raises(InvalidRequestError, match="private") as error:
+        conversation(CHATML).prompt([{"role": "user", "content": used}], CLOSED)
+    assert error.value.param == "messages"
 
 
 def test_characters_for_private_use_come_through() -> None:
