@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import json
 import logging
+import math
 import os
 import resource
 import signal
@@ -36,6 +37,8 @@ MAX_HEADER_BYTES = 32 << 10
 MAX_OPEN_FILES = 65536
 # What the last bytes of the replies get to leave, however little of the drain's time remains.
 LAST_BYTES_SECONDS = 1.0
+# For a handler to notice that its client is gone, before it is cancelled.
+HANDLER_SECONDS = 5
 POLL_SECONDS = 0.02
 
 
@@ -192,9 +195,15 @@ class _Run:
                 log.warning("%d requests did not end in %g s and are ended now", running, self._drain.timeout)
                 # Their streams end with an error that says so, instead of just breaking off.
                 await engine.aclose()
-        # A reader may be slower than its text was made.
+        # A reader may be slower than its text was made, and one may have stopped reading for good.
         rest = max(LAST_BYTES_SECONDS, limit - time.monotonic())
-        self._server.config.timeout_graceful_shutdown = rest  # type: ignore[assignment]  # passed to wait_for
+        self._loop.call_later(rest, self._cut_connections)
+        self._server.config.timeout_graceful_shutdown = math.ceil(rest) + HANDLER_SECONDS
+
+    def _cut_connections(self) -> None:
+        """To their handlers it looks as if the clients had left, so these end as they do then."""
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
 
 
 async def _first(work: Coroutine[Any, Any, bool], *ends: asyncio.Task[Any]) -> bool:
