@@ -51,9 +51,14 @@ def drive(client: OpenAI, model: str) -> dict[str, Any]:
     assert chunks[-1].usage is not None
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == chat.choices[0].message.content
-    with client.chat.completions.stream(model=model, messages=MESSAGES, **OPTIONS) as stream:
+    # It takes no reply that was cut off.
+    with client.chat.completions.stream(
+        model=model, messages=MESSAGES, **{**OPTIONS, "max_tokens": 200, "stop": "."}
+    ) as stream:
+        deltas = [event.delta for event in stream if event.type == "content.delta"]
         final = stream.get_final_completion()
-    assert final.choices[0].message.content == text
+    assert final.choices[0].message.content == "".join(deltas)
+    assert final.choices[0].finish_reason == "stop"
 
     vectors = client.embeddings.create(model=model, input=["one", "two"])
     raw = client.embeddings.create(model=model, input=["one", "two"], encoding_format="base64", dimensions=8)
