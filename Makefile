@@ -6,6 +6,7 @@ ARGS ?=
 # Ends a test run that hangs; a sound one takes a quarter of this.
 SESSION_SECONDS ?= 2700
 VENV := .venv
+CLIENTS := $(VENV)/clients
 BUILD := build/dev
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
@@ -18,6 +19,7 @@ help:
 	@echo 'make demo       install into .venv and watch the embedded model write a story'
 	@echo 'make serve      the same for the HTTP server and its chat page (ARGS="model.gguf --port 8000")'
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
+	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor) against a running server'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
 	@echo 'make bench      prefill and decode speed (ARGS="model.gguf ...", else the embedded one)'
@@ -37,6 +39,9 @@ test: dev $(VENV)/test.stamp
 
 test-slow: dev $(VENV)/test.stamp
 	$(PY) -m pytest -m slow --timeout=3600 $(ARGS)
+
+test-clients: dev $(VENV)/test.stamp $(CLIENTS)/stamp
+	$(PY) -m pytest -m clients $(ARGS)
 
 lint: dev $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(PY) -m ruff format --check
@@ -81,6 +86,12 @@ $(PY):
 $(VENV)/build.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
 $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
+	@touch $@
+
+$(CLIENTS)/stamp: pyproject.toml | $(PY)
+	$(PY) -m venv --clear $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --group clients
 	@touch $@
 
 # The editable install compiles into $(BUILD)/lib, which is kept: only modules whose sources changed are compiled again.
