@@ -3,8 +3,9 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 
-from oxillama._core.atomics cimport ox_atomic_i32
+from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
 from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix, ox_rope_layout
+from oxillama._core.profile cimport ox_profile
 
 cdef extern from "threads.h" nogil:
     ctypedef struct ox_barrier:
@@ -94,6 +95,7 @@ ctypedef struct ox_program:
     size_t scratch_bytes
     ox_barrier barrier
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
+    ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL
 
 cdef enum:
     OX_STEP_DONE = 0

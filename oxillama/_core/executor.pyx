@@ -4,12 +4,14 @@ Threads divide rows, weight groups and attention items among them, never a sum, 
 
 from cython.parallel cimport parallel, threadid
 from libc.math cimport cos, sin
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from openmp cimport omp_get_num_threads
 
-from oxillama._core.atomics cimport ox_load_relaxed_i32, ox_store_relaxed_i32
+from oxillama._core.atomics cimport ox_load_acquire_ptr, ox_load_relaxed_i32, ox_store_relaxed_i32
 from oxillama._core.kernels cimport OX_GROUP_ROWS, OX_KV_BLOCK, ox_attention_run, ox_matrix
+from oxillama._core.parking cimport ox_monotonic_ns
+from oxillama._core.profile cimport profile_add, profile_lap
 
 cdef extern from "<stdatomic.h>" nogil:
     int32_t __atomic_fetch_add(int32_t *target, int32_t value, int order) noexcept
@@ -27,11 +29,14 @@ ctypedef struct Member:
     int32_t index
     int32_t size
     uint8_t *scratch
+    ox_profile *profile    # of the one member that is timed, else NULL
 
 
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
     cdef int32_t i, row, n_items = 0
     cdef ox_run *run
+    cdef ox_profile *profile = <ox_profile *>ox_load_acquire_ptr(&program.profile)
+    cdef int64_t begin = ox_monotonic_ns() if profile != NULL else 0
     for i in range(batch.n_runs):
         run = &batch.runs[i]
         run.first_item = n_items
@@ -41,20 +46,25 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
     memset(program.counters, 0, program.n_ops * sizeof(int32_t))
     ox_store_relaxed_i32(&program.stop_at, -1)
     if program.n_threads == 1:
-        enter(program, batch, n_items, 0, 1)
+        enter(program, batch, n_items, 0, 1, profile)
     else:
         with parallel(num_threads=program.n_threads):
-            enter(program, batch, n_items, threadid(), omp_get_num_threads())
+            enter(program, batch, n_items, threadid(), omp_get_num_threads(), profile)
+    if profile != NULL:
+        profile_add(&profile.walk_ns, ox_monotonic_ns() - begin)
+        profile_add(&profile.n_steps, 1)
     return OX_STEP_DONE if ox_load_relaxed_i32(&program.stop_at) < 0 else OX_STEP_ABANDONED
 
 
-cdef void enter(ox_program *program, ox_batch *batch, int32_t n_items, int32_t index, int32_t size) noexcept nogil:
+cdef void enter(ox_program *program, ox_batch *batch, int32_t n_items, int32_t index, int32_t size,
+                ox_profile *profile) noexcept nogil:
     # A host library may have left another rounding or denormal mode in this thread.
     cdef uint64_t fp_mode = ox_default_fp_mode()
     cdef Member member
     member.index = index
     member.size = size
     member.scratch = program.scratch + index * program.scratch_bytes
+    member.profile = profile if index == 0 else NULL
     walk(program, batch, n_items, &member)
     ox_restore_fp_mode(fp_mode)
 
@@ -62,6 +72,7 @@ cdef void enter(ox_program *program, ox_batch *batch, int32_t n_items, int32_t i
 cdef void walk(ox_program *program, ox_batch *batch, int32_t n_items, const Member *member) noexcept nogil:
     cdef int32_t i, first, last, n_rows
     cdef ox_op *op
+    cdef int64_t time = ox_monotonic_ns() if member.profile != NULL else 0
     for i in range(program.n_ops):
         op = &program.ops[i]
         if op.barrier:
@@ -71,6 +82,8 @@ cdef void walk(ox_program *program, ox_batch *batch, int32_t n_items, const Memb
             # The index, not a flag: thread 0 may already be at the next checkpoint when a slow thread reads this.
             if op.checkpoint and ox_load_relaxed_i32(&program.stop_at) == i:
                 return
+            if member.profile != NULL:
+                time = profile_lap(&member.profile.wait_ns[i], time)
         if op.space == OX_ROWS_TOKENS:
             n_rows = batch.n_tokens
         elif op.space == OX_ROWS_OUTPUTS:
@@ -89,6 +102,8 @@ cdef void walk(ox_program *program, ox_batch *batch, int32_t n_items, const Memb
             first = <int32_t>(<long long>n_rows * member.index // member.size)
             last = <int32_t>(<long long>n_rows * (member.index + 1) // member.size)
             rows(program, op, batch, first, last)
+        if member.profile != NULL:
+            time = profile_lap(&member.profile.op_ns[i], time)
 
 
 cdef inline float *row_of(ox_program *program, int32_t buffer, int32_t row) noexcept nogil:

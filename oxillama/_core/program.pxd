@@ -5,12 +5,14 @@ from libc.stdint cimport int32_t
 from oxillama._core.executor cimport ox_batch, ox_op, ox_op_kind, ox_program, ox_row_space
 from oxillama._core.kv_cache cimport KVCache
 from oxillama._core.memory cimport Pages
+from oxillama._core.profile cimport Profile
 
 cdef class Program:
     cdef ox_program c
     cdef Pages _arena
     cdef Pages _scratch
     cdef list _kept
+    cdef Profile _profile
     cdef readonly KVCache kv
     cdef readonly int32_t n_vocab
     cdef bint _sealed

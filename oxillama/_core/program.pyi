@@ -2,6 +2,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.kv_cache import KVCache
+from oxillama._core.profile import Profile
 from oxillama._core.weights import PackedMatrix
 
 TOKENS: int
@@ -93,6 +94,13 @@ class Program:
     ) -> None: ...
     def checkpoint(self) -> None: ...
     def seal(self) -> None: ...
+    def operations(self) -> list[tuple[str, list[tuple[int, int, int]]]]:
+        """Of each operation: its name, and (ggml type, rows, values per row) of the matrices it multiplies with."""
+
+    def start_profile(self) -> Profile:
+        """Times the steps from the next one on. Always the same object, which the program keeps."""
+
+    def stop_profile(self) -> None: ...
     @property
     def n_ops(self) -> int: ...
     @property

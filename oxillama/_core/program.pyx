@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
+from oxillama._core.atomics cimport ox_store_release_ptr
 from oxillama._core.executor cimport (
     OX_MAX_MATS,
     OX_OP_ADD,
@@ -40,6 +41,12 @@ from oxillama._core.kernels cimport (
     ox_rope_layout,
 )
 from oxillama._core.weights cimport PackedMatrix
+
+cdef dict OP_NAMES = {
+    OX_OP_EMBED: "embed", OX_OP_ROPE_TABLE: "rope table", OX_OP_RMS_NORM: "norm", OX_OP_QUANTIZE: "quantise",
+    OX_OP_ADD: "add", OX_OP_SWIGLU: "activation", OX_OP_ROPE: "rope", OX_OP_KV_STORE: "kv store",
+    OX_OP_SELECT: "select", OX_OP_MATMUL: "product", OX_OP_MATMUL_SWIGLU: "product", OX_OP_ATTENTION: "attention",
+}
 
 TOKENS = OX_ROWS_TOKENS
 OUTPUTS = OX_ROWS_OUTPUTS
@@ -239,6 +246,25 @@ cdef class Program:
         self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
         self.c.scratch = self._scratch.data
         self._sealed = True
+
+    def operations(self):
+        cdef int32_t i, m
+        cdef ox_op *op
+        described = []
+        for i in range(self.c.n_ops):
+            op = &self.c.ops[i]
+            matrices = [(op.mats[m].type, op.mats[m].rows, op.mats[m].k) for m in range(op.n_mats)]
+            described.append((OP_NAMES[op.kind], matrices))
+        return described
+
+    def start_profile(self):
+        if self._profile is None:
+            self._profile = Profile(self.c.n_ops)
+        ox_store_release_ptr(&self.c.profile, &self._profile.c)
+        return self._profile
+
+    def stop_profile(self):
+        ox_store_release_ptr(&self.c.profile, NULL)
 
     @property
     def n_ops(self):

@@ -11,6 +11,7 @@ from libc.string cimport memcpy
 from oxillama._core.atomics cimport (
     ox_fetch_add_relaxed_i64,
     ox_load_acquire_i32,
+    ox_load_acquire_ptr,
     ox_load_relaxed_i32,
     ox_load_relaxed_i64,
     ox_store_relaxed_i64,
@@ -49,6 +50,7 @@ from oxillama._core.ring cimport (
 from oxillama._core.output cimport ox_output
 from oxillama._core.plan cimport OX_OUTPUT_HIDDEN, item_draws, item_wants_all, ox_plan_item, plan_is_alive
 from oxillama._core.pooling cimport pooling_wants
+from oxillama._core.profile cimport ox_profile, profile_add, profile_lap
 from oxillama._core.scheduler cimport (
     scheduler_add,
     scheduler_apply,
@@ -137,15 +139,19 @@ cdef bint should_abandon(void *context) noexcept nogil:
 
 
 cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
-    cdef int64_t begin = ox_monotonic_ns(), end
+    cdef int64_t begin = ox_monotonic_ns(), end, walked
     cdef ox_batch batch
+    cdef ox_profile *profile = <ox_profile *>ox_load_acquire_ptr(&w.program.profile)
     cdef int32_t i
     fill_batch(w, plan, &batch)
     w.plan = plan
     if execute(w.program, &batch) != OX_STEP_DONE:
         return
     take_rows(w, plan)
+    walked = ox_monotonic_ns()
     sample(w, plan)
+    if profile != NULL:
+        profile_lap(&profile.sample_ns, walked)
     for i in range(plan.n_items):
         if item_draws(&plan.items[i]):
             consume_sample(plan.items[i].request, &w.samples[i], w.sample_status[i], &w.results[i])
@@ -161,6 +167,8 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
         if w.results[i].finish_reason == OX_FINISH_NONE and w.results[i].token >= 0:
             publish_generation(plan.items[i].request)
     end = ox_monotonic_ns()
+    if profile != NULL:
+        profile_add(&profile.step_ns, end - begin)
     scheduler_observe(w.scheduler, end - begin, plan.n_tokens, plan.n_decode)
     ox_fetch_add_relaxed_i64(&w.stats.num_steps, 1)
     ox_fetch_add_relaxed_i64(&w.stats.busy_ns, end - begin)
