@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow lint format dev bench sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow lint format dev bench compare sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -22,7 +22,8 @@ help:
 	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor) against a running server'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
-	@echo 'make bench      prefill and decode speed (ARGS="model.gguf ...", else the embedded one)'
+	@echo 'make bench      prefill and decode speed (ARGS="model.gguf --profile", else the embedded model)'
+	@echo 'make compare    the same beside llama.cpp (ARGS="model.gguf --peer-python PATH")'
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
 	@echo 'make dist       source distribution and wheel, into dist/'
@@ -56,7 +57,10 @@ format: $(VENV)/lint.stamp
 	$(PY) -m ruff check --fix
 
 bench: dev $(VENV)/bench.stamp
-	$(PY) benchmarks/speed.py $(or $(ARGS),oxillama/data/demo.gguf)
+	$(VENV)/bin/oxillama bench $(or $(ARGS),--demo)
+
+compare: dev $(VENV)/bench.stamp
+	$(PY) benchmarks/compare.py $(or $(ARGS),oxillama/data/demo.gguf)
 
 sanitize: $(VENV)/test.stamp
 	tools/sanitize.sh $(PY) $(ARGS)

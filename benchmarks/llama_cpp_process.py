@@ -1,6 +1,7 @@
-"""llama.cpp as a child of speed.py, through the C functions that llama-cpp-python binds: MODEL THREADS BATCH.
+"""llama.cpp as a child of compare.py, through the C functions that llama-cpp-python binds: MODEL THREADS REPACK.
 
-Flash attention on, F16 cache, weights repacked at load as it does by default. One JSON task per line."""
+Flash attention on, F16 cache; REPACK 1: weights are repacked at load, as it does by default. One JSON task per line in,
+one answer per line out."""
 
 from __future__ import annotations
 
@@ -14,21 +15,55 @@ import llama_cpp as c
 
 
 class LlamaCpp:
-    def __init__(self, path: str, threads: int, batch: int) -> None:
+    def __init__(self, path: str, threads: int, repack: bool) -> None:
         c.llama_backend_init()
-        self.model = c.llama_model_load_from_file(path.encode(), c.llama_model_default_params())
+        params = c.llama_model_default_params()
+        params.use_extra_bufts = repack
+        self.model = c.llama_model_load_from_file(path.encode(), params)
         if not self.model:
             raise SystemExit(f"llama.cpp cannot load {path}")
-        params = c.llama_context_default_params()
-        params.n_ctx = 4096 if batch == 1 else 512 * batch
-        params.n_batch = params.n_ubatch = 512
-        params.n_seq_max = batch
-        params.n_threads = params.n_threads_batch = threads
-        params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        self.context = c.llama_init_from_model(self.model, params)
+        self.threads = threads
+        self.context: Any = None
         self.n_vocab = c.llama_vocab_n_tokens(c.llama_model_get_vocab(self.model))
 
-    def evaluate(self, rows: list[tuple[int, int, int, bool]]) -> None:
+    def prepare(self, task: dict[str, Any]) -> None:
+        """A context of its own for each task, with what the task begins after."""
+        if self.context:
+            c.llama_free(self.context)
+        self.length = max(task["depth"], 32 if task["kind"] == "decode" else 0)
+        params = c.llama_context_default_params()
+        params.n_ctx = (self.length + task["tokens"] + 256) // 256 * 256 * task["batch"]
+        params.n_batch = params.n_ubatch = 512
+        params.n_seq_max = task["batch"]
+        params.n_threads = params.n_threads_batch = self.threads
+        params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        self.context = c.llama_init_from_model(self.model, params)
+        if not self.context:
+            raise SystemExit("llama.cpp cannot make a context")
+        for sequence in range(task["batch"]):
+            self._prompt(0, self.length, sequence)
+        self.rate(task)  # warms up
+
+    def rate(self, task: dict[str, Any]) -> float:
+        n, batch = task["tokens"], task["batch"]
+        for sequence in range(batch):
+            c.llama_memory_seq_rm(c.llama_get_memory(self.context), sequence, self.length, -1)
+        begin = time.perf_counter()
+        if task["kind"] == "prefill":
+            self._prompt(self.length, n, 0)
+            return n / (time.perf_counter() - begin)
+        # Which token is fed does not change the time: no sampling on this side.
+        for step in range(n):
+            self._evaluate([(step % self.n_vocab, self.length + step, sequence, True) for sequence in range(batch)])
+        return batch * n / (time.perf_counter() - begin)
+
+    def _prompt(self, first: int, n: int, sequence: int) -> None:
+        chosen = random.Random(sequence)
+        rows = [(chosen.randrange(self.n_vocab), first + i, sequence, i == n - 1) for i in range(n)]
+        for start in range(0, n, 512):
+            self._evaluate(rows[start : start + 512])
+
+    def _evaluate(self, rows: list[tuple[int, int, int, bool]]) -> None:
         """rows: token, position, sequence, wants logits."""
         batch = c.llama_batch_init(len(rows), 0, 1)
         batch.n_tokens = len(rows)
@@ -41,43 +76,19 @@ class LlamaCpp:
         c.llama_synchronize(self.context)
         c.llama_batch_free(batch)
 
-    def prompt(self, n: int, seed: int, sequence: int = 0) -> None:
-        chosen = random.Random(seed)
-        tokens = [chosen.randrange(self.n_vocab) for _ in range(n)]
-        self.evaluate([(token, i, sequence, i == n - 1) for i, token in enumerate(tokens)])
-
-    def clear(self) -> None:
-        c.llama_memory_clear(c.llama_get_memory(self.context), True)
-
-    def prefill(self, n: int, seed: int) -> float:
-        self.clear()
-        begin = time.perf_counter()
-        self.prompt(n, seed)
-        return n / (time.perf_counter() - begin)
-
-    def decode(self, n: int, batch: int) -> float:
-        self.clear()
-        length = 8 if batch == 1 else 128
-        for sequence in range(batch):
-            self.prompt(length, sequence, sequence)
-        # Which token is fed does not change the time: no sampling on this side.
-        begin = time.perf_counter()
-        for step in range(n):
-            self.evaluate([(step % self.n_vocab, length + step, sequence, True) for sequence in range(batch)])
-        return batch * n / (time.perf_counter() - begin)
-
 
 def main() -> None:
     begin = time.perf_counter()
-    engine = LlamaCpp(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    engine = LlamaCpp(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1")
     print(json.dumps({"load_seconds": time.perf_counter() - begin}), flush=True)
-    for seed, line in enumerate(sys.stdin):
-        task: dict[str, Any] = json.loads(line)
-        if task["task"] == "prefill":
-            rate = engine.prefill(task["tokens"], seed)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked["prepare"]:
+            engine.prepare(asked["task"])
+            answer: dict[str, float] = {}
         else:
-            rate = engine.decode(task["tokens"], task["batch"])
-        print(json.dumps({"tokens_per_second": rate}), flush=True)
+            answer = {"tokens_per_second": engine.rate(asked["task"])}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from oxillama._core.float_mode import DefaultFloatMode
 from oxillama._core.handle import ACCEPTED, QUEUE_FULL, Handle, submit
+from oxillama._core.program import Program
 from oxillama._core.worker import Worker
 from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
@@ -206,6 +207,11 @@ class Engine(ChatCalls):
     @property
     def memory(self) -> Memory:
         return Memory(weights=self._model.weight_bytes, kv_cache=self._model.kv_bytes)
+
+    @property
+    def program(self) -> Program | None:
+        """The lowered network, for those who measure; None when closed."""
+        return self._worker.program
 
     def stats(self) -> EngineStats:
         """What the worker is doing, read without stopping it."""

@@ -1,4 +1,4 @@
-"""Measures what the machine can do: sequential read bandwidth and int8 multiply-add rate, per number of threads."""
+"""Measures what the machine can do: sequential read bandwidth and multiply-add rates, per number of threads."""
 
 class ReadProbe:
     """Memory of ``megabytes`` MiB on huge pages, kept so that a probe can be repeated between other measurements."""
@@ -18,3 +18,6 @@ def int8_rate(*, level: str | None = None, n_threads: int = 1, repeats: int = 7)
     A multiply-add counts as two operations. For levels without a byte dot product it is the three-instruction form,
     which products with 4-bit weights can beat. Raises ValueError for a level that is not usable.
     """
+
+def float_rate(*, level: str | None = None, n_threads: int = 1, repeats: int = 7) -> float:
+    """The same for float32 multiply-adds, which is what products of float weights and attention are made of."""

@@ -1,5 +1,5 @@
 # cython: binding=True
-"""Measures what the machine can do: sequential read bandwidth and int8 multiply-add rate, per number of threads.
+"""Measures what the machine can do: sequential read bandwidth and multiply-add rates, per number of threads.
 
 A figure of a kernel means little without these in the same minute: neighbours on a shared host change both."""
 
@@ -15,8 +15,11 @@ from posix.stdlib cimport posix_memalign
 from oxillama._core.kernels import active_level, usable_levels
 
 cdef extern from "machine_probe.h" nogil:
-    uint64_t ox_probe_read(const uint8_t *data, size_t bytes)
-    int64_t ox_probe_dot(const char *level)
+    uint64_t ox_probe_read(const uint8_t *data, size_t bytes) noexcept
+    int64_t ox_probe_dot(const char *level) noexcept
+    int64_t ox_probe_fma(const char *level) noexcept
+
+ctypedef int64_t (*Loop)(const char *level) noexcept nogil
 
 cdef size_t HUGE_PAGE = 2 << 20
 
@@ -64,6 +67,14 @@ def read_bandwidth(*, int n_threads=1, size_t megabytes=256, int repeats=7):
 
 
 def int8_rate(*, level=None, int n_threads=1, int repeats=7):
+    return _rate(ox_probe_dot, level, n_threads, repeats)
+
+
+def float_rate(*, level=None, int n_threads=1, int repeats=7):
+    return _rate(ox_probe_fma, level, n_threads, repeats)
+
+
+cdef double _rate(Loop loop, level, int n_threads, int repeats) except -1:
     _positive("n_threads", n_threads)
     _positive("repeats", repeats)
     name = active_level() if level is None else level
@@ -78,6 +89,6 @@ def int8_rate(*, level=None, int n_threads=1, int repeats=7):
         started = perf_counter()
         operations = 0
         for _thread in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
-            operations += ox_probe_dot(c_name)
+            operations += loop(c_name)
         rates.append(2 * operations / (perf_counter() - started) / 1e9)
     return sorted(rates)[repeats // 2]

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from oxillama.cli import info, run, serve, tokenize
+from oxillama.cli import bench, info, run, serve, tokenize
 from oxillama.cli.options import CONFIG, read_config, read_defaults
 from oxillama.errors import InvalidRequestError, OxillamaError
 
-COMMANDS = {"run": run, "serve": serve, "info": info, "tokenize": tokenize}
+COMMANDS = {"run": run, "serve": serve, "info": info, "tokenize": tokenize, "bench": bench}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -35,10 +35,23 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_loading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--ctx-size", type=int, metavar="N", help="context in tokens (default: as trained)")
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: what this process may use)")
+    add_storage(parser)
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """How weights and cache lie in memory."""
     parser.add_argument(
         "--kv-dtype", default="f16", choices=("f16", "f32", "bf16", "q8_0"), help="type of the KV cache (default: f16)"
     )
     parser.add_argument("--no-mmap", action="store_true", help="read the file instead of mapping it")
+
+
+def numbers(text: str) -> list[int]:
+    """Positive or zero integers, by commas; no number twice."""
+    found = [int(part) for part in text.split(",")]
+    if min(found) < 0 or len(set(found)) < len(found):
+        raise ValueError(text)
+    return found
 
 
 def model_path(parser_error: Any, args: argparse.Namespace) -> str | None:

@@ -1,4 +1,4 @@
-/* What the machine can do: sequential reads and int8 multiply-adds. The loops that figures of kernels are compared with. */
+/* What the machine can do: sequential reads, int8 and float32 multiply-adds. The loops that figures of kernels are compared with. */
 #ifndef OX_MACHINE_PROBE_H
 #define OX_MACHINE_PROBE_H
 
@@ -32,7 +32,7 @@ static inline uint64_t ox_probe_read(const uint8_t *data, size_t bytes) {
 #endif
 }
 
-/* Multiply-adds per call of ox_probe_dot, and the loops: twelve independent sums, registers only. */
+/* Turns per call of ox_probe_dot and ox_probe_fma, and the loops: twelve independent sums, registers only. */
 enum { OX_PROBE_SUMS = 12, OX_PROBE_TURNS = 1 << 20 };
 
 #if defined(__x86_64__)
@@ -95,6 +95,33 @@ static inline int32_t ox_probe_dot_base(void) {
 #undef OX_STEP
 #undef OX_SUM
 }
+/* Float32 multiply-adds; all factors are small enough that no sum ever leaves the normal numbers. */
+#define OX_FMA_LOOP(name, features, type, set)                                                                         \
+    __attribute__((target(features))) static inline float name(void) {                                                 \
+        const type x = set(1e-9f);                                                                                     \
+        OX_PROBE_EACH(OX_DECLARE)                                                                                      \
+        for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {                                                        \
+            OX_PROBE_EACH(OX_STEP)                                                                                     \
+        }                                                                                                              \
+        float total = 0.0f;                                                                                            \
+        OX_PROBE_EACH(OX_SUM)                                                                                          \
+        return total;                                                                                                  \
+    }
+#define OX_DECLARE(i) __m512 s##i = _mm512_set1_ps(1.0f + i);
+#define OX_STEP(i) s##i = _mm512_fmadd_ps(x, x, s##i); __asm__ volatile("" : "+v"(s##i));
+#define OX_SUM(i) total += _mm512_cvtss_f32(s##i);
+OX_FMA_LOOP(ox_probe_fma_avx512, "avx512f", __m512, _mm512_set1_ps)
+#undef OX_DECLARE
+#undef OX_STEP
+#undef OX_SUM
+#define OX_DECLARE(i) __m256 s##i = _mm256_set1_ps(1.0f + i);
+#define OX_STEP(i) s##i = _mm256_fmadd_ps(x, x, s##i); __asm__ volatile("" : "+x"(s##i));
+#define OX_SUM(i) total += _mm256_cvtss_f32(s##i);
+OX_FMA_LOOP(ox_probe_fma_avx2, "avx2,fma", __m256, _mm256_set1_ps)
+#undef OX_DECLARE
+#undef OX_STEP
+#undef OX_SUM
+#undef OX_FMA_LOOP
 #undef OX_PROBE_EACH
 #endif
 
@@ -103,7 +130,7 @@ static inline int64_t ox_probe_dot(const char *level) {
     volatile int32_t result;  /* keeps the compiler from leaving the loop out */
     const int64_t per_byte = (int64_t)OX_PROBE_SUMS * OX_PROBE_TURNS;
 #if defined(__x86_64__)
-    if (strcmp(level, "avx512vnni") == 0) {
+    if (strncmp(level, "avx512", 6) == 0) { /* every level of the family has VNNI */
         result = ox_probe_dot_avx512vnni();
         return 64 * per_byte;
     }
@@ -118,6 +145,26 @@ static inline int64_t ox_probe_dot(const char *level) {
 #endif
     (void)level;
     (void)per_byte;
+    (void)result;
+    return 0;
+}
+
+/* The same for float32 multiply-adds. */
+static inline int64_t ox_probe_fma(const char *level) {
+    volatile float result;
+    const int64_t per_lane = (int64_t)OX_PROBE_SUMS * OX_PROBE_TURNS;
+#if defined(__x86_64__)
+    if (strncmp(level, "avx512", 6) == 0) {
+        result = ox_probe_fma_avx512();
+        return 16 * per_lane;
+    }
+    if (strcmp(level, "avx2") == 0) {
+        result = ox_probe_fma_avx2();
+        return 8 * per_lane;
+    }
+#endif
+    (void)level;
+    (void)per_lane;
     (void)result;
     return 0;
 }

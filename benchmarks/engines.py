@@ -1,0 +1,120 @@
+"""The engines that compare.py sets side by side, all asked in the same way: children over a pipe, or llama.cpp's own
+benchmark programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from oxillama.speed import Task, prompt_tokens
+
+HERE = Path(__file__).parent
+
+
+class Contestant(Protocol):
+    name: str
+
+    @property
+    def pid(self) -> int | None:
+        """A process whose time is ours, for as long as the engine lives."""
+
+    def prepare(self, task: Task) -> None: ...
+    def rate(self, task: Task) -> float:
+        """Tokens per second of all sequences together."""
+
+    def close(self) -> None: ...
+
+
+class Child:
+    """An engine in a process of its own, asked over a pipe: one JSON line each way."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.load_seconds = float(self._answer()["load_seconds"])
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def prepare(self, task: Task) -> None:
+        self._ask(task, prepare=True)
+
+    def rate(self, task: Task) -> float:
+        return float(self._ask(task, prepare=False)["tokens_per_second"])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, task: Task, *, prepare: bool) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"task": asdict(task), "prepare": prepare}) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended with code {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def oxillama(model: str, threads: int, batch: int, context: int) -> Child:
+    command = [sys.executable, str(HERE / "engine_process.py"), model, str(threads), str(batch), str(context)]
+    return Child("oxillama", command)
+
+
+def llama_cpp(python: str, model: str, threads: int, *, repack: bool) -> Child:
+    name = "llama.cpp" if repack else "llama.cpp, not repacked"
+    return Child(name, [python, str(HERE / "llama_cpp_process.py"), model, str(threads), str(int(repack))])
+
+
+def can_import_llama_cpp(python: str) -> bool:
+    return subprocess.run([python, "-c", "import llama_cpp"], capture_output=True, check=False).returncode == 0
+
+
+class LlamaBench:
+    """llama-bench, and llama-batched-bench for several sequences. They load the model anew each time, and warm up."""
+
+    pid = None
+
+    def __init__(self, model: str, threads: int, bench: str, batched_bench: str | None) -> None:
+        self.name = "llama.cpp"
+        self._common = ["-m", model, "-t", str(threads), "-fa", "1"]
+        self._bench, self._batched_bench = bench, batched_bench
+
+    def prepare(self, task: Task) -> None:
+        if task.batch > 1 and self._batched_bench is None:
+            raise SystemExit(f"{task.label} needs --llama-batched-bench")
+
+    def rate(self, task: Task) -> float:
+        if task.batch > 1:
+            assert self._batched_bench is not None
+            prompt = prompt_tokens(task) - 1
+            context = (prompt + task.tokens + 32) * task.batch
+            sizes = ["-c", context, "-npp", prompt, "-ntg", task.tokens, "-npl", task.batch]
+            rows = self._run(self._batched_bench, *sizes, "--output-format", "jsonl")
+            return float(rows[-1]["speed_tg"])
+        prefill, decode = (task.tokens, 0) if task.kind == "prefill" else (0, task.tokens)
+        rows = self._run(self._bench, "-p", prefill, "-n", decode, "-d", task.depth, "-r", 1, "-o", "jsonl")
+        return float(rows[-1]["avg_ts"])
+
+    def close(self) -> None: ...
+
+    def _run(self, program: str, *arguments: object) -> list[dict[str, Any]]:
+        command = [program, *self._common, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode != 0 or not rows:
+            raise RuntimeError(f"{program} ended with code {done.returncode}: {done.stderr[-300:]}")
+        return rows
