@@ -1,4 +1,4 @@
-"""oxillama as a child of compare.py: MODEL THREADS BATCH CONTEXT. One JSON task per line in, one answer per line out."""
+"""oxillama as a child of compare.py: MODEL THREADS BATCH CONTEXT. A JSON task per line in, an answer per line out."""
 
 from __future__ import annotations
 

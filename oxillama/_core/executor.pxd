@@ -63,7 +63,9 @@ ctypedef struct ox_run:
     int32_t first_row      # of the batch
     int32_t n_tokens
     int32_t first_position
-    int32_t first_item     # set by the executor: attention work items before this run
+    int32_t first_item     # set by the executor: attention work items before this run,
+    int32_t n_ranges       # ranges of keys that its items are divided into,
+    int32_t first_part     # and where the partial results of these lie
     const int32_t *blocks  # KV block of positions [32 i, 32 i + 32)
 
 # abandon(context) is asked by one thread at every checkpoint; nonzero ends the step without results.
@@ -93,6 +95,10 @@ ctypedef struct ox_program:
     int n_threads
     uint8_t *scratch            # [n_threads][scratch_bytes]
     size_t scratch_bytes
+    float *parts                # [max_parts][part_floats]: attention of single ranges of keys
+    int32_t *parts_done         # [max_parts]: ranges that have ended, at the first part of each head
+    int32_t max_parts
+    size_t part_floats
     ox_barrier barrier
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL

@@ -9,7 +9,8 @@ from libc.string cimport memcpy, memset
 from openmp cimport omp_get_num_threads
 
 from oxillama._core.atomics cimport ox_load_acquire_ptr, ox_load_relaxed_i32, ox_store_relaxed_i32
-from oxillama._core.kernels cimport OX_GROUP_ROWS, OX_KV_BLOCK, ox_attention_run, ox_matrix
+from oxillama._core.attention_items cimport attend, plan_attention
+from oxillama._core.kernels cimport OX_GROUP_ROWS, OX_KV_BLOCK, ox_matrix
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.profile cimport profile_add, profile_lap
 
@@ -18,8 +19,6 @@ cdef extern from "<stdatomic.h>" nogil:
     int __ATOMIC_RELAXED
 
 cdef enum:
-    # Tokens of one attention item: enough rows to pay for converting a KV tile, few enough to balance a prompt.
-    ATTENTION_TOKENS = 16
     # One part in this many of the weight groups is left to whoever is done first.
     SHARED_TAIL = 8
 
@@ -33,14 +32,12 @@ ctypedef struct Member:
 
 
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
-    cdef int32_t i, row, n_items = 0
+    cdef int32_t i, row, n_items = plan_attention(program, batch)
     cdef ox_run *run
     cdef ox_profile *profile = <ox_profile *>ox_load_acquire_ptr(&program.profile)
     cdef int64_t begin = ox_monotonic_ns() if profile != NULL else 0
     for i in range(batch.n_runs):
         run = &batch.runs[i]
-        run.first_item = n_items
-        n_items += (run.n_tokens + ATTENTION_TOKENS - 1) // ATTENTION_TOKENS * program.kv_layout.n_head_kv
         for row in range(run.first_row, run.first_row + run.n_tokens):
             program.row_runs[row] = i
     memset(program.counters, 0, program.n_ops * sizeof(int32_t))
@@ -97,7 +94,7 @@ cdef void walk(ox_program *program, ox_batch *batch, int32_t n_items, const Memb
         elif op.kind == OX_OP_MATMUL_SWIGLU:
             matmul_swiglu(program, op, i, n_rows, member)
         elif op.kind == OX_OP_ATTENTION:
-            attention(program, op, i, batch, n_items, member)
+            attend(program, op, &program.counters[i], batch, n_items, member.scratch)
         else:
             first = <int32_t>(<long long>n_rows * member.index // member.size)
             last = <int32_t>(<long long>n_rows * (member.index + 1) // member.size)
@@ -230,40 +227,3 @@ cdef void matmul_swiglu(ox_program *program, ox_op *op, int32_t index, int32_t n
         for row in range(n):
             program.kernels.swiglu(width, gate + row * OX_GROUP_ROWS, up + row * OX_GROUP_ROWS,
                                    out.data + row * out.stride + item * OX_GROUP_ROWS)
-
-
-cdef void attention(ox_program *program, ox_op *op, int32_t index, ox_batch *batch, int32_t n_items,
-                    const Member *member) noexcept nogil:
-    """An item is up to 16 consecutive tokens of a run and one KV head with its query heads."""
-    cdef ox_attention_run args
-    cdef ox_buffer *q = &program.buffers[op.src]
-    cdef ox_buffer *out = &program.buffers[op.dst[0]]
-    cdef ox_run *run
-    cdef int32_t item, r = 0, piece, head
-    cdef size_t column
-    cdef int32_t n_head_kv = program.kv_layout.n_head_kv
-    args.q_stride = q.stride
-    args.out_stride = out.stride
-    args.group = op.n_heads // n_head_kv
-    args.window = op.window
-    args.scale = op.scalar
-    args.layer = program.kv_data + op.layer * program.kv_layer_bytes
-    args.scratch = member.scratch
-    while True:
-        # Later tokens see more keys, so items differ in length: all of them are shared.
-        item = __atomic_fetch_add(&program.counters[index], 1, __ATOMIC_RELAXED)
-        if item >= n_items:
-            return
-        while r + 1 < batch.n_runs and batch.runs[r + 1].first_item <= item:
-            r += 1
-        run = &batch.runs[r]
-        piece = (item - run.first_item) // n_head_kv * ATTENTION_TOKENS
-        head = (item - run.first_item) % n_head_kv
-        column = <size_t>head * args.group * op.head_dim
-        args.head_kv = head
-        args.n_tokens = min(ATTENTION_TOKENS, run.n_tokens - piece)
-        args.first_position = run.first_position + piece
-        args.q = q.data + (run.first_row + piece) * q.stride + column
-        args.out = out.data + (run.first_row + piece) * out.stride + column
-        args.blocks = run.blocks
-        program.kernels.attention(&program.kv_layout, &args)

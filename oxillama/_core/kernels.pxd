@@ -86,6 +86,11 @@ cdef extern from "kernels.h" nogil:
                          uint8_t *block) noexcept nogil
         void (*attention)(const ox_kv_layout *layout, const ox_attention_run *run) noexcept nogil
         size_t (*attention_scratch)(const ox_kv_layout *layout, int32_t group) noexcept nogil
+        size_t (*attention_part_floats)(const ox_kv_layout *layout, int32_t group) noexcept nogil
+        void (*attention_range)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t range,
+                                float *part) noexcept nogil
+        void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n,
+                                float *parts) noexcept nogil
 
 
 # The table in use: the fastest usable level, or the one OXILLAMA_ISA names. Chosen once, at import.

@@ -11,12 +11,14 @@ cdef class Program:
     cdef ox_program c
     cdef Pages _arena
     cdef Pages _scratch
+    cdef Pages _parts
     cdef list _kept
     cdef Profile _profile
     cdef readonly KVCache kv
     cdef readonly int32_t n_vocab
     cdef bint _sealed
     cdef int _capacity
+    cdef int _seal_parts(self) except -1
     cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL
     cdef const float *_vector(self, const float[::1] values) except? NULL
     # One step; see execute(). The caller has checked the batch against max_tokens, max_outputs and n_vocab.

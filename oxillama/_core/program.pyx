@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from oxillama._core.atomics cimport ox_store_release_ptr
+from oxillama._core.attention_items cimport attention_max_parts
 from oxillama._core.executor cimport (
     OX_MAX_MATS,
     OX_OP_ADD,
@@ -131,6 +132,7 @@ cdef class Program:
         free(self.c.ops)
         free(self.c.counters)
         free(self.c.row_runs)
+        free(self.c.parts_done)
 
     cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL:
         if self._sealed or self.c.n_ops == self._capacity:
@@ -245,7 +247,20 @@ cdef class Program:
         self.c.scratch_bytes = aligned(max(aligned(matmul) + tiles, attention))
         self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
         self.c.scratch = self._scratch.data
+        self._seal_parts()
         self._sealed = True
+
+    cdef int _seal_parts(self) except -1:
+        self.c.part_floats = self.c.kernels.attention_part_floats(&self.c.kv_layout, self.c.max_group)
+        if self.c.part_floats == 0 or self.c.n_threads == 1:
+            return 0
+        self.c.max_parts = attention_max_parts(self.kv.n_blocks, self.c.kv_layout.n_head_kv, self.c.n_threads)
+        self._parts = Pages(self.c.max_parts * self.c.part_floats * sizeof(float))
+        self.c.parts = <float *>self._parts.data
+        self.c.parts_done = <int32_t *>calloc(self.c.max_parts, sizeof(int32_t))
+        if self.c.parts_done == NULL:
+            raise MemoryError("no memory for the program")
+        return 0
 
     def operations(self):
         cdef int32_t i, m
@@ -273,7 +288,7 @@ cdef class Program:
     @property
     def n_bytes(self):
         """Bytes of buffers and scratch."""
-        return self._arena.size + (self._scratch.size if self._scratch is not None else 0)
+        return sum(pages.size for pages in (self._arena, self._scratch, self._parts) if pages is not None)
 
     @property
     def hidden_width(self):

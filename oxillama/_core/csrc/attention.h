@@ -191,13 +191,29 @@ static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, cons
     }
 }
 
+/* Merges the partial result of a range into those of the ranges before it. */
+static void K(merge_row)(int32_t stride, const float *sums, float top, float total, float *merged, float *merged_top,
+                         float *merged_total) {
+    const float both = *merged_top > top ? *merged_top : top;
+    const vf keep = vf_exp(vf_set(*merged_top - both));
+    const vf take = vf_exp(vf_set(top - both));
+    float factors[2][16];
+    vf_store(factors[0], keep);
+    vf_store(factors[1], take);
+    *merged_top = both;
+    *merged_total = *merged_total * factors[0][0] + total * factors[1][0];
+    for (int32_t i = 0; i < stride; i += 16) {
+        vf_store(merged + i, vf_fma(vf_load(sums + i), take, vf_mul(vf_load(merged + i), keep)));
+    }
+}
+
 /* Merges the range that begins at key `range` into what came before it, for the rows that have keys in it. */
 static void K(end_range)(K(row_batch) *batch, int32_t range) {
+    const int32_t stride = batch->stride;
     for (int32_t row = 0; row < batch->rows; row++) {
         if (batch->end[row] <= range || batch->first[row] >= range + OX_ATTN_RANGE) {
             continue;
         }
-        const int32_t stride = batch->stride;
         const float total = vf_sum(vf_load(batch->lanes + row * 16));
         const float *sums = batch->sums + row * stride;
         float *merged = batch->merged + row * stride;
@@ -205,19 +221,9 @@ static void K(end_range)(K(row_batch) *batch, int32_t range) {
             batch->merged_top[row] = batch->top[row];
             batch->merged_total[row] = total;
             memcpy(merged, sums, (size_t)stride * sizeof(float));
-            continue;
-        }
-        const float old = batch->merged_top[row];
-        const float top = old > batch->top[row] ? old : batch->top[row];
-        const vf keep = vf_exp(vf_set(old - top));
-        const vf take = vf_exp(vf_set(batch->top[row] - top));
-        float factors[2][16];
-        vf_store(factors[0], keep);
-        vf_store(factors[1], take);
-        batch->merged_top[row] = top;
-        batch->merged_total[row] = batch->merged_total[row] * factors[0][0] + total * factors[1][0];
-        for (int32_t i = 0; i < stride; i += 16) {
-            vf_store(merged + i, vf_fma(vf_load(sums + i), take, vf_mul(vf_load(merged + i), keep)));
+        } else {
+            K(merge_row)(stride, sums, batch->top[row], total, merged, &batch->merged_top[row],
+                         &batch->merged_total[row]);
         }
     }
 }
@@ -235,6 +241,20 @@ static void K(write_batch)(const K(row_batch) *batch, const ox_attention_run *ru
     }
 }
 
+/* The keys of the range that begins at key `range`, for all rows of the batch; some row has a key in it. */
+static void K(walk_range)(K(row_batch) *batch, const ox_kv_layout *layout, const ox_attention_run *run, int32_t range) {
+    const int32_t first = batch->first[0] > range ? batch->first[0] : range;
+    const int32_t all_end = batch->end[batch->rows - 1];
+    const int32_t end = all_end < range + OX_ATTN_RANGE ? all_end : range + OX_ATTN_RANGE;
+    const uint8_t *head = run->layer + (size_t)run->head_kv * layout->head_bytes;
+    K(begin_range)(batch);
+    for (int32_t tile = first / OX_KV_BLOCK; tile * OX_KV_BLOCK < end; tile++) {
+        const int32_t following = (tile + 1) * OX_KV_BLOCK < all_end ? tile + 1 : tile;
+        K(attend_tile)(batch, layout, head + (size_t)run->blocks[tile] * layout->block_bytes,
+                       head + (size_t)run->blocks[following] * layout->block_bytes, tile * OX_KV_BLOCK, run->scale);
+    }
+}
+
 static void K(attention)(const ox_kv_layout *layout, const ox_attention_run *run) {
     K(row_batch) batch;
     K(carve_scratch)(&batch, run->group, ox_kv_v_stride(layout), run->scratch);
@@ -242,21 +262,50 @@ static void K(attention)(const ox_kv_layout *layout, const ox_attention_run *run
     const int32_t step = K(batch_rows)(run->group);
     for (int32_t start = 0; start < all; start += step) {
         K(fill_batch)(&batch, run, layout->head_dim, start, all - start < step ? all - start : step);
-        const int32_t first_tile = batch.first[0] / OX_KV_BLOCK;
-        const int32_t end_tile = (batch.end[batch.rows - 1] - 1) / OX_KV_BLOCK + 1;
-        K(begin_range)(&batch);
-        for (int32_t tile = first_tile; tile < end_tile; tile++) {
-            const int32_t base = tile * OX_KV_BLOCK;
-            const int32_t following = tile + 1 < end_tile ? tile + 1 : tile;
-            const uint8_t *head = run->layer + (size_t)run->head_kv * layout->head_bytes;
-            K(attend_tile)(&batch, layout, head + (size_t)run->blocks[tile] * layout->block_bytes,
-                           head + (size_t)run->blocks[following] * layout->block_bytes, base, run->scale);
-            if ((base + OX_KV_BLOCK) % OX_ATTN_RANGE == 0 || tile + 1 == end_tile) {
-                K(end_range)(&batch, base - base % OX_ATTN_RANGE);
-                K(begin_range)(&batch);
-            }
+        const int32_t first = batch.first[0] - batch.first[0] % OX_ATTN_RANGE;
+        for (int32_t range = first; range < batch.end[batch.rows - 1]; range += OX_ATTN_RANGE) {
+            K(walk_range)(&batch, layout, run, range);
+            K(end_range)(&batch, range);
         }
         K(write_batch)(&batch, run, layout->head_dim, start);
+    }
+}
+
+/* The part of a range: sums [group][v_stride], then the greatest scores [group], then the totals [group]. */
+static size_t K(attention_part_floats)(const ox_kv_layout *layout, int32_t group) {
+    const size_t floats = (size_t)group * ((size_t)ox_kv_v_stride(layout) + 2);
+    return group <= K(batch_rows)(group) ? (floats + 15) / 16 * 16 : 0;
+}
+
+static void K(attention_range)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t range, float *part) {
+    K(row_batch) batch;
+    K(carve_scratch)(&batch, run->group, ox_kv_v_stride(layout), run->scratch);
+    K(fill_batch)(&batch, run, layout->head_dim, 0, run->group);
+    K(walk_range)(&batch, layout, run, range);
+    float *tops = part + run->group * batch.stride;
+    memcpy(part, batch.sums, (size_t)run->group * (size_t)batch.stride * sizeof(float));
+    for (int32_t row = 0; row < run->group; row++) {
+        tops[row] = batch.top[row];
+        tops[run->group + row] = vf_sum(vf_load(batch.lanes + row * 16));
+    }
+}
+
+static void K(attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n, float *parts) {
+    const int32_t stride = ox_kv_v_stride(layout);
+    const size_t size = K(attention_part_floats)(layout, run->group);
+    for (int32_t row = 0; row < run->group; row++) {
+        float *merged = parts + row * stride;
+        float *top = parts + run->group * stride + row;
+        for (int32_t i = 1; i < n; i++) {
+            const float *part = parts + (size_t)i * size;
+            const float *tops = part + run->group * stride + row;
+            K(merge_row)(stride, part + row * stride, tops[0], tops[run->group], merged, top, top + run->group);
+        }
+        float *out = run->out + (size_t)row * (size_t)layout->head_dim;
+        for (int32_t i = 0; i < layout->head_dim; i += 16) {
+            const vf total = vf_set(top[run->group]);
+            vf_store_n(out + i, vf_div(vf_load(merged + i), total), layout->head_dim - i);
+        }
     }
 }
 

@@ -141,4 +141,11 @@ static size_t K(attention_scratch)(const ox_kv_layout *layout, int32_t group) {
     return ((size_t)layout->head_dim * sizeof(double) + OX_ALIGN - 1) / OX_ALIGN * OX_ALIGN;
 }
 
+/* Sums in double have no ranges: never divided. */
+static size_t K(attention_part_floats)(const ox_kv_layout *layout, int32_t group) {
+    (void)layout;
+    (void)group;
+    return 0;
+}
+
 #endif

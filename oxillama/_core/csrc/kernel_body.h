@@ -33,4 +33,9 @@ const ox_kernels K(ox_kernels) = {
     .kv_store = K(kv_store),
     .attention = K(attention),
     .attention_scratch = K(attention_scratch),
+    .attention_part_floats = K(attention_part_floats),
+#if !defined(OX_LEVEL_REFERENCE)
+    .attention_range = K(attention_range),
+    .attention_merge = K(attention_merge),
+#endif
 };

@@ -128,6 +128,13 @@ typedef struct ox_kernels {
     void (*kv_store)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot, uint8_t *block);
     void (*attention)(const ox_kv_layout *layout, const ox_attention_run *run);
     size_t (*attention_scratch)(const ox_kv_layout *layout, int32_t group);
+    /* Attention of a single token (n_tokens is 1), range of keys by range, each of which another thread may take:
+     * attention_range() leaves the partial result of keys [range, range + 1024), of which at least one is attended;
+     * attention_merge() merges the n parts of consecutive ranges, in place, and writes the token's output. The same bits
+     * as attention(). A part has attention_part_floats() floats, a multiple of 16; 0: this cannot be divided. */
+    size_t (*attention_part_floats)(const ox_kv_layout *layout, int32_t group);
+    void (*attention_range)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t range, float *part);
+    void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n, float *parts);
 } ox_kernels;
 
 extern const ox_kernels ox_kernels_reference;
