@@ -156,7 +156,9 @@ class ChatHandle:
         return f"<ChatHandle {self.id}: {'done' if self.done else 'running'}, {self.usage.completion_tokens} tokens>"
 
     def _chunks(self, piece: CompletionChunk) -> Iterator[ChatCompletionChunk]:
-        reply = self._replies.setdefault(piece.index, _Reply(self._format))
+        reply = self._replies.get(piece.index)
+        if reply is None:
+            reply = self._replies[piece.index] = _Reply(self._format)
         if not reply.started:
             reply.started = True
             yield self._chunk(CompletionChunk(index=piece.index), ChatDelta(role="assistant", content=""))

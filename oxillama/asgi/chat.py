@@ -91,7 +91,8 @@ async def create_chat_completion(request: Request) -> Response:
     await until_disconnected(request.receive, generation.enter)
     reply = ChatReply(handle, generation, model=record.model)
     if body.stream:
-        return EventStream(reply.events(include_usage=with_usage), keep_alive=service.settings.keep_alive)
+        events = reply.events(include_usage=with_usage)
+        return EventStream(events, keep_alive=service.settings.keep_alive, close=generation.close)
     return JSONResponse(await until_disconnected(request.receive, reply.whole))
 
 

@@ -47,16 +47,16 @@ class ChatReply:
 def _joined(chunks: Iterable[ChatCompletionChunk]) -> list[ChatCompletionChunk]:
     """What has come at once with neighbours of one choice joined, and without pieces that say nothing: a reader that is
     late gets fewer and larger pieces."""
-    found: list[ChatCompletionChunk] = []
+    groups: list[list[ChatCompletionChunk]] = []
     for chunk in chunks:
-        if chunk.finish_reason is None and chunk.delta == _NOTHING and chunk.logprobs is None:
+        if chunk.finish_reason is None and chunk.logprobs is None and chunk.delta == _NOTHING:
             continue
-        last = found[-1] if found else None
-        if last is None or last.index != chunk.index or not (_is_plain(last) and _is_plain(chunk)):
-            found.append(chunk)
+        last = groups[-1][-1] if groups else None
+        if last is not None and last.index == chunk.index and _is_plain(last) and _is_plain(chunk):
+            groups[-1].append(chunk)
         else:
-            found[-1] = _join(last, chunk)
-    return found
+            groups.append([chunk])
+    return [group[0] if len(group) == 1 else _join(group) for group in groups]
 
 
 _NOTHING = ChatDelta()
@@ -66,16 +66,16 @@ def _is_plain(chunk: ChatCompletionChunk) -> bool:
     return chunk.finish_reason is None and chunk.delta.role is None
 
 
-def _join(first: ChatCompletionChunk, second: ChatCompletionChunk) -> ChatCompletionChunk:
+def _join(group: list[ChatCompletionChunk]) -> ChatCompletionChunk:
     delta = ChatDelta(
-        content=_text(first.delta.content, second.delta.content),
-        reasoning_content=_text(first.delta.reasoning_content, second.delta.reasoning_content),
+        content=_text([chunk.delta.content for chunk in group]),
+        reasoning_content=_text([chunk.delta.reasoning_content for chunk in group]),
     )
-    logprobs = second.logprobs
-    if first.logprobs and second.logprobs:
-        logprobs = replace(first.logprobs, content=first.logprobs.content + second.logprobs.content)
-    return replace(second, delta=delta, logprobs=logprobs)
+    first = group[0].logprobs
+    entries = [entry for chunk in group if chunk.logprobs for entry in chunk.logprobs.content]
+    return replace(group[-1], delta=delta, logprobs=first and replace(first, content=tuple(entries)))
 
 
-def _text(first: str | None, second: str | None) -> str | None:
-    return None if first is None and second is None else (first or "") + (second or "")
+def _text(parts: list[str | None]) -> str | None:
+    given = [part for part in parts if part is not None]
+    return "".join(given) if given else None

@@ -73,7 +73,7 @@ async def create_completion(request: Request) -> Response:
     reply = CompletionReply(engine, generation, requests, prompts, model=record.model, params=params)
     if body.stream:
         events = reply.events(include_usage=with_usage)
-        return EventStream(events, keep_alive=service.settings.keep_alive)
+        return EventStream(events, keep_alive=service.settings.keep_alive, close=generation.close)
     return JSONResponse(await until_disconnected(request.receive, reply.whole))
 
 

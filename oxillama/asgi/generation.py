@@ -46,8 +46,12 @@ class Generation(Generic[Chunk, Whole]):
 
     async def enter(self) -> None:
         """Raises QueueFullError if there is no room for the first request."""
-        await self._waiting[0].aenter()
-        self._enter_more()
+        try:
+            await self._waiting[0].aenter()
+            self._enter_more()
+        except BaseException:
+            self.close()
+            raise
 
     async def chunks(self) -> AsyncGenerator[list[tuple[int, Chunk]], None]:
         """The chunks of all requests as they come, each with its request's index."""

@@ -41,7 +41,8 @@ class EventStream(Response):
     """A reply of events as they come.
 
     It begins with the first event, or the first keep-alive if that takes long: what fails sooner gets a status of its
-    own. What fails later becomes one last event, and no `[DONE]`. However it ends, `events` is closed."""
+    own. What fails later becomes one last event, and no `[DONE]`. However it ends, `events` is closed, and `close` is
+    called: a generator that nobody has begun to read has no end of its own."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class EventStream(Response):
         *,
         keep_alive: float,
         done: bytes = DONE,
+        close: Callable[[], None] | None = None,
         on_error: Callable[[HTTPError], bytes] = error_event,
     ) -> None:
         self.status_code = 200
@@ -56,12 +58,17 @@ class EventStream(Response):
         self._events = events
         self._keep_alive = keep_alive
         self._done = done
+        self._close = close
         self._on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record_of(scope).stream = True
         writer = _Writer(send, self._keep_alive)
-        await until_disconnected(receive, lambda: self._write(scope, writer), beside=writer.keep_alive)
+        try:
+            await until_disconnected(receive, lambda: self._write(scope, writer), beside=writer.keep_alive)
+        finally:
+            if self._close is not None:
+                self._close()
 
     async def _write(self, scope: Scope, writer: _Writer) -> None:
         async with aclosing(self._events) as events:
@@ -88,7 +95,7 @@ class _Writer:
     def __init__(self, send: Send, seconds: float) -> None:
         self._send = send
         self._seconds = seconds
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._last = anyio.current_time()
         self.began = False
 

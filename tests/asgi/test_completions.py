@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
+from httpx2 import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
 from oxillama import Engine
@@ -285,3 +287,21 @@ def test_more_prompts_than_the_queue_has_places() -> None:
         assert [choice["text"] for choice in reply["choices"]] == expected
         texts = events.texts_by_choice(stream(client, prompt=prompts, seed=1, max_tokens=4))
         assert texts == dict(enumerate(expected))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_runs_on_either_event_loop(demo: Engine, backend: str) -> None:
+    async def factory() -> Engine:
+        return demo
+
+    async def ask() -> str:
+        app = create_app(factory)
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+            with anyio.fail_after(30):
+                while (await client.get("/readyz")).status_code != 200:
+                    await anyio.sleep(0.01)
+                body = {"prompt": PROMPT, "seed": 7, "max_tokens": 20, "stream": True}
+                replies = [await client.post("/v1/completions", json=body) for _ in range(2)]
+        return events.texts_by_choice(events.complete(replies[1].text))[0]
+
+    assert anyio.run(ask, backend=backend) == demo.generate(PROMPT, seed=7, max_tokens=20).text

@@ -165,3 +165,28 @@ def test_a_client_that_leaves_closes_the_events(how: str) -> None:
         assert closed == [True]
 
     asyncio.run(run())
+
+
+def test_a_client_that_left_before_the_stream_began_closes_it_too() -> None:
+    closed = []
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        yield event({"a": 1})
+
+    async def run() -> None:
+        exchange = Exchange()
+        scope = {"type": "http", "oxillama.record": exchange.record}
+        reply = EventStream(events(), keep_alive=60, close=lambda: closed.append(True))
+        task = asyncio.create_task(reply(scope, exchange.receive, exchange.send))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # Not even begun: whoever made it still has it.
+        assert closed == []
+        exchange.gone.set()
+        exchange.broken = True
+        with pytest.raises(ClientDisconnect):
+            await reply(scope, exchange.receive, exchange.send)
+        assert closed == [True]
+
+    asyncio.run(run())
