@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
 
-from oxillama import Engine
+from oxillama import DeadlineExceeded, Engine
 from oxillama.asgi import Limits, create_app
+from oxillama.asgi.generation import Generation
+from oxillama.asgi.request_log import RequestRecord
 from tests.asgi.events import parse
 from tests.asgi.replies import error_of
 from tests.asgi.servers import running
@@ -217,3 +220,30 @@ def test_concurrent_requests_of_a_key_are_limited_over_a_server(open_long: Calla
         first.close()
         eventually(lambda: is_idle(engine))
         assert status("a") == 200
+
+
+class Failing:
+    """A request whose last text and whose failure come at the same moment."""
+
+    exhausted = False
+    done = True
+
+    def take(self) -> list[str]:
+        given, self.exhausted = [] if self.exhausted else ["text"], True
+        return given
+
+    def raise_for_end(self) -> None:
+        raise DeadlineExceeded
+
+
+def test_the_text_before_a_failure_is_delivered() -> None:
+    found: list[list[tuple[int, str]]] = []
+
+    async def read() -> None:
+        generation: Any = Generation([cast(Any, Failing())], RequestRecord(id="x", method="POST", path="/"))
+        async for ready in generation.chunks():
+            found.append(ready)
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(read())
+    assert found == [[(0, "text")]]
