@@ -21,6 +21,7 @@ import numpy.typing as npt
 from oxillama._core.float_mode import DefaultFloatMode
 from oxillama._core.handle import ACCEPTED, QUEUE_FULL, Handle, submit
 from oxillama._core.program import Program
+from oxillama._core.ticket import Ticket
 from oxillama._core.worker import Worker
 from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
@@ -33,7 +34,7 @@ from oxillama.limits import default_threads
 from oxillama.loader import CacheConfig, load_model, open_model
 from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.progress import Progress, stoppable
-from oxillama.request import QUEUE_POLL_SECONDS, CompletionStream, RequestHandle
+from oxillama.request import CompletionStream, RequestHandle
 from oxillama.results import Completion
 from oxillama.stats import EngineStats
 from oxillama.values import integer, real, refused
@@ -46,6 +47,8 @@ MAX_THREADS = 512
 MAX_STEP_MS = 1e9
 # Waiting raises a request's priority by one level each time this has passed.
 PRIORITY_AGING_SECONDS = 10.0
+# How often a drain looks whether the last request has ended.
+DRAIN_POLL_SECONDS = 0.005
 
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -430,7 +433,7 @@ class Engine(ChatCalls):
         while self._is_busy():
             if time.monotonic() >= limit:
                 return False
-            time.sleep(QUEUE_POLL_SECONDS)
+            time.sleep(DRAIN_POLL_SECONDS)
         return True
 
     async def adrain(self, timeout: float | None = None) -> bool:
@@ -439,7 +442,7 @@ class Engine(ChatCalls):
         while self._is_busy():
             if time.monotonic() >= limit:
                 return False
-            await anyio.sleep(QUEUE_POLL_SECONDS)
+            await anyio.sleep(DRAIN_POLL_SECONDS)
         return True
 
     def close(self) -> None:
@@ -482,10 +485,15 @@ class Engine(ChatCalls):
         if self._worker.pid != os.getpid():
             raise EngineForkedError("the engine belongs to the parent process; open a new one after fork()")
 
-    def try_submit(self, handles: list[Handle]) -> bool:
-        """Hands the core's handles to the worker; False if the queue is full."""
+    def join_line(self, n_places: int) -> Ticket:
+        """A place among those who wait for room in the queue."""
+        self.check_process()
+        return Ticket(self._worker, n_places)
+
+    def try_submit(self, handles: list[Handle], ticket: Ticket | None = None) -> bool:
+        """Hands the core's handles to the worker; False if the queue is full, or the ticket's turn has not come."""
         self._check_usable()
-        status = submit(self._worker, handles)
+        status = submit(self._worker, handles, ticket)
         if status not in (ACCEPTED, QUEUE_FULL):
             raise EngineClosedError("the engine is closed")
         return status == ACCEPTED
@@ -531,6 +539,7 @@ class Engine(ChatCalls):
         self.check_process()
         if self._state == "ready":
             self._state = "draining"
+            self._worker.wake_waiting()
 
     def _is_busy(self) -> bool:
         if self.state in ("closed", "failed"):

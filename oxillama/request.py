@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from oxillama._core.handle import Handle, TokenEvent
+from oxillama._core.ticket import Ticket
 from oxillama.errors import (
     DeadlineExceeded,
     EngineClosedError,
@@ -33,9 +34,6 @@ from oxillama.wakeup import LoopMailbox
 
 if TYPE_CHECKING:
     from oxillama.engine import Engine
-
-# How often a full queue is looked at again while a caller waits for room.
-QUEUE_POLL_SECONDS = 0.005
 
 # What ends a choice normally; everything else raises.
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -77,6 +75,7 @@ class RequestHandle:
         self._queue_limit = time.monotonic() + patience
         self._entered = False
         self._cancelled = False
+        self._ticket: Ticket | None = None
         self._lock = threading.Lock()
         self._choices = [_Choice(handle, index) for index, handle in enumerate(handles)]
         self._spec = spec
@@ -141,8 +140,9 @@ class RequestHandle:
         if self._entered:
             return True
         with self._lock:
-            self._entered = self._entered or self._engine.try_submit(self.handles)
+            self._entered = self._entered or self._engine.try_submit(self.handles, self._ticket)
         if self._entered:
+            self._ticket = None
             return True
         if self._cancelled:
             raise RequestCancelled(partial=self._shape())
@@ -155,18 +155,52 @@ class RequestHandle:
 
     def enter(self) -> None:
         """Submits the request, waiting for room in the queue. Raises QueueFullError or DeadlineExceeded without any."""
-        while not self.try_enter():
-            time.sleep(QUEUE_POLL_SECONDS)
+        try:
+            while not self.try_enter():
+                ticket = self._join_line()
+                ticket.wait(max(0.0, min(WAIT_SECONDS, self.line_seconds)))
+                ticket.clear()
+        except BaseException:
+            self._ticket = None
+            raise
 
     async def aenter(self) -> None:
-        while not self.try_enter():
-            await anyio.sleep(QUEUE_POLL_SECONDS)
+        try:
+            while not self.try_enter():
+                ticket = self.join_line()
+                with anyio.move_on_after(self.line_seconds):
+                    await LoopMailbox.current().wait(ticket.has_news)
+                ticket.clear()
+        except BaseException:
+            self._ticket = None
+            raise
+
+    def join_line(self) -> Ticket:
+        """The place among those who wait for room in the queue, which posts the mailbox of the running event loop when
+        there are news. Clear it, and then try to enter."""
+        ticket = self._join_line()
+        ticket.attach(LoopMailbox.current().mailbox)
+        return ticket
+
+    @property
+    def line_seconds(self) -> float:
+        """How much longer the request may wait for room in the queue. Negative: no longer."""
+        return min(self._queue_limit, self._spec.expires) - time.monotonic()
+
+    def _join_line(self) -> Ticket:
+        with self._lock:
+            if self._ticket is None:
+                self._ticket = self._engine.join_line(len(self._choices))
+            return self._ticket
 
     def cancel(self) -> None:
         """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
         self._cancelled = True
         for choice in self._choices:
             choice.handle.cancel()
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.wake()
         self._engine.wake()
 
     def result(self, timeout: float | None = None) -> Completion:
@@ -353,7 +387,8 @@ class RequestHandle:
         handles = [choice.handle for choice in self._choices if not choice.finished]
         for handle in handles:
             handle.attach(loop.mailbox)
-        await loop.wait(lambda: any(handle.has_news() for handle in handles))
+        # Another waiter may have taken the news, but not the end.
+        await loop.wait(lambda: any(handle.has_news() or handle.finish_reason for handle in handles))
 
 
 def _mean_logprob(choice: _Choice) -> float:

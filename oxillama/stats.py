@@ -24,11 +24,16 @@ class EngineStats:
     kv_blocks_free: int
     kv_blocks_cached: int  # free, but still good for a prefix hit
     kv_blocks_used: int
+    stalled_seconds: float  # since the worker last moved, be it by one layer; 0 when it has nothing to do
+    queue_seconds: float  # from submit to the first step, on average
+    ttft_seconds: float  # from submit to the first token, on average
 
     @classmethod
     def from_worker(cls, raw: dict[str, int]) -> EngineStats:
         busy = raw["busy_ns"] / 1e9
         tokens = raw["num_prompt_tokens"] + raw["num_output_tokens"]
+        # Asleep, the worker has no heartbeat; between its last request and its sleep it has one that tells nothing.
+        is_busy = raw["heartbeat_ns"] > 0 and raw["queue_depth"] + raw["num_running"] + raw["num_waiting"] > 0
         return cls(
             queue_depth=raw["queue_depth"],
             running=raw["num_running"],
@@ -45,6 +50,9 @@ class EngineStats:
             kv_blocks_free=raw["num_blocks_free"],
             kv_blocks_cached=raw["num_blocks_cached"],
             kv_blocks_used=raw["num_blocks_referenced"],
+            stalled_seconds=max(0, raw["now_ns"] - raw["heartbeat_ns"]) / 1e9 if is_busy else 0.0,
+            queue_seconds=raw["queue_ns"] / 1e9 / max(1, raw["num_started"]),
+            ttft_seconds=raw["ttft_ns"] / 1e9 / max(1, raw["num_first_tokens"]),
         )
 
     def to_dict(self) -> dict[str, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from oxillama import Engine, EngineStats
 from tests.patience import eventually, is_idle
 
@@ -60,3 +62,41 @@ def test_preemptions_are_counted(open_long: Callable[..., Engine]) -> None:
 
 def test_they_can_be_written_as_json(demo: Engine) -> None:
     assert json.loads(json.dumps(demo.stats().to_dict())) == demo.stats().to_dict()
+
+
+def test_waiting_and_first_tokens_are_timed(open_long: Callable[..., Engine]) -> None:
+    engine = open_long(max_batch_size=1)
+    handles = [engine.submit("x", max_tokens=200, ignore_eos=True) for _ in range(4)]
+    timings = [handle.result().timings for handle in handles]
+    eventually(lambda: is_idle(engine))
+    stats = engine.stats()
+    assert stats.queue_seconds == pytest.approx(sum(timing.queue for timing in timings) / 4, abs=1e-6)
+    assert stats.ttft_seconds == pytest.approx(sum(timing.ttft for timing in timings) / 4, abs=1e-6)
+    assert stats.ttft_seconds > stats.queue_seconds > 0
+    engine.embed("x")  # starts, and writes nothing
+    eventually(lambda: is_idle(engine))
+    assert engine.stats().ttft_seconds == stats.ttft_seconds
+    assert engine.stats().queue_seconds < stats.queue_seconds
+
+
+def test_a_stall_shows_while_there_is_work(long_engine: Engine) -> None:
+    handle = long_engine.submit("x", ignore_eos=True)
+    eventually(lambda: handle.usage.completion_tokens > 0)
+    raw = long_engine._worker.stats()
+    assert EngineStats.from_worker(raw).stalled_seconds < 5
+    later = {**raw, "now_ns": raw["heartbeat_ns"] + 90_000_000_000}
+    assert EngineStats.from_worker(later).stalled_seconds == 90
+    for nothing in ({"queue_depth": 0, "num_running": 0, "num_waiting": 0}, {"heartbeat_ns": 0}):
+        assert EngineStats.from_worker({**later, **nothing}).stalled_seconds == 0
+
+
+def test_a_long_step_is_no_stall(open_long: Callable[..., Engine]) -> None:
+    engine = open_long(max_batch_tokens=32_000)
+    handle = engine.submit_embedding([5] * 60_000)
+    worst = 0.0
+    while not handle.done and engine.stats().busy_seconds < 3:
+        worst = max(worst, engine.stats().stalled_seconds)
+    handle.cancel()
+    eventually(lambda: is_idle(engine))
+    longest = engine.stats().step_seconds
+    assert longest == 0 or worst <= longest

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from oxillama._core.mailbox import Mailbox
 from oxillama._core.sampling import CompiledSampling
 from oxillama._core.text_stream import TextStream
+from oxillama._core.ticket import Ticket
 from oxillama._core.worker import Worker
 
 FINISH_REASONS: dict[int, str]
@@ -76,4 +77,4 @@ class Handle:
     def prompt_logprobs(self) -> npt.NDArray[np.float32]: ...
     def prompt_events(self) -> list[TokenEvent]: ...
 
-def submit(worker: Worker, handles: list[Handle]) -> int: ...
+def submit(worker: Worker, handles: list[Handle], ticket: Ticket | None = None) -> int: ...

@@ -50,11 +50,13 @@ from oxillama._core.request cimport (
     request_ref,
     request_unref,
 )
-from oxillama._core.ring cimport ring_submit
+from oxillama._core.ring cimport ring_submit, ring_submit_counted
+from oxillama._core.room cimport ticket_use
 from oxillama._core.sampling cimport CompiledSampling, ox_sampling, ox_sampling_copy, ox_sampling_free
 from oxillama._core.scheduler cimport scheduler_check
 from oxillama._core.status cimport OX_CLOSED, OX_NO_MEMORY, OX_OK, OX_QUEUE_FULL, OX_TOO_LONG, ox_status
 from oxillama._core.text_stream cimport TextStream
+from oxillama._core.ticket cimport Ticket
 
 FINISH_REASONS = {
     OX_FINISH_STOP: "stop",
@@ -335,8 +337,10 @@ cdef tuple alternatives(const int32_t *ids, const float *logprobs, size_t row, i
     return tuple(found)
 
 
-def submit(Worker worker not None, list handles):
-    """Hands all of them to the worker, or none: ACCEPTED, QUEUE_FULL or CLOSED."""
+def submit(Worker worker not None, list handles, Ticket ticket=None):
+    """Hands all of them to the worker, or none: ACCEPTED, QUEUE_FULL or CLOSED.
+
+    With a ticket they wait in the line, and enter when it is granted, which uses it up."""
     cdef Py_ssize_t i, n = len(handles)
     cdef ox_status status
     cdef Handle handle
@@ -346,7 +350,12 @@ def submit(Worker worker not None, list handles):
     for i in range(n):
         handle = handles[i]
         requests[i] = request_ref(handle.request)
-    status = ring_submit(worker.c.ring, requests, <int32_t>n)
+    if ticket is None:
+        status = ring_submit(worker.c.ring, requests, <int32_t>n)
+    elif ticket_use(&ticket.c):
+        status = ring_submit_counted(worker.c.ring, requests, <int32_t>n)
+    else:
+        status = OX_CLOSED if ox_load_acquire_i32(&worker.c.ring.closed) else OX_QUEUE_FULL
     if status != OX_OK:
         for i in range(n):
             request_unref(requests[i])

@@ -7,13 +7,10 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 
 from oxillama._core.atomics cimport (
-    ox_compare_exchange_acq_rel_i32,
     ox_exchange_seq_cst_i32,
-    ox_fetch_add_acq_rel_i32,
     ox_fetch_add_acq_rel_i64,
     ox_fetch_add_seq_cst_i32,
     ox_load_acquire_i64,
-    ox_load_relaxed_i32,
     ox_load_seq_cst_i32,
     ox_load_seq_cst_i64,
     ox_store_relaxed_i64,
@@ -30,6 +27,7 @@ from oxillama._core.parking cimport (
     ox_parking_wake_all,
 )
 from oxillama._core.request cimport request_unref
+from oxillama._core.room cimport room_destroy, room_give_back, room_init, room_take, room_wake_all
 from oxillama._core.status cimport OX_CLOSED, OX_INVALID, OX_OK, OX_QUEUE_FULL
 
 
@@ -48,6 +46,11 @@ cdef ox_ring *ring_create(int32_t queue_size) noexcept nogil:
         free(ring.cells)
         free(ring)
         return NULL
+    if room_init(&ring.room, queue_size) != 0:
+        ox_parking_destroy(&ring.parking)
+        free(ring.cells)
+        free(ring)
+        return NULL
     ring.cell_mask = n_cells - 1
     ring.queue_size = queue_size
     cdef int64_t i
@@ -63,17 +66,10 @@ cdef void ring_destroy(ox_ring *ring) noexcept nogil:
     while request != NULL:
         request_unref(request)
         request = ring_take(ring)
+    room_destroy(&ring.room)
     ox_parking_destroy(&ring.parking)
     free(ring.cells)
     free(ring)
-
-
-cdef bint count_in(ox_ring *ring, int32_t n) noexcept nogil:
-    cdef int32_t num_queued = ox_load_relaxed_i32(&ring.num_queued)
-    while num_queued <= ring.queue_size - n:
-        if ox_compare_exchange_acq_rel_i32(&ring.num_queued, &num_queued, num_queued + n):
-            return True
-    return False
 
 
 cdef void put(ox_ring *ring, ox_request *request) noexcept nogil:
@@ -94,7 +90,7 @@ cdef void wake_sleeper(ox_ring *ring) noexcept nogil:
         ox_parking_unlock(&ring.parking)
 
 
-cdef ox_status ring_submit(ox_ring *ring, ox_request **requests, int32_t n) noexcept nogil:
+cdef ox_status submit(ox_ring *ring, ox_request **requests, int32_t n, bint counted) noexcept nogil:
     if n < 1:
         return OX_INVALID
     cdef ox_status status = OX_OK
@@ -103,7 +99,9 @@ cdef ox_status ring_submit(ox_ring *ring, ox_request **requests, int32_t n) noex
     ox_fetch_add_seq_cst_i32(&ring.num_submitting, 1)
     if ox_load_seq_cst_i32(&ring.closed) != 0:
         status = OX_CLOSED
-    elif not count_in(ring, n):
+        if counted:
+            room_give_back(&ring.room, n)
+    elif not counted and not room_take(&ring.room, n):
         status = OX_QUEUE_FULL
     else:
         for i in range(n):
@@ -113,9 +111,18 @@ cdef ox_status ring_submit(ox_ring *ring, ox_request **requests, int32_t n) noex
     return status
 
 
+cdef ox_status ring_submit(ox_ring *ring, ox_request **requests, int32_t n) noexcept nogil:
+    return submit(ring, requests, n, False)
+
+
+cdef ox_status ring_submit_counted(ox_ring *ring, ox_request **requests, int32_t n) noexcept nogil:
+    return submit(ring, requests, n, True)
+
+
 cdef void ring_close(ox_ring *ring) noexcept nogil:
     ox_store_seq_cst_i32(&ring.closed, 1)
     ring_wake(ring)
+    room_wake_all(&ring.room)
 
 
 cdef void ring_wake(ox_ring *ring) noexcept nogil:
@@ -134,7 +141,7 @@ cdef ox_request *ring_take(ox_ring *ring) noexcept nogil:
 
 
 cdef void ring_left_queue(ox_ring *ring) noexcept nogil:
-    ox_fetch_add_acq_rel_i32(&ring.num_queued, -1)
+    room_give_back(&ring.room, 1)
 
 
 cdef bint has_news(ox_ring *ring) noexcept nogil:

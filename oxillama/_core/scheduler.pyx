@@ -272,6 +272,8 @@ cdef void admit(ox_scheduler *s, int64_t now_ns) noexcept nogil:
         ox_store_relaxed_i64(&s.stats.num_running, s.n_running)
         if request.state == OX_STATE_WAITING:
             request.start_ns = now_ns
+            ox_fetch_add_relaxed_i64(&s.stats.num_started, 1)
+            ox_fetch_add_relaxed_i64(&s.stats.queue_ns, max(<int64_t> 0, now_ns - request.arrival_ns))
             if s.on_start != NULL:
                 s.on_start(s.start_context, request)
         request.state = OX_STATE_RUNNING
@@ -442,6 +444,8 @@ cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result
             ox_fetch_add_relaxed_i64(&s.stats.num_output_tokens, 1)
             if request.n_output == 1:
                 request.first_token_ns = now_ns
+                ox_fetch_add_relaxed_i64(&s.stats.num_first_tokens, 1)
+                ox_fetch_add_relaxed_i64(&s.stats.ttft_ns, max(<int64_t> 0, now_ns - request.arrival_ns))
         elif reason == OX_FINISH_NONE:
             reason = OX_FINISH_ERROR
     if reason == OX_FINISH_NONE:

@@ -37,6 +37,7 @@ from oxillama._core.request cimport (
     ox_request,
     request_unref,
 )
+from oxillama._core.room cimport room_wake_all
 from oxillama._core.ring cimport (
     ring_close,
     ring_create,
@@ -135,7 +136,10 @@ cdef void close_down(ox_worker *w) noexcept nogil:
 
 cdef bint should_abandon(void *context) noexcept nogil:
     cdef ox_worker *w = <ox_worker *>context
-    return ox_load_relaxed_i32(&w.ring.closed) or not plan_is_alive(w.plan, ox_monotonic_ns())
+    cdef int64_t now = ox_monotonic_ns()
+    # A step may take long; a worker that still gets from layer to layer is alive.
+    ox_store_relaxed_i64(&w.stats.heartbeat_ns, now)
+    return ox_load_relaxed_i32(&w.ring.closed) or not plan_is_alive(w.plan, now)
 
 
 cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
@@ -352,15 +356,25 @@ cdef class Worker:
         """Makes the worker look at cancel flags and deadlines now."""
         ring_wake(self.c.ring)
 
+    def wake_waiting(self):
+        """Makes those who wait for room in the queue look at the engine's state now."""
+        room_wake_all(&self.c.ring.room)
+
     def stats(self):
         """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
         cdef dict found = {
             # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
-            "queue_depth": ox_load_acquire_i32(&self.c.ring.num_queued),
+            "queue_depth": ox_load_acquire_i32(&self.c.ring.room.num_taken),
+            "num_in_line": ox_load_relaxed_i32(&self.c.ring.room.num_waiting),
             "num_steps": ox_load_relaxed_i64(&self.c.stats.num_steps),
             "step_ns": ox_load_relaxed_i64(&self.c.stats.step_ns),
             "busy_ns": ox_load_relaxed_i64(&self.c.stats.busy_ns),
             "heartbeat_ns": ox_load_relaxed_i64(&self.c.stats.heartbeat_ns),
+            "now_ns": ox_monotonic_ns(),
+            "num_started": ox_load_relaxed_i64(&self.c.scheduler.stats.num_started),
+            "queue_ns": ox_load_relaxed_i64(&self.c.scheduler.stats.queue_ns),
+            "num_first_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_first_tokens),
+            "ttft_ns": ox_load_relaxed_i64(&self.c.scheduler.stats.ttft_ns),
             "num_running": ox_load_relaxed_i64(&self.c.scheduler.stats.num_running),
             "num_waiting": ox_load_relaxed_i64(&self.c.scheduler.stats.num_waiting),
             "num_finished": ox_load_relaxed_i64(&self.c.scheduler.stats.num_finished),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.chat_request import ChatHandle
-from oxillama.request import QUEUE_POLL_SECONDS, RequestHandle
+from oxillama.request import RequestHandle
 from oxillama.results import Usage
 from oxillama.wakeup import LoopMailbox
 
@@ -121,18 +121,21 @@ class Generation(Generic[Chunk, Whole]):
     async def _wait(self) -> None:
         self._enter_more()
         if not self._waiting:
-            await self._news()
+            await self._news(lambda: False)
             return
-        with anyio.move_on_after(QUEUE_POLL_SECONDS):
-            await self._news()
+        first = _request(self._waiting[0])
+        ticket = first.join_line()
+        with anyio.move_on_after(first.line_seconds):
+            await self._news(ticket.has_news)
+        ticket.clear()
 
-    async def _news(self) -> None:
+    async def _news(self, has_other_news: Callable[[], bool]) -> None:
         mailbox = LoopMailbox.current()
         # One that has finished and been taken has no more news.
         open_ones = [handle for one in self.handles if not one.exhausted for handle in _request(one).handles]
         for handle in open_ones:
             handle.attach(mailbox.mailbox)
-        await mailbox.wait(lambda: any(handle.has_news() for handle in open_ones))
+        await mailbox.wait(lambda: has_other_news() or any(handle.has_news() for handle in open_ones))
 
 
 def _request(handle: Handle[Any, Any]) -> RequestHandle:

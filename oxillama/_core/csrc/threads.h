@@ -20,10 +20,14 @@
 
 enum { OX_BARRIER_SPINS = 2000, OX_BARRIER_YIELDS = 64 };
 
+/* The two counters lie in different cache lines. By distance, not by alignment: a barrier is part of a Python object,
+ * which the allocator aligns to 16 bytes only. */
 typedef struct ox_barrier {
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int generation;
+    atomic_int arrived;
+    char apart[64 - sizeof(atomic_int)];
+    atomic_int generation;
     atomic_int sleepers;
+    char from_others[64 - 2 * sizeof(atomic_int)];
 } ox_barrier;
 
 static inline void ox_pause(void) {
