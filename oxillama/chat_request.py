@@ -13,7 +13,7 @@ from oxillama.chat_results import ChatChoice, ChatCompletion, ChatCompletionChun
 from oxillama.errors import DeadlineExceeded, RequestCancelled
 from oxillama.reasoning import ReasoningSplitter, ThinkTags
 from oxillama.request import RequestHandle
-from oxillama.results import Completion, CompletionChoice, CompletionChunk, Usage
+from oxillama.results import Completion, CompletionChoice, CompletionChunk, Timings, Usage
 from oxillama.stream import RequestStream
 
 
@@ -92,6 +92,10 @@ class ChatHandle:
         """Counts so far; ``reasoning_tokens`` of what has been taken."""
         reasoning = sum(reply.num_reasoning_tokens for reply in list(self._replies.values()))
         return replace(self._request.usage, reasoning_tokens=reasoning)
+
+    @property
+    def timings(self) -> Timings:
+        return self._request.timings
 
     @property
     def exhausted(self) -> bool:

@@ -41,7 +41,8 @@ class ChatReply:
                 parts.append(event(head))
             yield b"".join(parts)
         if include_usage:
-            yield event({**head, "choices": [], "usage": self._handle.usage.to_dict()})
+            cost = {"usage": self._handle.usage.to_dict(), "timings": self._handle.timings.to_dict()}
+            yield event({**head, "choices": [], **cost})
 
 
 def _joined(chunks: Iterable[ChatCompletionChunk]) -> list[ChatCompletionChunk]:

@@ -143,6 +143,7 @@ class ChatCompletionChunk(TypedDict):
     system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: NotRequired[Usage | None]
+    timings: NotRequired[Timings]
 
 
 class CompletionLogprobs(TypedDict):

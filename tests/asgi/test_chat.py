@@ -86,6 +86,7 @@ def test_the_order_of_a_stream(client: TestClient) -> None:
     assert pieces[-1]["choices"][0]["finish_reason"] in ("stop", "length")
     assert all(piece["usage"] is None for piece in pieces)
     assert usage["choices"] == []
+    assert 0 < usage["timings"]["prefill"] < usage["timings"]["prefill"] + usage["timings"]["decode"] < 60
     whole = chat(client, seed=7, max_tokens=20)["usage"]
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
     assert [usage["usage"][name] for name in counts] == [whole[name] for name in counts]
