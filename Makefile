@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow lint format dev bench compare sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow test-browser lint format dev bench compare sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make serve      the same for the HTTP server and its chat page (ARGS="model.gguf --port 8000")'
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
 	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor) against a running server'
+	@echo 'make test-browser  the chat page in Chromium (Debian: chromium); screenshots go to build/screenshots'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
 	@echo 'make bench      prefill and decode speed (ARGS="model.gguf --profile", else the embedded model)'
@@ -43,6 +44,10 @@ test-slow: dev $(VENV)/test.stamp
 
 test-clients: dev $(VENV)/test.stamp $(CLIENTS)/stamp
 	$(PY) -m pytest -m clients $(ARGS)
+
+test-browser: dev $(VENV)/browser.stamp
+	$(PY) -m pytest -m browser $(ARGS)
+	@echo 'screenshots: build/screenshots'
 
 lint: dev $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(PY) -m ruff format --check
@@ -87,7 +92,7 @@ $(PY):
 		"$$python" -m venv --clear $(VENV)
 	$(INSTALL) --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/build.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
+$(VENV)/build.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
 $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
 	@touch $@

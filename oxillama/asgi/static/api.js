@@ -49,7 +49,7 @@ export async function statistics() {
   return (await call("stats.json")).json();
 }
 
-// Yields {text}, {reasoning}, {finishReason} and {usage}, as they come.
+// Yields {text}, {reasoning}, {finishReason} and {usage, timings}, as they come.
 export async function* chat(body, signal) {
   const response = await call("v1/chat/completions", {
     method: "POST",
@@ -65,7 +65,7 @@ export async function* chat(body, signal) {
     if (choice?.delta?.reasoning_content) yield { reasoning: choice.delta.reasoning_content };
     if (choice?.delta?.content) yield { text: choice.delta.content };
     if (choice?.finish_reason) yield { finishReason: choice.finish_reason };
-    if (chunk.usage) yield { usage: chunk.usage };
+    if (chunk.usage) yield { usage: chunk.usage, timings: chunk.timings };
   }
   throw new ApiError("The connection ended before the answer did.");
 }

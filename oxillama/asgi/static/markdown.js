@@ -51,7 +51,14 @@ function blocks(text) {
 const startsBlock = (line) => [FENCE, HEADING, RULE, QUOTE, ITEM].some((pattern) => pattern.test(line));
 const closes = (line, mark) => line.trim().startsWith(mark) && line.trim().replaceAll(mark[0], "") === "";
 
+// Looking for pairs takes a time that grows with the square of the length, if there are none.
+const MAX_INLINE = 20000;
+
 function inline(parent, text) {
+  if (text.length > MAX_INLINE) {
+    parent.append(text);
+    return parent;
+  }
   let end = 0;
   for (const match of text.matchAll(INLINE)) {
     parent.append(text.slice(end, match.index));

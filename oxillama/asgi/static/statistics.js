@@ -1,12 +1,11 @@
 // The engine's figures, asked for every second while somebody can see them.
 
 import { ApiError, statistics } from "./api.js";
+import { count, percent, rate, roughly } from "./figures.js";
 
 const INTERVAL = 1000; // ms
 const SAMPLES = 60;
 
-const number = new Intl.NumberFormat("en");
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const at = (id) => document.getElementById(id);
 
 export class Statistics extends EventTarget {
@@ -49,8 +48,7 @@ export class Statistics extends EventTarget {
     }
     this.#last = { now, tokens: engine.output_tokens };
 
-    const rate = this.#rates.at(-1) ?? 0;
-    at("rate").textContent = rate < 100 ? rate.toFixed(1) : number.format(Math.round(rate));
+    at("rate").textContent = rate(this.#rates.at(-1) ?? 0);
     this.#draw();
 
     const blocks = engine.kv_blocks_used + engine.kv_blocks_free;
@@ -61,30 +59,26 @@ export class Statistics extends EventTarget {
     at("kv-text").textContent = `${percent(used)} in use · ${percent(cached)} reusable`;
 
     const asked = engine.prompt_tokens + engine.cached_tokens;
-    at("stat-running").textContent = number.format(engine.running);
-    at("stat-queued").textContent = number.format(engine.queue_depth + engine.waiting);
-    at("stat-finished").textContent = short.format(engine.finished);
-    at("stat-output").textContent = short.format(engine.output_tokens);
-    at("stat-prompt").textContent = short.format(asked);
+    at("stat-running").textContent = count(engine.running);
+    at("stat-queued").textContent = count(engine.queue_depth + engine.waiting);
+    at("stat-finished").textContent = roughly(engine.finished);
+    at("stat-output").textContent = roughly(engine.output_tokens);
+    at("stat-prompt").textContent = roughly(asked);
     at("stat-cached").textContent = asked ? percent(engine.cached_tokens / asked) : "–";
-    at("stat-context").textContent = number.format(context);
-    at("stat-threads").textContent = number.format(threads);
+    at("stat-context").textContent = count(context);
+    at("stat-threads").textContent = count(threads);
   }
 
   #draw() {
     const [width, height] = [240, 44];
     const top = Math.max(1, ...this.#rates);
-    const points = this.#rates.map((rate, index) => {
+    const points = this.#rates.map((value, index) => {
       const x = width - ((this.#rates.length - 1 - index) * width) / (SAMPLES - 1);
-      return `${x.toFixed(1)},${(height - 2 - (rate / top) * (height - 6)).toFixed(1)}`;
+      return `${x.toFixed(1)},${(height - 2 - (value / top) * (height - 6)).toFixed(1)}`;
     });
     const [area, line] = at("history").children;
     const first = points[0]?.split(",")[0];
     line.setAttribute("d", points.length ? `M${points.join("L")}` : "");
     area.setAttribute("d", points.length ? `M${first},${height}L${points.join("L")}L${width},${height}Z` : "");
   }
-}
-
-function percent(share) {
-  return share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(100 * share)} %`;
 }

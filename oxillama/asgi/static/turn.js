@@ -1,7 +1,9 @@
 // One turn of the conversation on the page: what was said, what it cost, and what can be done with it.
 
+import { rate } from "./figures.js";
 import { show } from "./markdown.js";
 
+const FRAME = 16; // ms
 const SVG = "http://www.w3.org/2000/svg";
 
 export function make(tag, className, text) {
@@ -94,8 +96,10 @@ export class AssistantTurn {
   text = "";
   reasoning = "";
   #drawing = 0;
+  #pause = 0;
   #chunks = 0;
   #usage = null;
+  #timings = null;
   #started = performance.now();
   #first = 0;
   #last = 0;
@@ -129,9 +133,10 @@ export class AssistantTurn {
     return { role: "assistant", content: this.text };
   }
 
-  add({ text, reasoning, usage }) {
+  add({ text, reasoning, usage, timings }) {
     if (usage) {
       this.#usage = usage;
+      this.#timings = timings;
       return;
     }
     if (!text && !reasoning) return;
@@ -140,13 +145,12 @@ export class AssistantTurn {
     this.#chunks += 1;
     this.text += text ?? "";
     this.reasoning += reasoning ?? "";
-    // Tokens may come faster than a screen can show them.
-    this.#drawing ||= requestAnimationFrame(() => this.#draw());
+    this.#drawing ||= this.#drawSoon();
   }
 
   // outcome: "stop", "length", "stopped" (by the user), or "failed".
   end(outcome) {
-    cancelAnimationFrame(this.#drawing);
+    clearTimeout(this.#drawing);
     this.#draw();
     this.element.setAttribute("aria-busy", "false");
     this.waiting.hidden = true;
@@ -172,7 +176,7 @@ export class AssistantTurn {
 
   remove() {
     clearTimeout(this.#retryTimer);
-    cancelAnimationFrame(this.#drawing);
+    clearTimeout(this.#drawing);
     this.element.remove();
   }
 
@@ -180,6 +184,15 @@ export class AssistantTurn {
     button.disabled = seconds > 0;
     button.textContent = seconds > 0 ? `Try again in ${seconds} s` : "Try again";
     if (seconds > 0) this.#retryTimer = setTimeout(() => this.#countDown(button, seconds - 1), 1000);
+  }
+
+  // Text may come faster than a page can lay it out: most of the time is left to whoever reads and clicks.
+  #drawSoon() {
+    return setTimeout(() => {
+      const begun = performance.now();
+      this.#draw();
+      this.#pause = Math.max(FRAME, 4 * (performance.now() - begun));
+    }, this.#pause);
   }
 
   #draw() {
@@ -197,11 +210,12 @@ export class AssistantTurn {
 
   #cost() {
     if (!this.#first) return [];
+    // Until the server has told the figures: a chunk is a token, unless the page reads more slowly than it writes.
     const tokens = this.#usage?.completion_tokens ?? this.#chunks;
-    const parts = [`${tokens} ${tokens === 1 ? "token" : "tokens"}`];
+    const parts = [`${this.#usage ? "" : "about "}${tokens} ${tokens === 1 ? "token" : "tokens"}`];
     // The first token comes with the prompt; the others are what decoding makes.
-    const seconds = (this.#last - this.#first) / 1000;
-    if (tokens > 1 && seconds > 0) parts.push(`${((tokens - 1) / seconds).toFixed(1)} tokens/s`);
+    const seconds = this.#timings?.decode ?? (this.#last - this.#first) / 1000;
+    if (tokens > 1 && seconds > 0) parts.push(`${rate((tokens - 1) / seconds)} tokens/s`);
     parts.push(`first after ${((this.#first - this.#started) / 1000).toFixed(2)} s`);
     if (this.#usage) {
       const cached = this.#usage.prompt_tokens_details?.cached_tokens ?? 0;
