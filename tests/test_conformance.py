@@ -36,8 +36,8 @@ FLOAT_MODELS = ["BF16"]
 INT8_MODELS = [
     *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"),
 ]
-# ggml rounds activations in blocks of 32 for these, we in blocks of 256, as ggml itself does for the K-quants. The first
-# case is sensitive to that (there ggml's divergence in the IQ4_XS file is ten times that in the IQ4_NL file).
+# ggml rounds activations in blocks of 32 for these, we in blocks of 256, as ggml itself does for the K-quants. The
+# first case is sensitive to that: there ggml's divergence in the IQ4_XS file is ten times that in the IQ4_NL file.
 JUDGED_BY_THE_MEAN = ["Q5_0", "IQ4_NL"]
 
 
