@@ -113,7 +113,6 @@ class Engine(ChatCalls):
                 max_batch_size=max_batch_size,
                 max_batch_tokens=max_batch_tokens,
                 n_threads=n_threads,
-                mmap=mmap,
                 progress=progress,
                 file=file,
             )

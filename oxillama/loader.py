@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.kv_cache import BLOCK_TOKENS, KV_TYPES, KVCache, block_bytes
-from oxillama._core.memory import drop_file_pages
 from oxillama._core.program import Program
-from oxillama._core.weights import PackedMatrix, packed_bytes, release_team
+from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes, release_team
 from oxillama.errors import InvalidRequestError, ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
 from oxillama.graph import Graph, Matrix, Vector
@@ -79,12 +78,11 @@ class LoadedModel:
 class FileTensors:
     """The tensors of an open file: what the graph checks, and what the program is filled with."""
 
-    def __init__(self, file: GGUFFile, *, mmap: bool, n_threads: int) -> None:
+    def __init__(self, file: GGUFFile, *, n_threads: int) -> None:
         self._file = file
-        self._mmap = mmap
         self._n_threads = n_threads
         self._packed: dict[str, PackedMatrix] = {}
-        self._advance: Callable[[int], None] = lambda n: None
+        self._packer = WeightPacker(0)
 
     def get(self, name: str) -> TensorInfo | None:
         return self._file.tensors.get(name)
@@ -109,16 +107,18 @@ class FileTensors:
         if packed is None:
             data = self._file.tensor(matrix.name).data
             bias = self.vector(matrix.bias) if matrix.bias else None
-            packed = PackedMatrix(data, matrix.type_id, matrix.rows, matrix.k, bias=bias, n_threads=self._n_threads)
-            if self._mmap:
-                # The file's pages have served; peak memory must not hold every weight twice.
-                drop_file_pages(data)
+            packed = self._packer.add(data, matrix.type_id, matrix.rows, matrix.k, bias=bias)
             self._packed[matrix.name] = packed
-            self._advance(data.nbytes)
         return packed
 
-    def report_to(self, advance: Callable[[int], None]) -> None:
-        self._advance = advance
+    def reserve(self, n_bytes: int) -> None:
+        """Makes room for the packed matrices."""
+        self._packer = WeightPacker(n_bytes, n_threads=self._n_threads, consume=True)
+
+    def pack(self, advance: Callable[[int], None]) -> None:
+        """Fills the matrices that were asked for. The file's pages go as they are read: peak memory must not hold every
+        weight twice."""
+        self._packer.pack(advance)
 
 
 def open_model(path: str | os.PathLike[str], *, mmap: bool) -> GGUFFile:
@@ -141,15 +141,14 @@ def load_model(
     max_batch_size: int,
     max_batch_tokens: int,
     n_threads: int,
-    mmap: bool = True,
     progress: Progress = None,
     file: GGUFFile,
 ) -> LoadedModel:
-    """Builds the program of an open file.
+    """Builds the program of an open file, whose weights cannot be read afterwards if it was opened with mmap=False.
 
     Raises ModelLoadError for a damaged or inconsistent file or one that does not fit into memory, before weights are
     read, and UnsupportedModelError for a sound one that needs what this version does not have."""
-    tensors = FileTensors(file, mmap=mmap, n_threads=n_threads)
+    tensors = FileTensors(file, n_threads=n_threads)
     graph = Graph(tensors)
     architecture = read_architecture(file.metadata, graph)
     if architecture.n_vocab > MAX_VOCAB:
@@ -169,7 +168,6 @@ def load_model(
     with reporting(
         progress, total=sum(file.tensor(m.name).n_bytes for m in matrices), label="loading", unit="B"
     ) as tell:
-        tensors.report_to(tell)
         kv = KVCache(
             cache.kv_dtype,
             n_layers=architecture.n_layers,
@@ -177,8 +175,10 @@ def load_model(
             head_dim=architecture.head_dim,
             n_blocks=n_blocks,
         )
+        tensors.reserve(weight_bytes)
+        program = emit(lowered, tensors, kv=kv, n_threads=n_threads)
         try:
-            program = emit(lowered, tensors, kv=kv, n_threads=n_threads)
+            tensors.pack(tell)
         finally:
             release_team()
     name = os.path.basename(os.fspath(path)).removesuffix(".gguf")

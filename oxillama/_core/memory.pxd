@@ -6,3 +6,7 @@ cdef class Pages:
     cdef readonly size_t size
     cdef void *_mapping
     cdef size_t _mapped
+
+# Lets go of the whole pages in a stretch of memory. A file mapping reads them again when they are touched; those of
+# other memory come back as zeros.
+cdef void release_pages(const void *start, size_t size) noexcept nogil

@@ -40,12 +40,8 @@ cdef class Pages:
             munmap(self._mapping, self._mapped)
 
 
-def drop_file_pages(const unsigned char[::1] view):
-    """Let go of the resident pages behind a read-only file mapping; they are read again from the file when touched."""
-    cdef uintptr_t first, last
-    if view.shape[0] == 0:
-        return
-    first = (<uintptr_t>&view[0] + PAGE - 1) // PAGE * PAGE
-    last = (<uintptr_t>&view[0] + <size_t>view.shape[0]) // PAGE * PAGE
+cdef void release_pages(const void *start, size_t size) noexcept nogil:
+    cdef uintptr_t first = (<uintptr_t>start + PAGE - 1) // PAGE * PAGE
+    cdef uintptr_t last = (<uintptr_t>start + size) // PAGE * PAGE
     if last > first:
         madvise(<void *>first, last - first, MADV_DONTNEED)

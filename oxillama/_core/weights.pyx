@@ -1,12 +1,20 @@
-"""Packs weight matrices from the file's own blocks into the layout that the chosen kernels read."""
+"""Packs weight matrices from the file's own blocks into the layout that the chosen kernels read.
+
+All matrices of a model lie in one stretch of memory, in the order in which a step reads them, and one team of threads
+packs them: each takes the next few megabytes as long as there are any, touches the new memory itself, and lets go of
+what it has read. So peak memory is the weights once, whatever the size of a single tensor."""
 
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport free, realloc
+
+from collections.abc import Callable
 
 import numpy as np
 
 from oxillama._core.executor cimport ox_default_fp_mode, ox_restore_fp_mode
 from oxillama._core.kernels cimport OX_GROUP_ROWS, active_kernels, ox_kernels
+from oxillama._core.memory cimport Pages, release_pages
 
 
 cdef extern from "<omp.h>" nogil:
@@ -14,6 +22,15 @@ cdef extern from "<omp.h>" nogil:
         omp_pause_soft
     int omp_pause_resource(omp_pause_resource_t kind, int device)
     int omp_get_initial_device()
+
+
+cdef enum:
+    # What a thread takes at a time: a few huge pages, so that two threads seldom meet in one of them.
+    PIECE_BYTES = 4 << 20
+    # How much of a source is let go at a time, about.
+    CONSUMED_BYTES = 1 << 19
+    # Between two reports of progress, which is also where loading can be ended.
+    BATCH_BYTES = 64 << 20
 
 
 def release_team():
@@ -28,55 +45,12 @@ def packed_bytes(int type_id, Py_ssize_t rows, Py_ssize_t k):
     return group_bytes * ((rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS)
 
 
-cdef void pack_group(const ox_kernels *kernels, int type_id, int32_t k, int32_t rows, const unsigned char *source,
-                     Py_ssize_t row_bytes, unsigned char *out) noexcept nogil:
-    # The team is the caller's, with whatever floating-point mode a host library left in its threads.
-    cdef uint64_t fp_mode = ox_default_fp_mode()
-    kernels.pack_group(type_id, k, rows, source, row_bytes, out)
-    ox_restore_fp_mode(fp_mode)
-
-
 cdef class PackedMatrix:
-    """`rows` x `k` values of a ggml type, packed for the active kernels.
-
-    raw: the tensor's bytes as the file has them, row after row. bias: float32 [rows] or None."""
-
-    def __init__(self, const unsigned char[::1] raw, int type_id, Py_ssize_t rows, Py_ssize_t k, *,
-                 const float[::1] bias=None, int n_threads=1):
-        cdef const ox_kernels *kernels = active_kernels()
-        cdef size_t group_bytes = kernels.packed_group_bytes(type_id, <int32_t>k)
-        cdef Py_ssize_t n_groups = (rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
-        cdef Py_ssize_t row_bytes, g
-        cdef const unsigned char *source
-        if not 0 < rows < 2**31 or not 0 < k < 2**31:
-            raise ValueError(f"a matrix of {rows} x {k} cannot be packed")
-        if group_bytes == 0:
-            raise ValueError(f"ggml type {type_id} cannot be packed")
-        if raw.shape[0] == 0 or raw.shape[0] % rows:
-            raise ValueError(f"{raw.shape[0]} bytes are not {rows} rows")
-        if bias is not None and bias.shape[0] != rows:
-            raise ValueError(f"bias has {bias.shape[0]} values, expected {rows}")
-        row_bytes = raw.shape[0] // rows
-        source = &raw[0]
-        self._pages = Pages(n_groups * group_bytes)
-        self._bias = bias
-        self.desc.type = type_id
-        self.desc.rows = <int32_t>rows
-        self.desc.k = <int32_t>k
-        self.desc.group_bytes = group_bytes
-        self.desc.data = self._pages.data
-        self.desc.bias = &bias[0] if bias is not None else NULL
-        for g in prange(n_groups, nogil=True, num_threads=n_threads, schedule="static"):
-            pack_group(kernels, type_id, <int32_t>k, <int32_t>min(OX_GROUP_ROWS, rows - g * OX_GROUP_ROWS),
-                       source + g * OX_GROUP_ROWS * row_bytes, row_bytes, self._pages.data + g * group_bytes)
+    """`rows` x `k` values of a ggml type, packed for the active kernels. Made by a WeightPacker."""
 
     @property
     def shape(self):
         return self.desc.rows, self.desc.k
-
-    @property
-    def n_bytes(self):
-        return self._pages.size
 
     def row(self, int index):
         """The float32 values of one row, exactly as the format defines them."""
@@ -85,3 +59,110 @@ cdef class PackedMatrix:
         cdef float[::1] out = np.empty(self.desc.k, dtype=np.float32)
         active_kernels().unpack_row(&self.desc, index, &out[0])
         return np.asarray(out)
+
+
+cdef void pack_piece(const ox_kernels *kernels, const Piece *piece, bint consume) noexcept nogil:
+    # The team is the caller's, with whatever floating-point mode a host library left in its threads.
+    cdef uint64_t fp_mode = ox_default_fp_mode()
+    cdef int32_t row = 0, kept = 0  # the first row that has not been let go
+    while row < piece.rows:
+        kernels.pack_group(piece.type, piece.k, min(OX_GROUP_ROWS, piece.rows - row),
+                           piece.source + <size_t>row * piece.row_bytes, piece.row_bytes,
+                           piece.out + <size_t>(row // OX_GROUP_ROWS) * piece.group_bytes)
+        row = min(row + OX_GROUP_ROWS, piece.rows)
+        if consume and (row == piece.rows or <size_t>(row - kept) * piece.row_bytes >= CONSUMED_BYTES):
+            release_pages(piece.source + <size_t>kept * piece.row_bytes, <size_t>(row - kept) * piece.row_bytes)
+            kept = row
+    ox_restore_fp_mode(fp_mode)
+
+
+cdef class WeightPacker:
+    """Room for `n_bytes` of packed matrices, which are added first and packed together afterwards.
+
+    consume: the bytes that matrices are made of are not needed any more. Those of a file mapping are read again when
+    they are touched; those of other memory are lost."""
+
+    def __cinit__(self, size_t n_bytes, *, int n_threads=1, bint consume=False):
+        if n_threads < 1:
+            raise ValueError(f"n_threads is {n_threads}, expected at least 1")
+        self._pages = Pages(n_bytes)
+        self._n_threads = n_threads
+        self._consume = consume
+        self._sources = []
+
+    def __dealloc__(self):
+        free(self._pieces)
+
+    def add(self, const unsigned char[::1] raw not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *,
+            const float[::1] bias=None):
+        """A PackedMatrix whose values are there after `pack()`.
+
+        raw: the tensor's bytes as the file has them, row after row; bias: float32 [rows] or None. Both are kept, not
+        copied. Raises ValueError for sizes that do not fit each other, MemoryError when the room is used up."""
+        cdef size_t group_bytes = active_kernels().packed_group_bytes(type_id, <int32_t>k)
+        cdef Py_ssize_t n_groups = (rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
+        cdef PackedMatrix matrix = PackedMatrix.__new__(PackedMatrix)
+        if not 0 < rows < 2**31 or not 0 < k < 2**31:
+            raise ValueError(f"a matrix of {rows} x {k} cannot be packed")
+        if group_bytes == 0:
+            raise ValueError(f"ggml type {type_id} cannot be packed")
+        if raw.shape[0] == 0 or raw.shape[0] % rows:
+            raise ValueError(f"{raw.shape[0]} bytes are not {rows} rows")
+        if bias is not None and bias.shape[0] != rows:
+            raise ValueError(f"bias has {bias.shape[0]} values, expected {rows}")
+        if n_groups * group_bytes > self._pages.size - self._used:
+            left = self._pages.size - self._used
+            raise MemoryError(f"{n_groups * group_bytes} bytes do not fit into the {left} left")
+        matrix._pages = self._pages
+        matrix._bias = bias
+        matrix.desc.type = type_id
+        matrix.desc.rows = <int32_t>rows
+        matrix.desc.k = <int32_t>k
+        matrix.desc.group_bytes = group_bytes
+        matrix.desc.data = self._pages.data + self._used
+        matrix.desc.bias = &bias[0] if bias is not None else NULL
+        self._cut(matrix, &raw[0], raw.shape[0] // rows)
+        self._used += n_groups * group_bytes
+        self._sources.append(raw)
+        return matrix
+
+    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes) except -1:
+        cdef size_t step = max(1, PIECE_BYTES // (OX_GROUP_ROWS * row_bytes)) * OX_GROUP_ROWS
+        cdef size_t rows = matrix.desc.rows
+        cdef size_t n_new = (rows + step - 1) // step
+        cdef size_t row = 0
+        cdef Piece *pieces = <Piece *>realloc(self._pieces, (self._n_pieces + n_new) * sizeof(Piece))
+        cdef Piece *piece
+        if pieces == NULL:
+            raise MemoryError(f"no memory for {n_new} pieces of a matrix")
+        self._pieces = pieces
+        while row < rows:
+            piece = &pieces[self._n_pieces]
+            piece.type = matrix.desc.type
+            piece.k = matrix.desc.k
+            piece.rows = <int32_t>min(step, rows - row)
+            piece.row_bytes = row_bytes
+            piece.group_bytes = matrix.desc.group_bytes
+            piece.source = source + row * row_bytes
+            piece.out = <unsigned char *>matrix.desc.data + row // OX_GROUP_ROWS * matrix.desc.group_bytes
+            self._n_pieces += 1
+            row += step
+        return 0
+
+    def pack(self, advance: Callable[[int], None]):
+        """Packs what has been added. `advance` is told the bytes read since it was last called, and may raise."""
+        cdef const ox_kernels *kernels = active_kernels()
+        cdef size_t first = 0, last, n_bytes
+        cdef Py_ssize_t i
+        while first < self._n_pieces:
+            n_bytes = 0
+            last = first
+            while last < self._n_pieces and n_bytes < BATCH_BYTES:
+                n_bytes += <size_t>self._pieces[last].rows * self._pieces[last].row_bytes
+                last += 1
+            for i in prange(first, last, nogil=True, num_threads=self._n_threads, schedule="dynamic", chunksize=1):
+                pack_piece(kernels, &self._pieces[i], self._consume)
+            first = last
+            advance(n_bytes)
+        self._n_pieces = 0
+        self._sources.clear()

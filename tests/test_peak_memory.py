@@ -1,0 +1,54 @@
+"""Loading holds every weight once: the file's pages go as they are packed, and a tied embedding has no second copy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oxillama.gguf import GGUFFile
+from oxillama.testing.tiny_models import TinyModel
+
+# 60 MB, a quarter of them in the tied embedding, which is also the first and the largest tensor.
+MODEL = TinyModel(
+    type_name="Q8_0", n_vocab=16384, n_embd=1024, n_ff=3072, n_layers=3, n_head=16, head_dim=64, tied=True
+)
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from oxillama import Engine
+
+def resident(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(dict(line.split(":", 1) for line in lines)[name].split()[0])
+
+Engine.demo(n_threads=2, progress=False).close()  # whatever is loaded lazily is there now
+Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
+before = resident("VmRSS")
+options = {"n_ctx": 64, "kv_cache_tokens": 64, "max_batch_size": 1, "max_batch_tokens": 16, "n_threads": 2}
+with Engine(sys.argv[1], mmap=sys.argv[2] == "mmap", progress=False, **options) as engine:
+    engine.generate([1, 2, 3], max_tokens=2, temperature=0)
+    print(resident("VmHWM") - before, engine.memory.kv_cache)
+"""
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("peak") / "model.gguf"
+    MODEL.write(path)
+    return path
+
+
+@pytest.mark.parametrize("way", ["mmap", "copy"])
+def test_peak_memory_is_hardly_more_than_the_weights(model_path: Path, way: str) -> None:
+    with GGUFFile(model_path) as file:
+        tensor_bytes = sum(tensor.n_bytes for tensor in file.tensors.values())
+    assert tensor_bytes > 50e6
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(model_path), way], capture_output=True, text=True, check=True
+    )
+    peak, kv_bytes = map(int, found.stdout.split())
+    assert tensor_bytes < peak <= 1.1 * tensor_bytes + kv_bytes
