@@ -12,6 +12,7 @@ cdef extern from "threads.h" nogil:
         pass
     void ox_barrier_init(ox_barrier *barrier) noexcept
     void ox_barrier_wait(ox_barrier *barrier, int n) noexcept
+    bint ox_barrier_is_crowded(ox_barrier *barrier) noexcept
     uint64_t ox_default_fp_mode() noexcept
     void ox_restore_fp_mode(uint64_t mode) noexcept
 
@@ -99,6 +100,7 @@ ctypedef struct ox_program:
     int32_t *parts_done         # [max_parts]: ranges that have ended, at the first part of each head
     int32_t max_parts
     size_t part_floats
+    int32_t shared              # one part in this many of the weight groups goes to whoever comes first
     ox_barrier barrier
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL

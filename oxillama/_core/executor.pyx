@@ -19,8 +19,10 @@ cdef extern from "<stdatomic.h>" nogil:
     int __ATOMIC_RELAXED
 
 cdef enum:
-    # One part in this many of the weight groups is left to whoever is done first.
+    # One part in this many of the weight groups is left to whoever is done first; the rest is one stretch per thread,
+    # which memory likes better. Beside other programs, which keep a thread from its stretch, all of them are.
     SHARED_TAIL = 8
+    SHARED_ALL = 1
 
 
 ctypedef struct Member:
@@ -40,6 +42,7 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
         run = &batch.runs[i]
         for row in range(run.first_row, run.first_row + run.n_tokens):
             program.row_runs[row] = i
+    program.shared = SHARED_ALL if ox_barrier_is_crowded(&program.barrier) else SHARED_TAIL
     memset(program.counters, 0, program.n_ops * sizeof(int32_t))
     ox_store_relaxed_i32(&program.stop_at, -1)
     if program.n_threads == 1:
@@ -167,10 +170,10 @@ ctypedef struct Share:
     int32_t next, last, tail, total
 
 
-cdef Share share_of(int32_t total, const Member *member) noexcept nogil:
+cdef Share share_of(int32_t total, int32_t shared, const Member *member) noexcept nogil:
     cdef Share share
     share.total = total
-    share.tail = total - total // SHARED_TAIL if member.size > 1 else total
+    share.tail = total - total // shared if member.size > 1 else total
     share.next = <int32_t>(<long long>share.tail * member.index // member.size)
     share.last = <int32_t>(<long long>share.tail * (member.index + 1) // member.size)
     return share
@@ -194,7 +197,7 @@ cdef void matmul(ox_program *program, ox_op *op, int32_t index, int32_t n, const
     cdef Share share
     for m in range(op.n_mats):
         total += n_groups(&op.mats[m])
-    share = share_of(total, member)
+    share = share_of(total, program.shared, member)
     while True:
         item = take(&share, &program.counters[index])
         if item < 0:
@@ -213,7 +216,7 @@ cdef void matmul_swiglu(ox_program *program, ox_op *op, int32_t index, int32_t n
     cdef float *gate = <float *>(member.scratch + program.kernels.matmul_scratch(program.max_tokens))
     cdef float *up = gate + program.max_tokens * OX_GROUP_ROWS
     cdef ox_buffer *out = &program.buffers[op.dst[0]]
-    cdef Share share = share_of(n_groups(&op.mats[0]), member)
+    cdef Share share = share_of(n_groups(&op.mats[0]), program.shared, member)
     cdef int32_t item, row, width
     while True:
         item = take(&share, &program.counters[index])

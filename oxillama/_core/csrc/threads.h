@@ -1,13 +1,16 @@
 /* Shims that Cython cannot express: the barrier inside a step, and the floating-point mode of a thread.
  *
- * The barrier spins briefly, then yields, then sleeps: the library lives beside other work, and a spinning barrier
- * costs a scheduling quantum whenever a member of the team is preempted. */
+ * The barrier spins, then sleeps: the library lives beside other work, and whoever spins while a member of the team is
+ * preempted only pays with its own share of the processor. How long it spins follows from what waiting was good for
+ * lately. It never yields: Linux takes a yield for a turn given up, and the thread comes back a whole time slice late,
+ * whereas a sleeper that is woken goes first (compare.py's run with all processors busy shows the difference). */
 #ifndef OX_THREADS_H
 #define OX_THREADS_H
 
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <time.h>
 
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -18,7 +21,9 @@
 #include <immintrin.h>
 #endif
 
-enum { OX_BARRIER_SPINS = 2000, OX_BARRIER_YIELDS = 64 };
+/* Turns of spinning, some 40 cycles each: at most, and where the team has been kept waiting for long. A wait below
+ * OX_BARRIER_WORTH_NS would better have been spun through: falling asleep and waking cost about as much. */
+enum { OX_BARRIER_MOST_SPINS = 4000, OX_BARRIER_LEAST_SPINS = 60, OX_BARRIER_WORTH_NS = 60000 };
 
 /* The two counters lie in different cache lines. By distance, not by alignment: a barrier is part of a Python object,
  * which the allocator aligns to 16 bytes only. */
@@ -27,7 +32,8 @@ typedef struct ox_barrier {
     char apart[64 - sizeof(atomic_int)];
     atomic_int generation;
     atomic_int sleepers;
-    char from_others[64 - 2 * sizeof(atomic_int)];
+    atomic_int spins; /* turns before the next sleep; a hint, so any member may change it at any time */
+    char from_others[64 - 3 * sizeof(atomic_int)];
 } ox_barrier;
 
 static inline void ox_pause(void) {
@@ -42,6 +48,18 @@ static inline void ox_barrier_init(ox_barrier *barrier) {
     atomic_init(&barrier->arrived, 0);
     atomic_init(&barrier->generation, 0);
     atomic_init(&barrier->sleepers, 0);
+    atomic_init(&barrier->spins, OX_BARRIER_MOST_SPINS);
+}
+
+/* Have members been kept from running lately, so that work should go to whoever is there? Never affects results. */
+static inline int ox_barrier_is_crowded(ox_barrier *barrier) {
+    return atomic_load_explicit(&barrier->spins, memory_order_relaxed) <= OX_BARRIER_MOST_SPINS / 8;
+}
+
+static inline int64_t ox_barrier_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* All `n` members must call this; everything written before it by any of them is visible after it to all. */
@@ -58,13 +76,11 @@ static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
 #endif
         return;
     }
-    for (int i = 0; i < OX_BARRIER_SPINS; i++) {
+    const int spins = atomic_load_explicit(&barrier->spins, memory_order_relaxed);
+    const int64_t begin = ox_barrier_now();
+    for (int i = 0; i < spins; i++) {
         if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation) return;
         ox_pause();
-    }
-    for (int i = 0; i < OX_BARRIER_YIELDS; i++) {
-        if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation) return;
-        sched_yield();
     }
 #if defined(__linux__)
     atomic_fetch_add(&barrier->sleepers, 1);
@@ -74,6 +90,12 @@ static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
 #else
     while (atomic_load_explicit(&barrier->generation, memory_order_acquire) == generation) sched_yield();
 #endif
+    const int better = ox_barrier_now() - begin < OX_BARRIER_WORTH_NS ? spins * 2 : spins / 2;
+    atomic_store_explicit(&barrier->spins,
+                          better > OX_BARRIER_MOST_SPINS    ? OX_BARRIER_MOST_SPINS
+                          : better < OX_BARRIER_LEAST_SPINS ? OX_BARRIER_LEAST_SPINS
+                                                            : better,
+                          memory_order_relaxed);
 }
 
 /* Round to nearest, no flushing of denormals: what the exactness contract assumes. Returns the mode it replaced. */
