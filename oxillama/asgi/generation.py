@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,7 +14,17 @@ from oxillama.request import RequestHandle
 from oxillama.results import Usage
 from oxillama.wakeup import LoopMailbox
 
-Chunk = TypeVar("Chunk")
+
+class Piece(Protocol):
+    """What a chunk of any reply has."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def token_ids(self) -> tuple[int, ...]: ...
+
+
+Chunk = TypeVar("Chunk", bound=Piece)
 Whole = TypeVar("Whole", covariant=True)
 
 
@@ -42,6 +53,7 @@ class Generation(Generic[Chunk, Whole]):
         self.handles = handles
         self._record = record
         self._waiting = list(handles)
+        self._arrivals: dict[tuple[int, int], float] = {}  # of each choice's last token
         self._closed = False
 
     async def enter(self) -> None:
@@ -57,7 +69,7 @@ class Generation(Generic[Chunk, Whole]):
         """The chunks of all requests as they come, each with its request's index."""
         try:
             while not self._is_exhausted():
-                ready = [(index, chunk) for index, one in enumerate(self.handles) for chunk in one.take()]
+                ready = self._take()
                 if ready:
                     yield ready  # also the last before a failure
                 self._raise_for_end()
@@ -70,8 +82,7 @@ class Generation(Generic[Chunk, Whole]):
         """The whole results, in the order of the requests."""
         try:
             while not self._is_exhausted():
-                for one in self.handles:
-                    one.take()
+                self._take()
                 self._raise_for_end()
                 if not self._is_exhausted():
                     await self._wait()
@@ -104,6 +115,17 @@ class Generation(Generic[Chunk, Whole]):
                 self._record.usages.append(one.usage)
                 self._record.timings.append(request.timings)
                 self._record.finish_reasons += [reason or "cancelled" for reason in request.finish_reasons]
+
+    def _take(self) -> list[tuple[int, Chunk]]:
+        ready = [(index, chunk) for index, one in enumerate(self.handles) for chunk in one.take()]
+        now = time.perf_counter()
+        for index, chunk in ready:
+            if chunk.token_ids:
+                before = self._arrivals.get((index, chunk.index))
+                self._arrivals[index, chunk.index] = now
+                if before is not None:
+                    self._record.token_gaps.append(now - before)
+        return ready
 
     def _is_exhausted(self) -> bool:
         return all(one.exhausted for one in self.handles)

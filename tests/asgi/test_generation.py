@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
-from oxillama import DeadlineExceeded, Engine
+from oxillama import CompletionChunk, DeadlineExceeded, Engine
 from oxillama.asgi import Limits, create_app
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.request_log import RequestRecord
@@ -228,8 +228,8 @@ class Failing:
     exhausted = False
     done = True
 
-    def take(self) -> list[str]:
-        given, self.exhausted = [] if self.exhausted else ["text"], True
+    def take(self) -> list[CompletionChunk]:
+        given, self.exhausted = [] if self.exhausted else [CompletionChunk(text="text")], True
         return given
 
     def raise_for_end(self) -> None:
@@ -237,7 +237,7 @@ class Failing:
 
 
 def test_the_text_before_a_failure_is_delivered() -> None:
-    found: list[list[tuple[int, str]]] = []
+    found: list[list[tuple[int, CompletionChunk]]] = []
 
     async def read() -> None:
         generation: Any = Generation([cast(Any, Failing())], RequestRecord(id="x", method="POST", path="/"))
@@ -246,4 +246,4 @@ def test_the_text_before_a_failure_is_delivered() -> None:
 
     with pytest.raises(DeadlineExceeded):
         asyncio.run(read())
-    assert found == [[(0, "text")]]
+    assert found == [[(0, CompletionChunk(text="text"))]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
@@ -105,6 +107,40 @@ def test_a_generation_is_counted_from_its_record(app: Starlette) -> None:
     assert found["oxillama_inter_token_seconds_count", ()] == 2
     assert found["oxillama_inter_token_seconds_bucket", ("0.005",)] == 1
     assert found["oxillama_inter_token_seconds_bucket", ("0.05",)] == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": ["Once", "One day"], "n": 2, "max_tokens": 6}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "A story?"}], "n": 4, "max_tokens": 6}),
+    ],
+)
+def test_real_generations_are_counted(demo: Engine, path: str, body: dict[str, Any], stream: bool) -> None:
+    client = TestClient(create_app(demo))
+    assert client.post(path, json={**body, "ignore_eos": True, "stream": stream}).status_code == 200
+    found = values(client)
+    num_requests = len(body.get("prompt", [0]))
+    assert found["oxillama_generations_total", ("length", path)] == 4
+    assert found["oxillama_completion_tokens_total", ()] == 4 * 6
+    assert found["oxillama_prompt_tokens_total", ()] > 0
+    assert found["oxillama_inter_token_seconds_count", ()] == 4 * 5
+    assert found["oxillama_time_to_first_token_seconds_count", ()] == num_requests
+    assert found["oxillama_time_to_first_token_seconds_sum", ()] > 0
+    assert found["oxillama_queue_seconds_count", ()] == num_requests
+    assert found["oxillama_request_seconds_count", ()] == 1
+
+
+def test_gaps_add_up_to_the_time_of_decoding(demo: Engine) -> None:
+    app = create_app(demo)
+    records: list[RequestRecord] = []
+    app.state.service.observers.append(records.append)
+    TestClient(app).post("/v1/completions", json={"prompt": "Once", "max_tokens": 300, "ignore_eos": True})
+    (record,) = records
+    assert len(record.token_gaps) == 299
+    # The first and the last token may each be seen late.
+    assert sum(record.token_gaps) == pytest.approx(record.timings[0].decode, rel=0.5, abs=0.05)
 
 
 def test_a_client_that_left_is_a_cancellation(app: Starlette) -> None:
