@@ -1,4 +1,4 @@
-"""Writes the tables of docs/http.md from the code: limits, and the fields of every route.
+"""Writes the tables of docs/http.md from the code: routes, limits, figures, and the fields of every route.
 
 Usage: python -m tools.http_reference
 """
@@ -14,19 +14,43 @@ import msgspec
 
 from oxillama.asgi.app import FIELD_TABLES
 from oxillama.asgi.fields import Field, FieldTable
+from oxillama.asgi.metrics import Metrics
+from oxillama.asgi.operations import OPERATIONS
 from oxillama.asgi.settings import Limits
 from oxillama.cli.serve import LIMITS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "http.md"
 _SECTION = re.compile(r"(<!-- (?P<name>\w+): made by tools/http_reference.py -->\n).*?(<!-- end -->)", re.DOTALL)
 _TITLES = {"implemented": "Implemented", "harmless": "Accepted and ignored", "refused": "Refused"}
+_SUFFIXES = {"counter": "_total"}
 _DEFAULT = re.compile(r" \(default: .*\)$")
 
 
 def written(page: str) -> str:
     """The page with its tables as the code has them now."""
-    sections = {"limits": limits_table(), "fields": "\n".join(map(fields_section, FIELD_TABLES))}
+    sections = {
+        "routes": routes_table(),
+        "limits": limits_table(),
+        "figures": figures_table(),
+        "fields": "\n".join(map(fields_section, FIELD_TABLES)),
+    }
     return _SECTION.sub(lambda found: f"{found[1]}\n{sections[found['name']]}\n{found[3]}", page)
+
+
+def routes_table() -> str:
+    needs = {"open": "", "key": "a key", "admin": "the admin token"}
+    return _table(
+        ("route", "", "needs"),
+        [(f"`{each.method.upper()} {each.path}`", each.summary, needs[each.access]) for each in OPERATIONS],
+    )
+
+
+def figures_table() -> str:
+    families = Metrics(lambda: None).families()
+    return _table(
+        ("figure", "kind", ""),
+        [(f"`{each.name}{_SUFFIXES.get(each.type, '')}`", each.type, each.documentation) for each in families],
+    )
 
 
 def limits_table() -> str:

@@ -53,6 +53,10 @@ class Metrics:
         """The text that Prometheus reads."""
         return generate_latest(self._registry)
 
+    def families(self) -> list[Metric]:
+        """The figures as they are now. Those of an engine are there while it is."""
+        return list(self._registry.collect())
+
     def observe(self, record: RequestRecord) -> None:
         """Counts a request that is over."""
         # The path as declared, never as asked for: nobody outside decides how many series there are.

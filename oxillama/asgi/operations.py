@@ -30,7 +30,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(method="get", path="/version", summary="The version of the server", reply=replies.Version),
     Operation(method="get", path="/props", summary="The model and defaults", reply=replies.Props, statuses=_ENGINE),
-    Operation(method="get", path="/openapi.json", summary="This document", reply=dict),
+    Operation(method="get", path="/openapi.json", summary="The OpenAPI document of the app", reply=dict),
     Operation(
         method="get",
         path="/metrics",
