@@ -160,6 +160,7 @@ class RequestHandle:
                 ticket = self._join_line()
                 ticket.wait(max(0.0, min(WAIT_SECONDS, self.line_seconds)))
                 ticket.clear()
+                del ticket  # or the traceback of what try_enter raises would keep its place in the line
         except BaseException:
             self._ticket = None
             raise
@@ -171,6 +172,7 @@ class RequestHandle:
                 with anyio.move_on_after(self.line_seconds):
                     await LoopMailbox.current().wait(ticket.has_news)
                 ticket.clear()
+                del ticket  # as above
         except BaseException:
             self._ticket = None
             raise
