@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from typing import Any
 
@@ -15,8 +21,8 @@ import httpx2 as httpx
 import pytest
 
 from oxillama.cli.server import is_loopback, listen, url_of
-from tests.cli.programs import LIMIT
-from tests.cli.serving import loading, serving
+from tests.cli.programs import LIMIT, environment
+from tests.cli.serving import SLOW_LOADING, loading, serving
 from tests.patience import eventually
 
 
@@ -64,6 +70,41 @@ class TestLoading:
             server.signal()
             assert server.process.communicate(timeout=LIMIT) == ("", "")
             assert server.exit_code() == 0
+
+    def test_a_terminal_sees_a_bar_and_then_where_to_go(self) -> None:
+        master, terminal = pty.openpty()
+        # Without a size there is no room for a bar.
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        arguments = [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            SLOW_LOADING,
+            "1",
+            "serve",
+            "--demo",
+            "-t",
+            "1",
+            "--port",
+            "0",
+        ]
+        with subprocess.Popen(
+            arguments, env=environment(), stdout=subprocess.PIPE, stderr=terminal, text=True
+        ) as process:
+            try:
+                os.close(terminal)
+                assert process.stdout is not None
+                url = json.loads(process.stdout.readline())["url"]
+                seen = ""
+                while "Ctrl-C ends." not in seen:
+                    seen += os.read(master, 4096).decode()
+            finally:
+                process.terminate()
+        os.close(master)
+        assert process.returncode == 0
+        assert re.search(r"loading: +\d+%", seen)
+        assert f"Chat at {url}/ in a browser, or {url}/v1" in seen
 
 
 class TestAddresses:
