@@ -95,8 +95,11 @@ class RopeTable(Node):
 
 @dataclass(frozen=True, eq=False)
 class RMSNorm(Node):
+    """Normalises each of `n_heads` parts of a row by itself, with the same weights."""
+
     weight: Vector
     epsilon: float
+    n_heads: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +189,11 @@ class Graph:
         self.nodes.append(RopeTable((), (out,), inverse_frequencies, magnitude))
         return out
 
-    def rms_norm(self, x: Value, name: str, *, epsilon: float) -> Value:
+    def rms_norm(self, x: Value, name: str, *, epsilon: float, n_heads: int = 1) -> Value:
+        """x over its root mean square, times `name`.weight; with n_heads, each head by itself and with one weight."""
         out = Value(x.width, x.space)
-        self.nodes.append(RMSNorm((x,), (out,), self.vector(f"{name}.weight", x.width), epsilon))
+        weight = self.vector(f"{name}.weight", x.width // n_heads)
+        self.nodes.append(RMSNorm((x,), (out,), weight, epsilon, n_heads))
         return out
 
     def linear(self, x: Value, name: str, *, width: int) -> Value:

@@ -171,7 +171,8 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
             program.rope_table(dst[0], node.inverse_frequencies, node.magnitude, barrier=barrier)
         case RMSNorm():
             weight = weights.vector(node.weight)
-            program.rms_norm(dst[0], src[0], weight, node.epsilon, space=space, barrier=barrier)
+            n_heads = node.n_heads
+            program.rms_norm(dst[0], src[0], weight, node.epsilon, n_heads=n_heads, space=space, barrier=barrier)
         case Quantize():
             program.quantize(src[0], space=space, barrier=barrier)
         case Add():

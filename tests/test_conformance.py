@@ -31,7 +31,7 @@ STORIES = {
     "-Q4_K_M": 0.35,
     "-IQ4_NL": 0.35,
 }
-ARCHITECTURES = ["llama", "llama-h256-gqa8", "llama-linear", "llama-tied-rope3", "llama-yarn", "mistral"]
+ARCHITECTURES = ["llama", "llama-h256-gqa8", "llama-linear", "llama-tied-rope3", "llama-yarn", "mistral", "qwen3"]
 FLOAT_MODELS = ["BF16"]
 INT8_MODELS = [
     *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"),

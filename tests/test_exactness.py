@@ -34,6 +34,7 @@ SHAPES = {
     "q8_0": TinyModel(type_name="Q8_0", n_embd=96, n_ff=160, n_vocab=515),
     "q4_0": TinyModel(type_name="Q4_0", n_embd=288, n_ff=320, head_dim=72),
     "q4_k": TinyModel(type_name="Q4_K", n_embd=256, n_ff=512, head_dim=64),
+    "qwen3": TinyModel(architecture="qwen3", type_name="Q8_0", n_embd=96, n_ff=160, head_dim=40, tied=True),
     "q2_k": TinyModel(type_name="Q2_K", n_embd=256, n_ff=512, head_dim=64),
     "q3_k": TinyModel(type_name="Q3_K", n_embd=256, n_ff=256, head_dim=64),
     "q5_k": TinyModel(type_name="Q5_K", n_embd=256, n_ff=256, head_dim=64),

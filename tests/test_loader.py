@@ -107,7 +107,7 @@ def test_every_truncation_is_an_error(path: Path) -> None:
 def test_an_unknown_architecture(path: Path) -> None:
     write(path, lambda metadata, tensors: metadata.update({"general.architecture": "perceptron"}))
     message = refusal(path, UnsupportedModelError)
-    assert message == "architecture 'perceptron' is not supported; supported: llama"
+    assert message == "architecture 'perceptron' is not supported; supported: llama, qwen3"
 
 
 @pytest.mark.parametrize("value", [None, 5])

@@ -19,7 +19,7 @@ cdef extern from "threads.h" nogil:
 cdef enum ox_op_kind:
     OX_OP_EMBED            # dst = rows of mats[0] picked by the tokens
     OX_OP_ROPE_TABLE       # dst = cosines and sines of each row's position; vector: inverse frequencies
-    OX_OP_RMS_NORM         # dst = rms_norm(src) * vector
+    OX_OP_RMS_NORM         # dst = rms_norm(src) * vector, each of n_heads stretches of head_dim by itself
     OX_OP_QUANTIZE         # the int8 twin of src
     OX_OP_ADD              # dst = src + src2
     OX_OP_SWIGLU           # dst = silu(src) * src2

@@ -112,7 +112,7 @@ cdef inline float *row_of(ox_program *program, int32_t buffer, int32_t row) noex
 
 cdef void rows(ox_program *program, ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
     """Operations that work row by row. The same thread has the same rows in every operation of a phase."""
-    cdef int32_t row, width = program.buffers[op.dst[0]].width
+    cdef int32_t row, head, width = program.buffers[op.dst[0]].width
     cdef float *out
     for row in range(first, last):
         out = row_of(program, op.dst[0], row)
@@ -121,7 +121,9 @@ cdef void rows(ox_program *program, ox_op *op, ox_batch *batch, int32_t first, i
         elif op.kind == OX_OP_ROPE_TABLE:
             rope_table(op, position_of(program, batch, row), out)
         elif op.kind == OX_OP_RMS_NORM:
-            program.kernels.rms_norm(width, row_of(program, op.src, row), op.vector, op.scalar, out)
+            for head in range(op.n_heads):
+                program.kernels.rms_norm(op.head_dim, row_of(program, op.src, row) + head * op.head_dim, op.vector,
+                                         op.scalar, out + head * op.head_dim)
         elif op.kind == OX_OP_QUANTIZE:
             program.kernels.quantize_row(&program.buffers[op.src].acts, row)
         elif op.kind == OX_OP_ADD:

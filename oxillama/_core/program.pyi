@@ -46,6 +46,7 @@ class Program:
         weight: npt.NDArray[np.float32] | None,
         epsilon: float,
         *,
+        n_heads: int = ...,
         space: int = ...,
         barrier: bool = False,
     ) -> None: ...

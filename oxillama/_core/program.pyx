@@ -164,13 +164,14 @@ cdef class Program:
         op.rope_dims = <int32_t>inverse_frequencies.shape[0] * 2
         op.scalar = magnitude
 
-    def rms_norm(self, int dst, int src, const float[::1] weight, float epsilon, *, int space=TOKENS,
+    def rms_norm(self, int dst, int src, const float[::1] weight, float epsilon, *, int n_heads=1, int space=TOKENS,
                  bint barrier=False):
         cdef ox_op *op = self._append(OX_OP_RMS_NORM, <ox_row_space>space, barrier)
         op.dst[0] = dst
         op.src = src
         op.vector = self._vector(weight)
         op.scalar = epsilon
+        op.n_heads, op.head_dim = n_heads, self.c.buffers[dst].width // n_heads
 
     def quantize(self, int src, *, int space=TOKENS, bint barrier=False):
         cdef ox_op *op = self._append(OX_OP_QUANTIZE, <ox_row_space>space, barrier)

@@ -9,6 +9,7 @@ from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.graph import Graph
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.llama import Llama
+from oxillama.models.qwen3 import Qwen3
 
 
 class Architecture(Protocol):
@@ -27,7 +28,7 @@ class Architecture(Protocol):
     def build(self, graph: Graph) -> None: ...
 
 
-ARCHITECTURES = {"llama": Llama.from_file}
+ARCHITECTURES = {"llama": Llama.from_file, "qwen3": Qwen3.from_file}
 
 
 def read_architecture(metadata: Mapping[str, object], graph: Graph) -> Architecture:

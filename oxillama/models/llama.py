@@ -4,6 +4,7 @@ their layout."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -28,11 +29,12 @@ class Llama:
     rope_dims: int
     rope_base: float
     rope_scaling: RopeScaling
+    rope_layout: ClassVar = RopeLayout.INTERLEAVED
 
     @classmethod
-    def from_file(cls, hp: Hyperparameters, graph: Graph) -> Llama:
+    def from_file(cls, hp: Hyperparameters, graph: Graph) -> Self:
         if hp.integer("expert_count", 0, least=0):
-            raise UnsupportedModelError("llama models with experts (mixtral) are not supported")
+            raise UnsupportedModelError(f"{hp.architecture} models with experts are not supported")
         n_embd, n_head = hp.integer("embedding_length"), hp.integer("attention.head_count")
         n_ctx_train = hp.integer("context_length")
         head_dim = hp.integer("attention.key_length", n_embd // n_head)
@@ -53,16 +55,19 @@ class Llama:
         )
         if config.n_head % config.n_head_kv:
             raise ModelLoadError(
-                f"llama.attention.head_count is {config.n_head}, expected a multiple of "
-                f"llama.attention.head_count_kv, {config.n_head_kv}"
+                f"{hp.architecture}.attention.head_count is {config.n_head}, expected a multiple of "
+                f"{hp.architecture}.attention.head_count_kv, {config.n_head_kv}"
             )
         if hp.integer("attention.value_length", head_dim) != head_dim:
-            raise UnsupportedModelError("llama models whose values and keys differ in length are not supported")
+            raise UnsupportedModelError(
+                f"{hp.architecture} models whose values and keys differ in length are not supported"
+            )
         if config.rope_base <= 1:
-            raise ModelLoadError(f"llama.rope.freq_base is {config.rope_base}, expected a number above 1")
+            raise ModelLoadError(f"{hp.architecture}.rope.freq_base is {config.rope_base}, expected a number above 1")
         if config.rope_dims % 2 or config.rope_dims > head_dim:
             raise ModelLoadError(
-                f"llama.rope.dimension_count is {config.rope_dims}, expected an even number up to {head_dim}"
+                f"{hp.architecture}.rope.dimension_count is {config.rope_dims}, expected an even number "
+                f"up to {head_dim}"
             )
         return config
 
@@ -83,8 +88,9 @@ class Llama:
         q = graph.linear(h, f"{block}.attn_q", width=self.n_head * self.head_dim)
         k = graph.linear(h, f"{block}.attn_k", width=self.n_head_kv * self.head_dim)
         v = graph.linear(h, f"{block}.attn_v", width=self.n_head_kv * self.head_dim)
-        q = graph.rope(q, table, layout=RopeLayout.INTERLEAVED, n_heads=self.n_head)
-        k = graph.rope(k, table, layout=RopeLayout.INTERLEAVED, n_heads=self.n_head_kv)
+        q, k = self._normalise(graph, block, q, k)
+        q = graph.rope(q, table, layout=self.rope_layout, n_heads=self.n_head)
+        k = graph.rope(k, table, layout=self.rope_layout, n_heads=self.n_head_kv)
         scale = float(1 / np.sqrt(self.head_dim))
         h = graph.attention(q, k, v, layer=layer, n_heads=self.n_head, scale=scale, window=self.window)
         if layer == self.n_layers - 1:
@@ -95,3 +101,7 @@ class Llama:
         gate = graph.linear(h, f"{block}.ffn_gate", width=self.n_ff)
         up = graph.linear(h, f"{block}.ffn_up", width=self.n_ff)
         return graph.add(x, graph.linear(graph.swiglu(gate, up), f"{block}.ffn_down", width=self.n_embd))
+
+    def _normalise(self, graph: Graph, block: str, q: Value, k: Value) -> tuple[Value, Value]:
+        """For families that normalise queries and keys before they are rotated."""
+        return q, k

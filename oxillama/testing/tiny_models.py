@@ -18,10 +18,11 @@ N_BYTE_VOCAB = FIRST_BYTE + 256
 
 @dataclass(frozen=True)
 class TinyModel:
-    """The shape of a llama model. Lengths in values; `type_name` is the type of every matrix whose rows allow it.
+    """The shape of a model. Lengths in values; `type_name` is the type of every matrix whose rows allow it.
 
     With `tokenizer` the vocabulary is 256 byte tokens and three special ones, and `n_vocab` is ignored."""
 
+    architecture: str = "llama"  # or "qwen3"
     n_vocab: int = 80
     n_layers: int = 2
     n_embd: int = 64
@@ -62,6 +63,9 @@ class TinyModel:
                     shapes[f"blk.{layer}.{name}.bias"] = shape[:1]
             for name in ("attn_norm", "ffn_norm"):
                 shapes[f"blk.{layer}.{name}.weight"] = (self.n_embd,)
+            if self.architecture == "qwen3":
+                for name in ("attn_q_norm", "attn_k_norm"):
+                    shapes[f"blk.{layer}.{name}.weight"] = (self.head_dim,)
         shapes["output_norm.weight"] = (self.n_embd,)
         if not self.tied:
             shapes["output.weight"] = (self.vocabulary_size, self.n_embd)
@@ -89,20 +93,21 @@ class TinyModel:
                 writer.add_tensor(name, np.ascontiguousarray(data), shape=(k, rows), type_name=type_name)
 
     def _metadata(self) -> dict[str, Any]:
+        arch = self.architecture
         return {
-            "general.architecture": "llama",
+            "general.architecture": self.architecture,
             "general.name": "tiny",
-            "llama.context_length": self.n_ctx,
-            "llama.block_count": self.n_layers,
-            "llama.embedding_length": self.n_embd,
-            "llama.feed_forward_length": self.n_ff,
-            "llama.attention.head_count": self.n_head,
-            "llama.attention.head_count_kv": self.n_head_kv,
-            "llama.attention.key_length": self.head_dim,
-            "llama.attention.value_length": self.head_dim,
-            "llama.attention.layer_norm_rms_epsilon": 1e-5,
-            "llama.rope.dimension_count": self.head_dim,
-            **({"llama.attention.sliding_window": self.window} if self.window else {}),
+            f"{arch}.context_length": self.n_ctx,
+            f"{arch}.block_count": self.n_layers,
+            f"{arch}.embedding_length": self.n_embd,
+            f"{arch}.feed_forward_length": self.n_ff,
+            f"{arch}.attention.head_count": self.n_head,
+            f"{arch}.attention.head_count_kv": self.n_head_kv,
+            f"{arch}.attention.key_length": self.head_dim,
+            f"{arch}.attention.value_length": self.head_dim,
+            f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
+            f"{arch}.rope.dimension_count": self.head_dim,
+            **({f"{arch}.attention.sliding_window": self.window} if self.window else {}),
             **self.metadata,
         }
 
