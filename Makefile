@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow test-browser lint format dev bench compare sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow test-browser soak lint format dev bench compare sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
 	@echo 'make bench      prefill and decode speed (ARGS="model.gguf --profile", else the embedded model)'
 	@echo 'make compare    the same beside llama.cpp (ARGS="model.gguf --peer-python PATH")'
+	@echo 'make soak       10 minutes of random work, then a look at what is left (ARGS="--seconds 60")'
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
 	@echo 'make dist       source distribution and wheel, into dist/'
@@ -48,6 +49,9 @@ test-clients: dev $(VENV)/test.stamp $(CLIENTS)/stamp
 test-browser: dev $(VENV)/browser.stamp
 	$(PY) -m pytest -m browser $(ARGS)
 	@echo 'screenshots: build/screenshots'
+
+soak: dev $(VENV)/test.stamp
+	$(PY) benchmarks/soak.py $(ARGS)
 
 lint: dev $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(PY) -m ruff format --check

@@ -43,6 +43,7 @@ ctypedef struct ox_scheduler_stats:
     ox_atomic_i64 num_prompt_tokens     # computed, recomputation included
     ox_atomic_i64 num_cached_tokens     # not computed thanks to the prefix cache
     ox_atomic_i64 num_output_tokens
+    ox_atomic_i64 num_added
     ox_atomic_i64 num_started           # requests that began to run
     ox_atomic_i64 queue_ns              # from arrival to their first step, summed over these
     ox_atomic_i64 num_first_tokens      # requests that wrote a token

@@ -106,6 +106,7 @@ cdef ox_status scheduler_add(ox_scheduler *s, ox_request *request, int64_t now_n
     request.uses_prefix = s.config.prefix_cache and request.cache_prompt and not request_is_prompt_only(request)
     request.waiting_since_ns = min(request.arrival_ns, now_ns) if request.arrival_ns > 0 else now_ns
     s.num_added += 1
+    ox_fetch_add_relaxed_i64(&s.stats.num_added, 1)
     s.waiting[s.n_waiting] = request
     s.n_waiting += 1
     ox_store_relaxed_i64(&s.stats.num_waiting, s.n_waiting)

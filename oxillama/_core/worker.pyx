@@ -365,6 +365,7 @@ cdef class Worker:
         cdef dict found = {
             # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
             "queue_depth": ox_load_acquire_i32(&self.c.ring.room.num_taken),
+            "num_added": ox_load_relaxed_i64(&self.c.scheduler.stats.num_added),
             "num_in_line": ox_load_relaxed_i32(&self.c.ring.room.num_waiting),
             "num_steps": ox_load_relaxed_i64(&self.c.stats.num_steps),
             "step_ns": ox_load_relaxed_i64(&self.c.stats.step_ns),
