@@ -5,7 +5,8 @@
 
 Every engine has a process of its own; a round asks each in turn for the same decode, and us for a prefill of 512
 tokens, whose rate is the limit of what batching can reach. Figures are medians over rounds, ratios medians of the
-rounds' ratios. compare.py measures the same with probes of the machine; this one goes up to 32 requests and draws the curve."""
+rounds' ratios. compare.py measures the same with probes of the machine; this one goes up to 32 requests and draws the
+curve."""
 
 from __future__ import annotations
 
