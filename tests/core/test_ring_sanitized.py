@@ -1,4 +1,4 @@
-"""The ring's protocol under ThreadSanitizer, by its twin in C, and the modules around it under AddressSanitizer."""
+"""The protocols between threads under ThreadSanitizer, by their twins in C, and the modules around it under AddressSanitizer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ CSRC = Path(oxillama.__file__).resolve().parent / "_core" / "csrc"
 pytestmark = pytest.mark.sanitizer
 
 
-def run_twin(tmp_path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    program = tmp_path / "ring_twin"
+# Of the ring and its sleeping consumer; of outputs and the mailboxes of event loops.
+TWINS = ["ring_twin", "output_twin"]
+
+
+def run_twin(tmp_path: Path, twin: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    program = tmp_path / twin
     command = ["gcc", "-std=c11", "-O1", "-g", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", *flags, f"-I{CSRC}"]
     try:
         subprocess.run(
-            [*command, str(HERE / "ring_twin.c"), "-o", str(program), "-pthread"], check=True, capture_output=True
+            [*command, str(HERE / f"{twin}.c"), "-o", str(program), "-pthread"], check=True, capture_output=True
         )
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no compiler for {' '.join(flags)}: {error}")
@@ -33,21 +37,34 @@ def skip_unless_it_starts(result: subprocess.CompletedProcess[str]) -> None:
         pytest.skip("this kernel's address layout is not known to the sanitizer")
 
 
+@pytest.mark.parametrize("twin", TWINS)
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-def test_the_protocol_is_clean(tmp_path: Path, sanitizer: str) -> None:
-    result = run_twin(tmp_path, f"-fsanitize={sanitizer}")
+def test_the_protocol_is_clean(tmp_path: Path, sanitizer: str, twin: str) -> None:
+    result = run_twin(tmp_path, twin, f"-fsanitize={sanitizer}")
     skip_unless_it_starts(result)
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
 
 
-def test_the_sanitizer_would_notice_a_weaker_one(tmp_path: Path) -> None:
-    result = run_twin(tmp_path, "-fsanitize=thread", "-DWEAK")
+@pytest.mark.parametrize("twin", TWINS)
+def test_the_sanitizer_would_notice_a_weaker_one(tmp_path: Path, twin: str) -> None:
+    result = run_twin(tmp_path, twin, "-fsanitize=thread", "-DWEAK")
     skip_unless_it_starts(result)
     assert "data race" in result.stderr
 
 
 def test_ring_blocks_and_scheduler_keep_to_their_memory() -> None:
-    modules = ["block_table", "kv_blocks", "pace", "plan", "request", "ring", "ring_harness", "scheduler"]
+    modules = [
+        "block_table",
+        "kv_blocks",
+        "mailbox",
+        "pace",
+        "plan",
+        "request",
+        "ring",
+        "ring_harness",
+        "room",
+        "scheduler",
+    ]
     result = sanitized([*modules, "scheduler_harness"]).run("tests/core/exercise_scheduler.py")
     assert result.returncode == 0, result.stdout[-3000:]
     assert "done" in result.stdout
