@@ -1,4 +1,4 @@
-"""The protocols between threads under ThreadSanitizer, by their twins in C, and the modules around it under AddressSanitizer."""
+"""The protocols between threads under ThreadSanitizer, by twins in C, and the modules around under AddressSanitizer."""
 
 from __future__ import annotations
 
