@@ -50,13 +50,14 @@ class Server:
     port: int
     process: subprocess.Popen[str]
 
-    def ask(self, prompts: list[list[int]], tokens: int) -> float:
-        """Tokens per second of the engine behind our server, without HTTP."""
+    def ask(self, **task: Any) -> dict[str, float]:
+        """What our server's process answers: see http_server_process.py."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"prompts": prompts, "tokens": tokens}) + "\n")
+        self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
-        return float(json.loads(self.process.stdout.readline())["tokens_per_second"])
+        answer: dict[str, float] = json.loads(self.process.stdout.readline())
+        return answer
 
 
 async def visit(port: int, prompt: list[int], tokens: int) -> Visit:
@@ -106,6 +107,14 @@ async def load(port: int, prompts: list[list[int]], tokens: int) -> dict[str, An
         "gap_p50": quantile(gaps, 0.5),
         "gap_p95": quantile(gaps, 0.95),
     }
+
+
+def visit_all(server: Server, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
+    before = server.ask()["loop_seconds"] if server.name == "oxillama" else 0.0
+    found = asyncio.run(load(server.port, prompts, tokens))
+    if server.name == "oxillama":
+        found["loop_seconds"] = server.ask()["loop_seconds"] - before
+    return found
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -177,10 +186,15 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                     if what == "http":
                         for server in servers:
                             if server.name == "oxillama" or clients <= args.peer_clients:
-                                found[server.name] = asyncio.run(load(server.port, prompts, args.tokens))
+                                found[server.name] = visit_all(server, prompts, args.tokens)
                     else:
-                        found["engine"] = servers[0].ask(prompts, args.tokens)
+                        found["engine"] = servers[0].ask(prompts=prompts, tokens=args.tokens)
+                total = clients * args.tokens
+                busy = found["oxillama"].pop("loop_seconds") - found["engine"].pop("loop_seconds")
+                found["loop_microseconds"] = busy / total * 1e6
+                found["engine"] = found["engine"]["tokens_per_second"]
                 found["overhead"] = 1 - found["oxillama"]["tokens_per_second"] / found["engine"]
+                print(json.dumps(found), file=sys.stderr)
                 if number >= 0:
                     rounds.append(found)
     return rounds
@@ -191,8 +205,9 @@ def summary(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for clients in sorted({each["clients"] for each in rounds}):
         of = [each for each in rounds if each["clients"] == clients]
-        line: dict[str, Any] = {"clients": clients, "overhead": statistics.median(each["overhead"] for each in of)}
-        line["engine_tokens_per_second"] = statistics.median(each["engine"] for each in of)
+        line: dict[str, Any] = {"clients": clients}
+        for key in ("overhead", "engine", "loop_microseconds"):
+            line[key] = statistics.median(each[key] for each in of)
         for name in ("oxillama", "llama-cpp-python"):
             if name in of[0]:
                 line[name] = {key: statistics.median(each[name][key] for each in of) for key in of[0][name]}
@@ -201,16 +216,17 @@ def summary(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def show(lines: list[dict[str, Any]]) -> None:
-    heads = f"{'TTFT p50':>9} {'p95':>9} {'gap p50':>9} {'p95':>9}"
-    print(f"{'clients':>7} {'server':<17} {'tokens/s':>9} {heads}   less than the engine alone")
+    heads = "".join(f"{head:>10}" for head in ("tokens/s", "TTFT p50", "p95", "gap p50", "p95"))
+    print(f"{'clients':>7}  {'server':<16}{heads}   over the engine alone")
     for line in lines:
         for name in ("oxillama", "llama-cpp-python"):
             if name not in line:
                 continue
             each = line[name]
-            cost = f"{line['overhead']:.1%} of {line['engine_tokens_per_second']:.1f}/s" if name == "oxillama" else ""
-            times = [f"{each[key] * 1000:7.1f}ms" for key in ("ttft_p50", "ttft_p95", "gap_p50", "gap_p95")]
-            print(f"{line['clients']:>7} {name:<17} {each['tokens_per_second']:9.1f} {' '.join(times)}   {cost}")
+            times = "".join(f"{each[key] * 1000:8.1f}ms" for key in ("ttft_p50", "ttft_p95", "gap_p50", "gap_p95"))
+            cost = f"{line['overhead']:.1%} less, {line['loop_microseconds']:.0f} us of CPU more for each token"
+            cost = cost if name == "oxillama" else ""
+            print(f"{line['clients']:>7}  {name:<16}{each['tokens_per_second']:10.1f}{times}   {cost}")
 
 
 def main() -> None:
