@@ -70,8 +70,10 @@ def _only(
 
 def _search(text: str, pieces: Sequence[bytes], tokenizer: TextVocabulary) -> list[tuple[int, ...]]:
     wanted = text.encode()
-    # Only the characters' own boundaries can split the text between tokens that a tokenizer writes as text.
-    splits = [(text[:i].encode(), text[i:]) for i in range(len(text) - 1, 0, -1)]
+    # Only the characters' own boundaries can split the text between tokens that a tokenizer writes as text; and no
+    # token ends with more of it than the longest token has.
+    longest = max(map(len, pieces), default=0)
+    splits = [(text[:i].encode(), text[i:]) for i in range(min(len(text) - 1, longest), 0, -1)]
     rests: dict[str, tuple[int, ...]] = {}
     sequences: list[tuple[int, ...]] = []
     for token, piece in enumerate(pieces):

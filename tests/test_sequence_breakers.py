@@ -22,6 +22,14 @@ def test_a_text_may_begin_in_one_token_and_end_in_the_next() -> None:
     assert breaker_sequences(["ab"], Words()) == [(0, 1), (2,)]
 
 
+def test_a_text_longer_than_any_token_costs_no_more_than_its_length() -> None:
+    # Token 0 is "a" and token 2 is "ab": the rest of the text follows either.
+    text = "ab" * 50_000
+    found = breaker_sequences([text], Words())
+    assert [sequence[0] for sequence in found] == [0, 2]
+    assert found[1][1:] == tuple(Words().encode(text[2:], add_special=False))
+
+
 def test_token_sequences_stand_for_themselves() -> None:
     assert breaker_sequences([[3, 1], (2,)], None) == [(3, 1), (2,)]
     assert breaker_sequences([], None) == []

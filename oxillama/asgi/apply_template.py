@@ -49,4 +49,5 @@ async def apply_template(request: Request) -> Response:
             add_generation_prompt=body.add_generation_prompt is not False,
         )
 
-    return JSONResponse({"prompt": await on_conversation(body.messages, service.limits, render)})
+    variables = [body.tools, body.chat_template_kwargs]
+    return JSONResponse({"prompt": await on_conversation(body.messages, service.limits, render, beside_it=variables)})

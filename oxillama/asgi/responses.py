@@ -48,7 +48,7 @@ FIELDS = FieldTable(
     implemented("stream", "events instead of one reply"),
     implemented("text", "`format` of the type text only"),
     implemented("include", "`message.output_text.logprobs`; nothing else"),
-    implemented("metadata", "given back"),
+    implemented("metadata", "at most 16 texts of 512 characters, given back"),
     _sampling_fields(),
     implemented("chat_template_kwargs", "variables for the model's template", "vllm"),
     implemented("reasoning", "`effort` is a variable of the template; `none` also sets enable_thinking to false"),
@@ -67,6 +67,7 @@ FIELDS = FieldTable(
     refused("moderation access_programs image", "there is nothing of the kind here"),
 )
 ChatGeneration = Generation[ChatCompletionChunk, ChatCompletion]
+MAX_METADATA = 16
 LOGPROBS = "message.output_text.logprobs"
 
 
@@ -105,6 +106,14 @@ class ResponsesRequest(SamplingFields, kw_only=True):
     @property
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ())
+
+    def check_metadata(self) -> None:
+        """OpenAI's own limits: what is given back must not make replies large."""
+        pairs = self.metadata or {}
+        if len(pairs) > MAX_METADATA:
+            raise refusal(f"metadata has {len(pairs)} entries, at most {MAX_METADATA} are allowed", "metadata")
+        if any(len(key) > 64 or len(value) > 512 for key, value in pairs.items()):
+            raise refusal("metadata has a key of more than 64 or a text of more than 512 characters", "metadata")
 
     def sampling(self, limits: Limits) -> SamplingParams:
         """Raises HTTPError naming the client's field."""
@@ -152,6 +161,7 @@ async def responses(request: Request) -> Response:
     body = await read_body(request, FIELDS, ResponsesRequest)
     service, record = Service.of(request), record_of(request.scope)
     model = record.model = service.check_model(body.model)
+    body.check_metadata()
     params = body.sampling(service.limits)
     conversation = InputMessages(body.input, body.instructions, service.limits)
     builder = ResponseBuilder(
@@ -172,7 +182,7 @@ async def responses(request: Request) -> Response:
         except InvalidRequestError as error:
             raise conversation.relocated(error) from None
 
-    handle = await on_conversation(conversation.messages, service.limits, prepare)
+    handle = await on_conversation(conversation.messages, service.limits, prepare, beside_it=body.chat_template_kwargs)
     generation = Generation([handle], record)
     await until_disconnected(request.receive, generation.enter)
     if not body.stream:

@@ -127,6 +127,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     def to_params(self, limits: Limits, *, logprobs: int | None, default_max_tokens: int | None) -> SamplingParams:
         """Raises HTTPError or InvalidRequestError naming the field as the client spelled it."""
         options, spelled = self._options()
+        _check_lengths(options, limits)
         if "stop" in options:
             options["stop"] = _stops(options["stop"], limits)
         if "logit_bias" in options:
@@ -177,6 +178,22 @@ _SAMPLING_NAMES = (
     *(name for name in SamplingFields.__struct_fields__ if name != "cache_salt"),
     "max_completion_tokens",
 )
+
+
+def _check_lengths(options: dict[str, Any], limits: Limits) -> None:
+    most = {
+        "dry_sequence_breakers": limits.max_dry_breakers,
+        "stop_token_ids": limits.max_token_ids,
+        "banned_tokens": limits.max_token_ids,
+    }
+    for name, limit in most.items():
+        found = len(options.get(name, ()))
+        if found > limit:
+            raise refusal(f"{name} has {found} entries, at most {limit} are allowed", name)
+    for index, text in enumerate(options.get("dry_sequence_breakers", ())):
+        if len(text) > limits.max_dry_breaker_characters:
+            limit, place = limits.max_dry_breaker_characters, f"dry_sequence_breakers[{index}]"
+            raise refusal(f"{place} has {len(text)} characters, at most {limit} are allowed", place)
 
 
 def _stops(stops: str | list[str], limits: Limits) -> list[str]:

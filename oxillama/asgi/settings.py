@@ -29,6 +29,9 @@ class Limits:
     max_logit_bias: int = 1024
     max_stops: int = 64  # texts
     max_stop_characters: int = 1024  # of one text
+    max_dry_breakers: int = 32  # texts; each may cost a walk over the vocabulary
+    max_dry_breaker_characters: int = 64  # of one text
+    max_token_ids: int = 4096  # in stop_token_ids, and in banned_tokens
     max_tokens: int | None = None  # also what a request without max_tokens gets
     default_deadline: float | None = None  # seconds, for requests that name none
     max_deadline: float | None = None  # seconds

@@ -12,7 +12,7 @@ from oxillama.asgi.body import read_body
 from oxillama.asgi.conversations import on_conversation
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, implemented
-from oxillama.asgi.prompts import encode, require_tokenizer
+from oxillama.asgi.prompts import beside, encode, require_tokenizer
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 from oxillama.engine import Engine
@@ -69,7 +69,9 @@ async def tokenize(request: Request) -> Response:
     if body.content is not None:
         options = {"add_special": body.add_special or False, "parse_special": body.parse_special is not False}
         ids = await encode(tokenizer, body.content, **options)
-        return JSONResponse({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids})
+        if not body.with_pieces:
+            return JSONResponse({"tokens": ids})
+        return await beside(lambda: JSONResponse({"tokens": _with_pieces(tokenizer, ids)}), len(ids))
     if body.messages is not None:
         ids = await _encode_chat(engine, body, body.messages, service.limits)
     else:
@@ -98,7 +100,7 @@ async def _encode_chat(
             add_generation_prompt=body.add_generation_prompt is not False,
         )
 
-    return await on_conversation(messages, limits, encode_chat)
+    return await on_conversation(messages, limits, encode_chat, beside_it=[body.tools, body.chat_template_kwargs])
 
 
 async def detokenize(request: Request) -> Response:

@@ -263,6 +263,8 @@ def test_the_effort_is_a_variable_of_the_template(open_long: Callable[..., Engin
         ({"input": "a", "truncation": "auto"}, "truncation"),
         ({"input": "a", "conversation": "c"}, "conversation"),
         ({"input": "a", "text": {"format": {"type": "json_object"}}}, "text.format.type"),
+        ({"input": "a", "metadata": {str(number): "" for number in range(17)}}, "metadata"),
+        ({"input": "a", "metadata": {"a": "x" * 513}}, "metadata"),
         ({"input": "a", "reasoning": {"mode": "pro"}}, "reasoning.mode"),
         ({"input": "a", "include": ["reasoning.encrypted_content"]}, "include[0]"),
         ({"input": "a", "top_logprobs": 2}, "top_logprobs"),

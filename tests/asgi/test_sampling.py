@@ -156,11 +156,16 @@ def test_a_token_that_the_vocabulary_lacks_is_blamed(client: TestClient) -> None
         assert error["param"] == name
 
 
+DRY = "dry_sequence_breakers"
 EDGES: list[tuple[str, Any, dict[str, Any], dict[str, Any], str]] = [
     ("max_choices", 2, {"n": 2}, {"n": 3}, "n"),
     ("max_choices", 2, {"best_of": 2}, {"best_of": 3}, "best_of"),
     ("max_logit_bias", 1, {"logit_bias": {"1": 1}}, {"logit_bias": {"1": 1, "2": 1}}, "logit_bias"),
     ("max_stops", 1, {"stop": ["a"]}, {"stop": ["a", "b"]}, "stop"),
+    ("max_dry_breakers", 1, {"dry_sequence_breakers": ["a"]}, {"dry_sequence_breakers": ["a", "b"]}, DRY),
+    ("max_dry_breaker_characters", 3, {"dry_sequence_breakers": ["abc"]}, {"dry_sequence_breakers": ["abcd"]}, DRY),
+    ("max_token_ids", 2, {"banned_tokens": [5, 6]}, {"banned_tokens": [5, 6, 7]}, "banned_tokens"),
+    ("max_token_ids", 2, {"stop_token_ids": [5, 6]}, {"stop_token_ids": [5, 6, 7]}, "stop_token_ids"),
     ("max_stop_characters", 3, {"stop": ["abc"]}, {"stop": ["a", "abcd"]}, "stop"),
     ("max_tokens", 5, {"max_tokens": 5}, {"max_tokens": 6}, "max_tokens"),
     ("max_tokens", 5, {"n_predict": 5}, {"n_predict": 6}, "n_predict"),
