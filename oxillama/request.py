@@ -15,6 +15,7 @@ from oxillama._core.ticket import Ticket
 from oxillama.errors import (
     DeadlineExceeded,
     EngineClosedError,
+    InvalidRequestError,
     NumericalError,
     OxillamaError,
     RequestCancelled,
@@ -263,7 +264,10 @@ class RequestHandle:
                 case "numerical":
                     raise NumericalError("the model produced NaN or infinite logits for this request")
                 case "no_token":
-                    raise NumericalError("every token of the vocabulary is banned for this request")
+                    # As Sampler says it.
+                    raise InvalidRequestError(
+                        "bans, bias and grammar leave no token to choose from", code="no_token_left"
+                    )
                 case "memory":
                     raise MemoryError("no memory for the request's output")
                 case fault:

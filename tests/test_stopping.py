@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oxillama import Engine, NumericalError
+from oxillama import Engine, InvalidRequestError, NumericalError
 from oxillama.testing.tiny_models import TinyModel
 from tests.patience import eventually, is_idle
 
@@ -88,8 +88,9 @@ def test_banned_tokens_never_come(demo: Engine) -> None:
 
 
 def test_all_tokens_banned_is_an_error_of_that_request(demo: Engine) -> None:
-    with pytest.raises(NumericalError, match="banned"):
+    with pytest.raises(InvalidRequestError, match="no token to choose from") as caught:
         demo.generate(PROMPT, max_tokens=4, banned_tokens=range(demo.n_vocab))
+    assert caught.value.code == "no_token_left"
     assert demo.generate(PROMPT, max_tokens=4).usage.completion_tokens == 4
 
 

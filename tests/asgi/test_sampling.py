@@ -207,3 +207,10 @@ def test_there_is_an_edge_for_every_limit_of_a_request() -> None:
     }
     elsewhere |= {"default_deadline", "queue_timeout"}
     assert {edge[0] for edge in EDGES} | elsewhere == set(Limits.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_bans_every_token_is_the_client_s_mistake(demo: Engine, stream: bool) -> None:
+    body = {"prompt": "a", "banned_tokens": list(range(demo.n_vocab)), "max_tokens": 2, "stream": stream}
+    error = error_of(TestClient(create_app(demo)).post("/v1/completions", json=body), 400)
+    assert error["code"] == "no_token_left"
