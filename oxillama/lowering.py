@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.kv_cache import KVCache
-from oxillama._core.program import Program, buffer_bytes, reads_quants, twin_bytes
+from oxillama._core.program import Program, activation_form, buffer_bytes, twin_bytes
 from oxillama._core.weights import PackedMatrix
 from oxillama.graph import (
     Add,
@@ -60,7 +60,9 @@ class MatmulSwiGLU(Node):
 
 @dataclass(frozen=True, eq=False)
 class Quantize(Node):
-    """Makes the int8 twin of the value it reads."""
+    """Makes the twin of the value it reads: the forms, as bits, in which products want it."""
+
+    forms: int
 
 
 # Operations that work on each row alone, so that a thread may go from one to the next without waiting for the others.
@@ -174,7 +176,7 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
             n_heads = node.n_heads
             program.rms_norm(dst[0], src[0], weight, node.epsilon, n_heads=n_heads, space=space, barrier=barrier)
         case Quantize():
-            program.quantize(src[0], space=space, barrier=barrier)
+            program.quantize(src[0], node.forms, space=space, barrier=barrier)
         case Add():
             program.add(dst[0], src[0], src[1], space=space, barrier=barrier)
         case SwiGLU():
@@ -250,15 +252,16 @@ def _fuse(nodes: list[Node], result: Value) -> list[Node]:
 
 
 def _insert_twins(nodes: list[Node]) -> list[Node]:
-    result: list[Node] = []
-    have: set[Value] = set()
+    wanted: dict[Value, int] = {}
     for node in nodes:
         if isinstance(node, Matmul | MatmulSwiGLU):
             matrices: Iterable[Matrix] = node.matrices if isinstance(node, Matmul) else (node.gate, node.up)
-            x = node.reads[0]
-            if x not in have and any(reads_quants(matrix.type_id) for matrix in matrices):
-                result.append(Quantize((x,), ()))
-                have.add(x)
+            for matrix in matrices:
+                wanted[node.reads[0]] = wanted.get(node.reads[0], 0) | activation_form(matrix.type_id)
+    result: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Matmul | MatmulSwiGLU) and (forms := wanted.pop(node.reads[0], 0)):
+            result.append(Quantize((node.reads[0],), (), forms))
         result.append(node)
     return result
 

@@ -33,6 +33,8 @@ STORIES = {
 }
 ARCHITECTURES = ["llama", "llama-h256-gqa8", "llama-linear", "llama-tied-rope3", "llama-yarn", "mistral", "qwen3"]
 FLOAT_MODELS = ["BF16"]
+# There activations are rounded to bfloat16 for BF16 weights, as ggml rounds them.
+ROUNDED_MODELS = FLOAT_MODELS if LEVEL == "avx512bf16" else []
 INT8_MODELS = [
     *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"),
 ]
@@ -120,7 +122,7 @@ def test_quantised_model(fixtures_dir: Path, name: str) -> None:
         for k, case in enumerate(recorded["cases"]):
             logits = engine.logits(case["ids"])[-1]
             exact = arrays[f"p{k}_deq"]
-            if FLOAT_ACTIVATIONS or name in FLOAT_MODELS:
+            if FLOAT_ACTIVATIONS or (name in FLOAT_MODELS and name not in ROUNDED_MODELS):
                 assert np.abs(logits - exact).max() <= 1e-3
                 check_greedy(engine, case["ids"], case["greedy_deq"], case["greedy_deq_margin"], 1e-3)
                 continue

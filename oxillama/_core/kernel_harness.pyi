@@ -35,6 +35,8 @@ class Activations:
 
     n: int
     values: NDArray[np.float32]
+    rounded: NDArray[np.uint16]
+    """bfloat16 bits [blocks of 256, n, 256], where the level has a use for them."""
 
     def __init__(self, level: str, values: NDArray[np.float32]) -> None: ...
     def quantize(self) -> None:
@@ -55,8 +57,8 @@ class Activations:
     def sums32(self) -> NDArray[np.int16]:
         """[n, blocks of 32]"""
 
-def reads_quants(level: str, type: int) -> bool:
-    """Whether products with this ggml type read the int8 form."""
+def activation_form(level: str, type: int) -> str:
+    """What products with this ggml type read: ``float32``, ``int8`` or ``bfloat16``."""
 
 def twin(level: str, type: int, raw: NDArray[np.uint8], x: Activations) -> NDArray[np.float32]:
     """The products [n, rows] by the scalar twin, rounded as ``level`` rounds."""

@@ -6,7 +6,7 @@ Not part of the engine: the executor has its own buffers and threads."""
 import numpy as np
 
 from cython.parallel cimport parallel, threadid
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 from posix.mman cimport MADV_HUGEPAGE, madvise
@@ -14,6 +14,8 @@ from posix.mman cimport MADV_HUGEPAGE, madvise
 from oxillama._core.kernels cimport (
     OX_ACT_BLOCK,
     OX_ALIGN,
+    OX_FORM_BF16,
+    OX_FORM_INT8,
     OX_GROUP_ROWS,
     kernels_of,
     ox_act_block,
@@ -31,6 +33,7 @@ cdef extern from "blocks.h" nogil:
     void ox_dequantize_row(int32_t type, int32_t k, const uint8_t *row, float *out)
 
 cdef extern from "matmul_twin.h" nogil:
+    float ox_twin_dot_bf16(const uint8_t *row, const ox_activations *x, int32_t token)
     float ox_twin_dot(int32_t type, int32_t fused, const uint8_t *row, const ox_activations *x, int32_t token)
 
 cdef size_t HUGE_PAGE = 2 << 20
@@ -154,6 +157,7 @@ cdef class Activations:
     cdef ox_activations view
     cdef readonly int32_t n
     cdef readonly object values
+    cdef readonly object rounded
     cdef object memory, blocks
 
     def __cinit__(self, str level, values not None):
@@ -173,7 +177,11 @@ cdef class Activations:
         self.view.max_rows = <int32_t>self.blocks.shape[1]
         self.view.value_stride = rows.strides[0] // sizeof(float)
         self.view.values = &rows[0, 0] if self.n else NULL
+        self.view.forms = OX_FORM_INT8 | OX_FORM_BF16
         self.view.blocks = <ox_act_block *>&bytes_of_blocks[0]
+        self.rounded = np.full((n_blocks, max(self.n, 1), OX_ACT_BLOCK), 0x4141, np.uint16)
+        cdef uint16_t[:, :, ::1] rounded = self.rounded
+        self.view.rounded = &rounded[0, 0, 0]
         self.quantize()
 
     def quantize(self):
@@ -207,12 +215,13 @@ cdef class Activations:
         return self._rows("sums32")
 
 
-def reads_quants(str level, int32_t type):
-    return bool(kernels_of(level).reads_quants(type))
+def activation_form(str level, int32_t type):
+    return {0: "float32", OX_FORM_INT8: "int8", OX_FORM_BF16: "bfloat16"}[kernels_of(level).activation_form(type)]
 
 
 def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activations x not None):
     cdef int32_t fused = level not in ("base", "reference")
+    cdef bint bf16 = kernels_of(level).activation_form(type) == OX_FORM_BF16
     _check_rows(type, x.view.k, raw)
     out = np.empty((x.n, raw.shape[0]), np.float32)
     cdef float[:, ::1] results = out
@@ -220,5 +229,8 @@ def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activation
     with nogil:
         for t in range(x.n):
             for r in range(raw.shape[0]):
-                results[t, r] = ox_twin_dot(type, fused, &raw[r, 0], &x.view, <int32_t>t)
+                if bf16:
+                    results[t, r] = ox_twin_dot_bf16(&raw[r, 0], &x.view, <int32_t>t)
+                else:
+                    results[t, r] = ox_twin_dot(type, fused, &raw[r, 0], &x.view, <int32_t>t)
     return out

@@ -1,6 +1,6 @@
 """The kernel contract of csrc/kernels.h for cimport, and the table chosen for this process."""
 
-from libc.stdint cimport int8_t, int32_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -10,6 +10,8 @@ cdef extern from "kernels.h" nogil:
         OX_KV_BLOCK
         OX_ATTN_RANGE
         OX_ALIGN
+        OX_FORM_INT8
+        OX_FORM_BF16
 
     ctypedef struct ox_matrix:
         int32_t type
@@ -28,7 +30,9 @@ cdef extern from "kernels.h" nogil:
         int32_t max_rows
         const float *values
         size_t value_stride
+        int32_t forms
         ox_act_block *blocks
+        uint16_t *rounded
     ox_act_block *ox_act_block_at(const ox_activations *x, int32_t block, int32_t row)
 
     ctypedef enum ox_kv_type:
@@ -71,7 +75,7 @@ cdef extern from "kernels.h" nogil:
                            uint8_t *group) noexcept nogil
         void (*unpack_row)(const ox_matrix *w, int32_t row, float *out) noexcept nogil
         void (*quantize_row)(const ox_activations *x, int32_t row) noexcept nogil
-        int32_t (*reads_quants)(int32_t type) noexcept nogil
+        int32_t (*activation_form)(int32_t type) noexcept nogil
         void (*matmul_group)(const ox_matrix *w, int32_t group, const ox_activations *x, int32_t n, float *out,
                              size_t out_stride, int32_t accumulate, void *scratch) noexcept nogil
         size_t (*matmul_scratch)(int32_t n) noexcept nogil

@@ -3,7 +3,7 @@
 Built once at load by `oxillama.lowering`; the operations point into memory that this object keeps alive."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -32,9 +32,12 @@ from oxillama._core.executor cimport (
     ox_buffer,
     ox_run,
 )
+from oxillama._core.ggml_types cimport GGML_BF16
 from oxillama._core.kernels cimport (
     OX_ACT_BLOCK,
     OX_ALIGN,
+    OX_FORM_BF16,
+    OX_FORM_INT8,
     OX_GROUP_ROWS,
     OX_KV_BLOCK,
     active_kernels,
@@ -72,14 +75,27 @@ def buffer_bytes(Py_ssize_t width, Py_ssize_t rows):
     return rows * row_floats(width) * sizeof(float)
 
 
-def twin_bytes(Py_ssize_t width, Py_ssize_t rows):
-    """Bytes of the int8 twin of such a buffer."""
+cdef Py_ssize_t int8_bytes(Py_ssize_t width, Py_ssize_t rows) noexcept nogil:
     return rows * (padded(width, OX_ACT_BLOCK) // OX_ACT_BLOCK) * sizeof(ox_act_block)
+
+
+cdef bint has_bf16_form() noexcept nogil:
+    return active_kernels().activation_form(GGML_BF16) == OX_FORM_BF16
+
+
+def twin_bytes(Py_ssize_t width, Py_ssize_t rows):
+    """Bytes of the twin of such a buffer: its int8 form, and the bfloat16 form where these kernels have one."""
+    return int8_bytes(width, rows) + rows * padded(width, OX_ACT_BLOCK) * sizeof(uint16_t) * has_bf16_form()
+
+
+def activation_form(int type_id):
+    """The form of activations that products with this ggml type read under the active kernels: 0, or a bit."""
+    return active_kernels().activation_form(type_id)
 
 
 def reads_quants(int type_id):
     """Do products with this ggml type read int8 activations under the active kernels?"""
-    return bool(active_kernels().reads_quants(type_id))
+    return active_kernels().activation_form(type_id) == OX_FORM_INT8
 
 
 cdef class Program:
@@ -173,9 +189,11 @@ cdef class Program:
         op.scalar = epsilon
         op.n_heads, op.head_dim = n_heads, self.c.buffers[dst].width // n_heads
 
-    def quantize(self, int src, *, int space=TOKENS, bint barrier=False):
+    def quantize(self, int src, int forms, *, int space=TOKENS, bint barrier=False):
         cdef ox_op *op = self._append(OX_OP_QUANTIZE, <ox_row_space>space, barrier)
         op.src = op.dst[0] = src
+        # Values that share a buffer get each other's forms too.
+        self.c.buffers[src].acts.forms |= forms
 
     def add(self, int dst, int src, int src2, *, int space=TOKENS, bint barrier=False):
         cdef ox_op *op = self._append(OX_OP_ADD, <ox_row_space>space, barrier)
@@ -381,3 +399,4 @@ cdef void place_buffer(ox_buffer *buffer, Py_ssize_t width, Py_ssize_t rows, uin
     buffer.acts.values = buffer.data
     buffer.acts.value_stride = buffer.stride
     buffer.acts.blocks = <ox_act_block *>twin
+    buffer.acts.rounded = <uint16_t *>(twin + int8_bytes(width, rows)) if has_bf16_form() else NULL

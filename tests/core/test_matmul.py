@@ -106,7 +106,7 @@ def test_reference_is_the_product_of_the_decoded_values(fmt: Format, k: int) -> 
     found = multiply(Matrix("reference", fmt.type, k, raw), Activations("reference", values), 40)
     scale = np.abs(values.astype(np.float64)) @ np.abs(weights).T
     assert np.all(np.abs(found - values @ weights.T) <= 1e-6 * scale)
-    assert not kernel_harness.reads_quants("reference", fmt.type)
+    assert kernel_harness.activation_form("reference", fmt.type) == "float32"
 
 
 @pytest.mark.parametrize("level", VECTOR_LEVELS)
@@ -117,9 +117,10 @@ def test_error_is_that_of_rounding_the_activations(level: str, fmt: Format) -> N
     values = rng.standard_normal((7, 1024)).astype(np.float32)
     weights = decode(fmt, raw)
     x = Activations(level, values)
-    quantised = kernel_harness.reads_quants(level, fmt.type)
-    assert quantised == (fmt.block > 1)
-    steps = np.repeat(x.scales, 256, axis=1) if quantised else np.zeros_like(values)
+    form = kernel_harness.activation_form(level, fmt.type)
+    pairs = level == "avx512bf16" and fmt.name == "BF16"
+    assert form == ("int8" if fmt.block > 1 else "bfloat16" if pairs else "float32")
+    steps = np.repeat(x.scales, 256, axis=1) if form == "int8" else np.abs(values) * (2.0**-8 if pairs else 0.0)
     rounding = 1e-6 * np.abs(values.astype(np.float64)) @ np.abs(weights).T
     bound = 0.5001 * steps.astype(np.float64) @ np.abs(weights).T + 20 * rounding
     found = multiply(Matrix(level, fmt.type, 1024, raw), x, 40)
@@ -182,3 +183,32 @@ def test_what_does_not_fit_is_refused() -> None:
         Matrix("nonsense", FORMATS["Q4_0"].type, 64, raw)
     with pytest.raises(IndexError):
         matrix.unpack_row(4)
+
+
+@pytest.mark.skipif("avx512bf16" not in LEVELS, reason="this processor has no bfloat16 dot products")
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 300), st.integers(1, 9), SEEDS)
+def test_bfloat16_products_of_any_bits_are_those_of_the_twin(n_rows: int, k: int, n: int, seed: int) -> None:
+    """Subnormals, infinities and sums near the smallest normal number included."""
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, 1 << 16, (n_rows, k), np.uint16)
+    if rng.random() < 0.5:  # products about 2^-126
+        words = (words & 0x807F | rng.integers(0, 12, words.shape, np.uint16) << 7).astype(np.uint16)
+    values = random_activations(rng, n, k)
+    if rng.random() < 0.5:
+        values *= np.float32(1e-30)
+    raw = np.ascontiguousarray(words).view(np.uint8)
+    x = Activations("avx512bf16", values)
+    found = multiply(Matrix("avx512bf16", FORMATS["BF16"].type, k, raw), x, n_rows)
+    assert same_bits(found, kernel_harness.twin("avx512bf16", FORMATS["BF16"].type, raw, x))
+
+
+@pytest.mark.skipif("avx512bf16" not in LEVELS, reason="this processor has no bfloat16 dot products")
+def test_activations_are_rounded_to_bfloat16_to_the_nearest() -> None:
+    values = random_activations(np.random.default_rng(8), 5, 700)
+    values[0, :4] = [np.inf, -np.inf, 3.4e38, 1 + 2**-8]
+    x = Activations("avx512bf16", values)
+    found = np.moveaxis(x.rounded, 0, 1).reshape(5, -1)
+    bits = np.ascontiguousarray(values).view(np.uint32).astype(np.uint64)
+    assert np.array_equal(found[:, :700], (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+    assert not found[:, 700:].any()

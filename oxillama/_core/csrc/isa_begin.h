@@ -15,6 +15,11 @@
 #  define OX_ISA avx512vnni
 #  define OX_HAS_AVX512 1
 #  define OX_HAS_FMA 1
+#elif defined(OX_LEVEL_AVX512BF16)
+#  define OX_ISA avx512bf16
+#  define OX_HAS_AVX512 1
+#  define OX_HAS_BF16 1
+#  define OX_HAS_FMA 1
 #elif defined(OX_LEVEL_NEON)
 #  define OX_ISA neon
 #  define OX_HAS_NEON 1
@@ -41,7 +46,16 @@
 #endif
 
 /* x86-64-v2 is the baseline of the whole build, so `base` and `reference` need no target of their own. */
-#if defined(OX_HAS_AVX512)
+#if defined(OX_HAS_BF16)
+#  if defined(__clang__)
+#    pragma clang attribute push( \
+        __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16"))), \
+        apply_to = function)
+#  else
+#    pragma GCC push_options
+#    pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")
+#  endif
+#elif defined(OX_HAS_AVX512)
 #  if defined(__clang__)
 #    pragma clang attribute push( \
         __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), \

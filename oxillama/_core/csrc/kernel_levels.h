@@ -16,6 +16,7 @@ static const ox_kernels *const ox_compiled_levels[] = {
     &ox_kernels_base,
     &ox_kernels_avx2,
     &ox_kernels_avx512vnni,
+    &ox_kernels_avx512bf16,
 #elif defined(__aarch64__)
     &ox_kernels_neon,
     &ox_kernels_neon_dot,
@@ -26,7 +27,7 @@ enum { OX_COMPILED_LEVELS = sizeof(ox_compiled_levels) / sizeof(ox_compiled_leve
 
 static inline int ox_level_usable(const ox_kernels *level) {
 #if defined(__x86_64__)
-    if (level == &ox_kernels_avx2 || level == &ox_kernels_avx512vnni) {
+    if (level == &ox_kernels_avx2 || level == &ox_kernels_avx512vnni || level == &ox_kernels_avx512bf16) {
         unsigned eax, ebx, ecx, edx;
         __builtin_cpu_init();  /* __builtin_cpu_supports also asks whether the system saves the registers */
         /* not every compiler knows the name "f16c", so that bit is read from leaf 1 */
@@ -36,10 +37,11 @@ static inline int ox_level_usable(const ox_kernels *level) {
             !__builtin_cpu_supports("bmi2"))
             return 0;
     }
-    if (level == &ox_kernels_avx512vnni)
+    if (level == &ox_kernels_avx512vnni || level == &ox_kernels_avx512bf16)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vnni");
+               __builtin_cpu_supports("avx512vnni") &&
+               (level == &ox_kernels_avx512vnni || __builtin_cpu_supports("avx512bf16"));
 #elif defined(__aarch64__) && defined(__linux__)
     if (level == &ox_kernels_neon_dot)
         return (getauxval(AT_HWCAP) & (1ul << 20)) != 0;  /* HWCAP_ASIMDDP */

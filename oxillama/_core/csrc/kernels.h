@@ -38,19 +38,27 @@ typedef struct ox_act_block {
     int32_t unused[3];                     /* to a multiple of OX_ALIGN */
 } ox_act_block;
 
-/* Rows of activations as the products read them. `values` always holds the float32 rows; the blocks are written by
- * quantize_row() and read by the int8 products. A product works on one block of k and all tokens at a time, so those lie
+/* The forms of activations beside the float32 values that a product may read, as bits. */
+enum { OX_FORM_INT8 = 1, OX_FORM_BF16 = 2 };
+
+/* Rows of activations as the products read them. `values` always holds the float32 rows; quantize_row() writes the other
+ * forms that `forms` names. A product works on one block of k and all tokens at a time, so those lie
  * next to each other; rows of a power of two apart would also compete for a few sets of the first-level cache. */
 typedef struct ox_activations {
     int32_t k;
     int32_t max_rows;         /* rows from one block of k to the next */
     const float *values;      /* [rows][value_stride] */
     size_t value_stride;      /* floats */
-    ox_act_block *blocks;     /* [ceil(k / OX_ACT_BLOCK)][max_rows], OX_ALIGN-aligned */
+    int32_t forms;
+    ox_act_block *blocks;     /* OX_FORM_INT8: [ceil(k / OX_ACT_BLOCK)][max_rows], OX_ALIGN-aligned */
+    uint16_t *rounded;        /* OX_FORM_BF16: [ceil(k / OX_ACT_BLOCK)][max_rows][OX_ACT_BLOCK], the same */
 } ox_activations;
 
 static inline ox_act_block *ox_act_block_at(const ox_activations *x, int32_t block, int32_t row) {
     return x->blocks + (size_t)block * (size_t)x->max_rows + row;
+}
+static inline uint16_t *ox_rounded_at(const ox_activations *x, int32_t block, int32_t row) {
+    return x->rounded + ((size_t)block * (size_t)x->max_rows + (size_t)row) * OX_ACT_BLOCK;
 }
 
 typedef enum ox_kv_type { OX_KV_F32 = 0, OX_KV_F16 = 1, OX_KV_BF16 = 2, OX_KV_Q8_0 = 3 } ox_kv_type;
@@ -98,10 +106,10 @@ typedef struct ox_kernels {
     void (*unpack_row)(const ox_matrix *w, int32_t row, float *out);
 
     /* --- matrix products --- */
-    /* Writes quants, scales and sums of row `row` from x->values. */
+    /* Writes x->forms of row `row` from x->values. */
     void (*quantize_row)(const ox_activations *x, int32_t row);
-    /* Does a product with this type read quants (1), or only values (0)? */
-    int32_t (*reads_quants)(int32_t type);
+    /* The form that a product with this type reads; 0: the values. */
+    int32_t (*activation_form)(int32_t type);
     /* out[t * out_stride + r] (+)= w[32 * group + r] . x[t] + bias, for t in [0, n) and every valid row r of the
      * group; `out` points at the group's first column. Same bits for every n.
      * scratch: matmul_scratch(n) bytes, OX_ALIGN-aligned, one per thread. */
@@ -142,6 +150,7 @@ extern const ox_kernels ox_kernels_reference;
 extern const ox_kernels ox_kernels_base;
 extern const ox_kernels ox_kernels_avx2;
 extern const ox_kernels ox_kernels_avx512vnni;
+extern const ox_kernels ox_kernels_avx512bf16;
 #elif defined(__aarch64__)
 extern const ox_kernels ox_kernels_neon;
 extern const ox_kernels ox_kernels_neon_dot;

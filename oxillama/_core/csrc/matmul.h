@@ -3,12 +3,29 @@
 #define OX_MATMUL_H
 
 #include "matmul_direct.h"
+#if defined(OX_HAS_BF16)
+#  include "matmul_bf16.h"
+#endif
 #include "matmul_float.h"
 #include "matmul_panel.h"
 #include "matmul_quantize.h"
 
-static int32_t K(reads_quants)(int32_t type) {
-    return ox_format_of(type).bits != 0;
+static int32_t K(activation_form)(int32_t type) {
+    if (OX_BF16_PAIRS && type == OX_BF16) {
+        return OX_FORM_BF16;
+    }
+    return ox_format_of(type).bits != 0 ? OX_FORM_INT8 : 0;
+}
+
+static void K(quantize_row)(const ox_activations *x, int32_t row) {
+    if (x->forms & OX_FORM_INT8) {
+        K(quantize_blocks)(x, row);
+    }
+#if defined(OX_HAS_BF16)
+    if (x->forms & OX_FORM_BF16) {
+        K(round_row)(x, row);
+    }
+#endif
 }
 
 /* Up to how many tokens unpacking anew for every tile is cheaper than a panel. Measured: benchmarks/matmul_speed.py. */
@@ -34,17 +51,17 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
         break;
 
 /* One function per type, with every form of its products. */
-#define OX_MATMUL_FLOAT(type)                                                                                          \
+#define OX_MATMUL_FLOAT(type, direct, many)                                                                            \
     static void K(matmul_##type)(OX_MATMUL_ARGUMENTS) {                                                                \
         switch (n) {                                                                                                   \
-            OX_DIRECT(float_direct, type, 1)                                                                           \
-            OX_DIRECT(float_direct, type, 2)                                                                           \
-            OX_DIRECT(float_direct, type, 3)                                                                           \
-            OX_DIRECT(float_direct, type, 4)                                                                           \
-            OX_DIRECT(float_direct, type, 5)                                                                           \
-            OX_DIRECT(float_direct, type, 6)                                                                           \
+            OX_DIRECT(direct, type, 1)                                                                                 \
+            OX_DIRECT(direct, type, 2)                                                                                 \
+            OX_DIRECT(direct, type, 3)                                                                                 \
+            OX_DIRECT(direct, type, 4)                                                                                 \
+            OX_DIRECT(direct, type, 5)                                                                                 \
+            OX_DIRECT(direct, type, 6)                                                                                 \
         }                                                                                                              \
-        K(float_many)(type, w, group, x, n, out, out_stride, accumulate, scratch);                                     \
+        K(many)(type, w, group, x, n, out, out_stride, accumulate, scratch);                                           \
     }
 #define OX_MATMUL_INT(type)                                                                                            \
     static void K(matmul_##type)(OX_MATMUL_ARGUMENTS) {                                                                \
@@ -63,9 +80,13 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
         }                                                                                                              \
     }
 
-OX_MATMUL_FLOAT(OX_F32)
-OX_MATMUL_FLOAT(OX_F16)
-OX_MATMUL_FLOAT(OX_BF16)
+OX_MATMUL_FLOAT(OX_F32, float_direct, float_many)
+OX_MATMUL_FLOAT(OX_F16, float_direct, float_many)
+#if defined(OX_HAS_BF16)
+OX_MATMUL_FLOAT(OX_BF16, bf16_direct, bf16_many)
+#else
+OX_MATMUL_FLOAT(OX_BF16, float_direct, float_many)
+#endif
 OX_MATMUL_INT(OX_Q4_0)
 OX_MATMUL_INT(OX_Q4_1)
 OX_MATMUL_INT(OX_Q5_0)

@@ -32,7 +32,7 @@ OX_INLINE void K(sum_quants)(ox_act_block *block) {
 
 /* quant = x * (127 / max |x|), to the nearest, ties to even. A block with an infinity or a NaN gets the scale NaN, so that
  * every result says so; one too small to be inverted counts as zero. */
-static void K(quantize_row)(const ox_activations *x, int32_t row) {
+static void K(quantize_blocks)(const ox_activations *x, int32_t row) {
     const float *values = x->values + (size_t)row * x->value_stride;
     for (int32_t block = 0; block * OX_ACT_BLOCK < x->k; block++) {
         const int32_t first = block * OX_ACT_BLOCK;

@@ -34,7 +34,7 @@ static void K(quantize_row)(const ox_activations *x, int32_t row) {
     (void)row;
 }
 
-static int32_t K(reads_quants)(int32_t type) {
+static int32_t K(activation_form)(int32_t type) {
     (void)type;
     return 0;
 }

@@ -44,6 +44,26 @@ static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const 
     return part;
 }
 
+static inline float ox_twin_normal(float x) {
+    return ox_bits_float(ox_float_bits(x) & ((ox_float_bits(x) & 0x7f800000u) ? 0xffffffffu : 0x80000000u));
+}
+static inline float ox_twin_bf16_step(uint16_t x, uint16_t y, float z) {
+    const float product = fmaf(ox_twin_normal(ox_bf16_to_f32(x)), ox_twin_normal(ox_bf16_to_f32(y)), ox_twin_normal(z));
+    return ox_twin_normal(product);
+}
+
+/* The same with activations rounded to bfloat16, see matmul_bf16.h. */
+static inline float ox_twin_dot_bf16(const uint8_t *row, const ox_activations *x, int32_t token) {
+    float total = 0.0f;
+    for (int32_t i = 0; i < x->k; i += 2) {
+        const uint16_t *values = ox_rounded_at(x, i / OX_ACT_BLOCK, token) + i % OX_ACT_BLOCK;
+        const uint16_t second = i + 1 < x->k ? ox_read_u16(row + 2 * (size_t)(i + 1)) : 0;
+        total = ox_twin_bf16_step(second, values[1], total);
+        total = ox_twin_bf16_step(ox_read_u16(row + 2 * (size_t)i), values[0], total);
+    }
+    return total;
+}
+
 /* row: one row of the file. */
 static inline float ox_twin_dot(int32_t type, int32_t fused, const uint8_t *row, const ox_activations *x,
                                 int32_t token) {

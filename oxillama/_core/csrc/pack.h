@@ -29,6 +29,13 @@ enum { OX_SIGNED_BYTES = 0 };
 enum { OX_SIGNED_BYTES = 1 };
 #endif
 
+/* Does the level multiply pairs of bfloat16? Then a BF16 group is [pairs of k][32 rows][2], else [k][32 rows]. */
+#if defined(OX_HAS_BF16)
+enum { OX_BF16_PAIRS = 1 };
+#else
+enum { OX_BF16_PAIRS = 0 };
+#endif
+
 OX_INLINE size_t ox_float_bytes(int32_t type) {
     return type == OX_F32 ? 4 : 2;
 }
@@ -84,6 +91,9 @@ static size_t K(packed_group_bytes)(int32_t type, int32_t k) {
     const ox_format f = ox_format_of(type);
     if (f.block == 0) {
         return 0;
+    }
+    if (OX_BF16_PAIRS && type == OX_BF16) {
+        return (size_t)((k + 1) / 2) * OX_GROUP_ROWS * 4;
     }
     if (f.bits == 0) {
         return (size_t)k * OX_GROUP_ROWS * ox_float_bytes(type);
@@ -152,6 +162,13 @@ static void K(unpack_row)(const ox_matrix *w, int32_t row, float *out) {
     const ox_format f = ox_format_of(w->type);
     const uint8_t *group = w->data + (size_t)(row / OX_GROUP_ROWS) * w->group_bytes;
     const int32_t r = row % OX_GROUP_ROWS;
+    if (OX_BF16_PAIRS && w->type == OX_BF16) {
+        for (int32_t i = 0; i < w->k; i++) {
+            const uint8_t *pair = group + (size_t)(i / 2 * OX_GROUP_ROWS + r) * 4;
+            ox_dequantize_block(OX_BF16, pair + 2 * (i % 2), out + i);
+        }
+        return;
+    }
     if (f.bits == 0) {
         const size_t size = ox_float_bytes(w->type);
         for (int32_t i = 0; i < w->k; i++) {

@@ -344,12 +344,30 @@ OX_INLINE void K(pack_floats)(const size_t size, int32_t k, int32_t n_rows, cons
     }
 }
 
+/* Pairs of bfloat16 are moved as words; a last single value gets zero for its other half. */
+OX_INLINE void K(pack_pairs)(int32_t k, int32_t n_rows, const uint8_t *data, size_t row_bytes, uint8_t *group) {
+    K(pack_floats)(4, k / 2, n_rows, data, row_bytes, group);
+    if (k % 2 != 0) {
+        uint8_t *cell = group + (size_t)(k / 2) * OX_GROUP_ROWS * 4;
+        memset(cell, 0, OX_GROUP_ROWS * 4);
+        for (int32_t r = 0; r < n_rows; r++) {
+            memcpy(cell + 4 * r, data + (size_t)r * row_bytes + (size_t)(k - 1) * 2, 2);
+        }
+    }
+}
+
 static void K(pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
                           uint8_t *group) {
     switch (type) {
         case OX_F32: K(pack_floats)(4, k, n_rows, rows, row_bytes, group); break;
-        case OX_F16:
-        case OX_BF16: K(pack_floats)(2, k, n_rows, rows, row_bytes, group); break;
+        case OX_F16: K(pack_floats)(2, k, n_rows, rows, row_bytes, group); break;
+        case OX_BF16:
+            if (OX_BF16_PAIRS) {
+                K(pack_pairs)(k, n_rows, rows, row_bytes, group);
+            } else {
+                K(pack_floats)(2, k, n_rows, rows, row_bytes, group);
+            }
+            break;
 #define OX_CASE(type) \
     case type: K(pack_codes)(type, k, n_rows, rows, row_bytes, group); break;
         OX_CASE(OX_Q4_0)

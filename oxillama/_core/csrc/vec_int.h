@@ -12,6 +12,9 @@
  * vw                  16 rows x 2 int16: vw_load_u8(p) widens 32 bytes; vi_dot_words(sum, vw, vq)
  * vi_load_low_nibbles(p), vw_load_high_nibbles(p)   of 16 bytes; as words the second of each two is zero
  *
+ * vf_dot_bf16(sum, vb, vq)   16 rows x 2 bfloat16 times two bfloat16, added to sum; only with OX_HAS_BF16. Per lane it is
+ *                     sum = fma(second, second, sum), then fma(first, first, sum), subnormals counting as zero
+ *
  * va is the running sum of the products of one sub-block, at most 32 k, in whatever width the level multiplies best:
  *
  *   va_begin(bits, first)               `first` (a vi) is where the sum starts

@@ -53,6 +53,10 @@ OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
 OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) { return (vw){_mm512_srli_epi32(vec_widen_16(p), 4)}; }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) { return (vi){_mm512_dpwssd_epi32(sum.a, w.a, x.a)}; }
 
+#if defined(OX_HAS_BF16)
+OX_INLINE vf vf_dot_bf16(vf sum, vb w, vq x) { return (vf){_mm512_dpbf16_ps(sum.a, (__m512bh)w.a, (__m512bh)x.a)}; }
+#endif
+
 OX_INLINE va va_begin(const int32_t bits, vi first) {
     (void)bits;
     return first;
