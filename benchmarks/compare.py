@@ -26,8 +26,8 @@ import engines
 import machine_state
 
 from oxillama import cpu_info
-from oxillama._core.machine_probe import ReadProbe, float_rate, int8_rate
-from oxillama.speed import Limits, Task, Work, context_tokens, is_quiet
+from oxillama._core.machine_probe import ReadProbe
+from oxillama.speed import Limits, Task, Work, context_tokens, is_quiet, limits
 
 TASKS = "prefill 512, decode 128, decode 128 at 4096, " + ", ".join(f"decode 128 x {n} at 128" for n in (2, 4, 8, 16))
 TASK = re.compile(r"(?P<kind>prefill|decode) (?P<tokens>\d+)(?: x (?P<batch>\d+))?(?: at (?P<depth>\d+))?")
@@ -81,12 +81,11 @@ class Machine:
     """Probes with as many threads as the engines have."""
 
     def __init__(self, threads: int, *, is_int8: bool) -> None:
-        self._threads = threads
         self._reads = ReadProbe(n_threads=threads)
-        self._rate = int8_rate if is_int8 else float_rate
+        self._is_int8 = is_int8
 
     def limits(self) -> Limits:
-        return Limits(self._reads.run(), self._rate(n_threads=self._threads, repeats=3))
+        return limits(self._reads, is_int8=self._is_int8)
 
 
 @contextmanager

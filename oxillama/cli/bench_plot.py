@@ -72,9 +72,9 @@ def _draw_roofline(axes: Any, rows: list[dict[str, Any]], work: dict[str, Any]) 
         axes.annotate(f"{kind} peak {peak:.0f} GOP/s", (ends[-1], peak), (0, 4), textcoords="offset points", ha="right")
     else:
         axes.plot([left, right], [left * bandwidth, right * bandwidth], color="black", linewidth=1.5)
-    axes.annotate(
-        f"reads {bandwidth:.0f} GB/s", (left, left * bandwidth), (0, 14), textcoords="offset points", rotation=0
-    )
+    middle = (left * (min(peak / bandwidth, right) if peak else right)) ** 0.5
+    place = (middle, middle * bandwidth)
+    axes.annotate(f"reads {bandwidth:.0f} GB/s", place, (-6, 4), textcoords="offset points", ha="right")
     for number, (row, x) in enumerate(zip(rows, places, strict=True)):
         axes.plot(x, row["gigaoperations_per_second"], "o" if row["kind"] == "decode" else "s", color=f"C{number % 10}")
         axes.annotate(
