@@ -349,19 +349,27 @@ class Engine(ChatCalls):
 
     # --- embeddings
 
+    def prepare_embedding(self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any) -> EmbeddingHandle:
+        """One embedding that has been checked and not yet submitted: `enter()` does that. options: as for
+        submit_embedding()."""
+        params = EmbeddingParams(**options)
+        self._check_usable()
+        request = self._admission.embedding(prompt, params)
+        return EmbeddingHandle(RequestHandle(self, *request, patience=_patience(queue_timeout)))
+
     def submit_embedding(self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any) -> EmbeddingHandle:
         """Starts the embedding of one text or token sequence and returns at once; its handle also knows the usage.
 
         options: the fields of EmbeddingParams. queue_timeout: as for submit(). Never reads or fills the prefix
         cache."""
-        handle = self._prepare_embedding(prompt, EmbeddingParams(**options), queue_timeout)
+        handle = self.prepare_embedding(prompt, queue_timeout=queue_timeout, **options)
         handle.enter()
         return handle
 
     async def asubmit_embedding(
         self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any
     ) -> EmbeddingHandle:
-        handle = self._prepare_embedding(prompt, EmbeddingParams(**options), queue_timeout)
+        handle = self.prepare_embedding(prompt, queue_timeout=queue_timeout, **options)
         await handle.aenter()
         return handle
 
@@ -521,13 +529,6 @@ class Engine(ChatCalls):
         self._check_usable()
         request = self._admission.generation(prompt, chosen, cache_salt)
         return RequestHandle(self, *request, patience=_patience(queue_timeout))
-
-    def _prepare_embedding(
-        self, prompt: Prompt, params: EmbeddingParams, queue_timeout: float | None
-    ) -> EmbeddingHandle:
-        self._check_usable()
-        request = self._admission.embedding(prompt, params)
-        return EmbeddingHandle(RequestHandle(self, *request, patience=_patience(queue_timeout)))
 
     def _prepare_evaluation(self, prompt: Prompt, keep_logits: bool) -> RequestHandle:
         self._check_usable()

@@ -49,5 +49,4 @@ async def apply_template(request: Request) -> Response:
             add_generation_prompt=body.add_generation_prompt is not False,
         )
 
-    variables = [body.tools, body.chat_template_kwargs]
-    return JSONResponse({"prompt": await on_conversation(body.messages, service.limits, render, beside_it=variables)})
+    return JSONResponse({"prompt": await on_conversation(request, body.messages, render)})

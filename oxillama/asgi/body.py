@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -11,13 +12,17 @@ from starlette.requests import ClientDisconnect, Request
 
 from oxillama.asgi.errors import HTTPError, refusal
 from oxillama.asgi.fields import FieldTable
+from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 
-T = TypeVar("T", bound=msgspec.Struct)
+Body = TypeVar("Body", bound=msgspec.Struct)
+T = TypeVar("T")
 
-# Checking and decoding more than this would keep other requests of the loop waiting.
-THREAD_BYTES = 256 << 10
+# Decoding more than this would keep other requests of the loop waiting.
+DECODE_BYTES = 256 << 10
+# So would tokenizing or rendering what a body of more than this holds, or checking and writing lists of that length.
+WORK_BYTES = 8 << 10
 # Strings, whole or (in malformed text) up to the end, so that every byte is looked at once; and brackets.
 _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _JSON_TYPE = re.compile(r"application/(?:json|[\w.-]+\+json)")
@@ -26,16 +31,24 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]
 _FIELD = re.compile(r"`([^`]*)`")
 
 
-async def read_body(request: Request, table: FieldTable, type: type[T]) -> T:
+async def read_body(request: Request, table: FieldTable, type: type[Body]) -> Body:
     """The body as a `type`. Raises HTTPError naming what is wrong with it, and where.
 
     The table decides on the top level's fields; the nested Structs forbid unknown ones by themselves."""
     limits = Service.of(request).limits
     _check_type(request)
     raw = await _read(request, limits.max_body_bytes)
-    if len(raw) <= THREAD_BYTES:
-        return _decode(raw, table, type, limits)
-    return await anyio.to_thread.run_sync(_decode, raw, table, type, limits)
+    record_of(request.scope).body_bytes = len(raw)
+    return await _beside(lambda: _decode(raw, table, type, limits), is_long=len(raw) > DECODE_BYTES)
+
+
+async def on_body(request: Request, work: Callable[[], T]) -> T:
+    """The result of work on a body that has been read, beside the event loop if the body is large."""
+    return await _beside(work, is_long=record_of(request.scope).body_bytes > WORK_BYTES)
+
+
+async def _beside(work: Callable[[], T], *, is_long: bool) -> T:
+    return await anyio.to_thread.run_sync(work) if is_long else work()
 
 
 def _check_type(request: Request) -> None:
@@ -71,7 +84,7 @@ def _too_large(max_bytes: int) -> HTTPError:
     return HTTPError(413, f"the body is larger than {max_bytes} bytes", code="body_too_large")
 
 
-def _decode(raw: bytes, table: FieldTable, type: type[T], limits: Limits) -> T:
+def _decode(raw: bytes, table: FieldTable, type: type[Body], limits: Limits) -> Body:
     if not raw.strip():
         raise refusal("the body is empty, expected a JSON object", None)
     try:

@@ -86,12 +86,7 @@ async def create_chat_completion(request: Request) -> Response:
     engine = service.engine
     params = _params(body, service)
     with_usage = include_usage(body.stream, body.stream_options)
-    handle = await on_conversation(
-        body.messages,
-        service.limits,
-        lambda: _prepare(engine, body, params, service),
-        beside_it=body.chat_template_kwargs,
-    )
+    handle = await on_conversation(request, body.messages, lambda: _prepare(engine, body, params, service))
     generation = Generation([handle], record)
     await until_disconnected(request.receive, generation.enter)
     reply = ChatReply(handle, generation, model=record.model)

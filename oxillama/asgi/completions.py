@@ -5,13 +5,13 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oxillama.asgi.body import read_body
+from oxillama.asgi.body import on_body, read_body
 from oxillama.asgi.completion_reply import CompletionReply, Prompt
 from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
-from oxillama.asgi.prompts import RawPrompt, at, encode, fill_in_the_middle, require_tokenizer, split_prompts
+from oxillama.asgi.prompts import RawPrompt, at, fill_in_the_middle, require_tokenizer, split_prompts
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.service import Service
@@ -64,10 +64,14 @@ async def create_completion(request: Request) -> Response:
     engine = service.engine
     params = _params(body, service)
     with_usage = include_usage(body.stream, body.stream_options)
-    prompts = await _prompts(body, engine, service)
-    requests = [
-        _prepare(engine, prompt, params, body, service, first=index == 0) for index, prompt in enumerate(prompts)
-    ]
+
+    def prepare() -> tuple[list[Prompt], list[RequestHandle]]:
+        prompts = _prompts(body, engine, service)
+        return prompts, [
+            _prepare(engine, prompt, params, body, service, first=prompt is prompts[0]) for prompt in prompts
+        ]
+
+    prompts, requests = await on_body(request, prepare)
     generation = Generation(requests, record)
     await until_disconnected(request.receive, generation.enter)
     reply = CompletionReply(engine, generation, requests, prompts, model=record.model, params=params)
@@ -86,19 +90,19 @@ def _params(body: CompletionRequest, service: Service) -> SamplingParams:
     return params.replace(prompt_logprobs=params.logprobs) if body.echo else params
 
 
-async def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[Prompt]:
+def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[Prompt]:
     given = split_prompts(body.prompt, service.limits)
     places = [f"prompt[{index}]" if len(given) > 1 else "prompt" for index in range(len(given))]
-    return [await _prompt(body, engine, one, place) for one, place in zip(given, places, strict=True)]
+    return [_prompt(body, engine, one, place) for one, place in zip(given, places, strict=True)]
 
 
-async def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], place: str) -> Prompt:
+def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], place: str) -> Prompt:
     options = {"add_special": body.add_special_tokens is not False, "parse_special": body.parse_special is True}
     try:
         if body.suffix is not None:
-            return Prompt(place, await _around(body.suffix, engine, given, options["parse_special"]), None)
+            return Prompt(place, _around(body.suffix, engine, given, options["parse_special"]), None)
         if isinstance(given, str):
-            ids = await encode(require_tokenizer(engine), given, **options)
+            ids = require_tokenizer(engine).encode(given, **options)
             return Prompt(place, ids, given if body.echo else None)
         text = require_tokenizer(engine).decode(given, skip_special=True) if body.echo else None
         return Prompt(place, given, text)
@@ -106,11 +110,11 @@ async def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int
         raise at(place, error) from None
 
 
-async def _around(suffix: str, engine: Engine, given: str | list[int], parse_special: bool) -> list[int]:
+def _around(suffix: str, engine: Engine, given: str | list[int], parse_special: bool) -> list[int]:
     tokenizer = require_tokenizer(engine)
     texts = {"add_special": False, "parse_special": parse_special}
-    prefix = await encode(tokenizer, given, **texts) if isinstance(given, str) else given
-    return fill_in_the_middle(tokenizer, prefix, await encode(tokenizer, suffix, **texts))
+    prefix = tokenizer.encode(given, **texts) if isinstance(given, str) else given
+    return fill_in_the_middle(tokenizer, prefix, tokenizer.encode(suffix, **texts))
 
 
 def _prepare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
+from functools import partial
 from typing import Any, Literal
 
 import anyio.to_thread
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oxillama.asgi.body import read_body
+from oxillama.asgi.body import on_body, read_body
 from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented
@@ -77,7 +78,7 @@ async def embeddings(request: Request) -> Response:
     engine = service.engine
 
     async def embed() -> list[npt.NDArray[np.float32]]:
-        return await _embed(engine, prompts, body.options(), service.limits, record)
+        return await _embed(request, engine, prompts, body.options(), service.limits, record)
 
     rows = await until_disconnected(request.receive, embed)
     num_tokens = sum(usage.prompt_tokens for usage in record.usages)
@@ -100,11 +101,22 @@ async def embeddings(request: Request) -> Response:
 
 
 async def _embed(
-    engine: Engine, prompts: list[str | list[int]], options: dict[str, Any], limits: Limits, record: RequestRecord
+    request: Request,
+    engine: Engine,
+    prompts: list[str | list[int]],
+    options: dict[str, Any],
+    limits: Limits,
+    record: RequestRecord,
 ) -> list[npt.NDArray[np.float32]]:
     """float32 [dimensions] of each prompt. Keeps no more in flight than one batch holds, so that others get a turn."""
     rows: list[npt.NDArray[np.float32]] = []
     flight: deque[EmbeddingHandle] = deque()
+
+    def prepare(index: int) -> EmbeddingHandle:
+        # Only the first may be told that the queue is full: the request as a whole then has begun.
+        timeout = limits.queue_timeout if index == 0 else None
+        deadline = limits.default_deadline
+        return engine.prepare_embedding(prompts[index], queue_timeout=timeout, deadline=deadline, **options)
 
     async def land() -> None:
         handle = flight[0]
@@ -114,23 +126,17 @@ async def _embed(
         record.timings.append(handle.timings)
 
     try:
-        for index, prompt in enumerate(prompts):
+        for index in range(len(prompts)):
             if len(flight) >= engine.max_batch_size:
                 await land()
             try:
-                flight.append(
-                    await engine.asubmit_embedding(
-                        prompt,
-                        # Only the first may be told that the queue is full: the request as a whole then has begun.
-                        queue_timeout=limits.queue_timeout if index == 0 else None,
-                        deadline=limits.default_deadline,
-                        **options,
-                    )
-                )
+                handle = await on_body(request, partial(prepare, index))
             except InvalidRequestError as error:
                 if error.param == "input" and len(prompts) > 1:
                     error.param = f"input[{index}]"
                 raise
+            await handle.aenter()
+            flight.append(handle)
         while flight:
             await land()
     finally:

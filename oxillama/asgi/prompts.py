@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-import anyio.to_thread
-
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.settings import Limits
 from oxillama.engine import Engine
@@ -14,11 +9,6 @@ from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.tokenizer import Tokenizer
 
 RawPrompt = str | list[str | int | list[int]]
-
-# Longer texts are tokenized beside the event loop: they take long enough to keep others waiting.
-INLINE_CHARACTERS = 8192
-
-T = TypeVar("T")
 
 
 def split_prompts(raw: RawPrompt, limits: Limits) -> list[str | list[int]]:
@@ -36,15 +26,6 @@ def split_prompts(raw: RawPrompt, limits: Limits) -> list[str | list[int]]:
     if len(raw) > limits.max_prompts:
         raise refusal(f"prompt is a list of {len(raw)}, at most {limits.max_prompts} are allowed", "prompt")
     return [item for item in raw if not isinstance(item, int)]
-
-
-async def encode(tokenizer: Tokenizer, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-    return await beside(lambda: tokenizer.encode(text, add_special=add_special, parse_special=parse_special), len(text))
-
-
-async def beside(work: Callable[[], T], n_characters: int) -> T:
-    """The result of work on so many characters, in a thread if it takes long."""
-    return work() if n_characters <= INLINE_CHARACTERS else await anyio.to_thread.run_sync(work)
 
 
 def fill_in_the_middle(tokenizer: Tokenizer, prefix: list[int], suffix: list[int]) -> list[int]:

@@ -32,6 +32,7 @@ class RequestRecord:
     method: str
     path: str
     started: float = field(default_factory=time.monotonic)
+    body_bytes: int = 0
     route: str | None = None  # the template of the path, for metrics; None: no such route
     status: int | None = None
     first_byte: float | None = None

@@ -182,7 +182,7 @@ async def responses(request: Request) -> Response:
         except InvalidRequestError as error:
             raise conversation.relocated(error) from None
 
-    handle = await on_conversation(conversation.messages, service.limits, prepare, beside_it=body.chat_template_kwargs)
+    handle = await on_conversation(request, conversation.messages, prepare)
     generation = Generation([handle], record)
     await until_disconnected(request.receive, generation.enter)
     if not body.stream:

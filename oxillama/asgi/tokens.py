@@ -8,13 +8,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oxillama.asgi.body import read_body
+from oxillama.asgi.body import on_body, read_body
 from oxillama.asgi.conversations import on_conversation
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, implemented
-from oxillama.asgi.prompts import beside, encode, require_tokenizer
+from oxillama.asgi.prompts import require_tokenizer
 from oxillama.asgi.service import Service
-from oxillama.asgi.settings import Limits
 from oxillama.engine import Engine
 from oxillama.tokenizer import Tokenizer
 
@@ -66,18 +65,24 @@ async def tokenize(request: Request) -> Response:
     given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
     if len(given) != 1:
         raise refusal(f"expected one of content, prompt and messages, found {len(given)}", "content")
-    if body.content is not None:
-        options = {"add_special": body.add_special or False, "parse_special": body.parse_special is not False}
-        ids = await encode(tokenizer, body.content, **options)
-        if not body.with_pieces:
-            return JSONResponse({"tokens": ids})
-        return await beside(lambda: JSONResponse({"tokens": _with_pieces(tokenizer, ids)}), len(ids))
-    if body.messages is not None:
-        ids = await _encode_chat(engine, body, body.messages, service.limits)
-    else:
-        # As /v1/completions reads a prompt.
-        options = {"add_special": body.add_special_tokens is not False, "parse_special": body.parse_special is True}
-        ids = await encode(tokenizer, body.prompt or "", **options)
+    content, prompt, messages = body.content, body.prompt, body.messages
+    if content is not None:
+        return await on_body(request, lambda: _as_llama_server(tokenizer, body, content))
+    if prompt is not None:
+        return await on_body(request, lambda: _as_vllm(engine, body, _encode_prompt(tokenizer, body, prompt)))
+    assert messages is not None
+    return await on_conversation(
+        request, messages, lambda: _as_vllm(engine, body, _encode_chat(engine, body, messages))
+    )
+
+
+def _as_llama_server(tokenizer: Tokenizer, body: TokenizeRequest, text: str) -> Response:
+    ids = tokenizer.encode(text, add_special=body.add_special or False, parse_special=body.parse_special is not False)
+    return JSONResponse({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids})
+
+
+def _as_vllm(engine: Engine, body: TokenizeRequest, ids: list[int]) -> Response:
+    tokenizer = require_tokenizer(engine)
     return JSONResponse(
         {
             "count": len(ids),
@@ -88,19 +93,21 @@ async def tokenize(request: Request) -> Response:
     )
 
 
-async def _encode_chat(
-    engine: Engine, body: TokenizeRequest, messages: list[dict[str, Any]], limits: Limits
-) -> list[int]:
-    def encode_chat() -> list[int]:
-        return engine.tokenize_chat(
-            messages,
-            tools=body.tools,
-            template_kwargs=body.chat_template_kwargs,
-            continue_final_message=body.continue_final_message,
-            add_generation_prompt=body.add_generation_prompt is not False,
-        )
+def _encode_prompt(tokenizer: Tokenizer, body: TokenizeRequest, text: str) -> list[int]:
+    # As /v1/completions reads a prompt.
+    return tokenizer.encode(
+        text, add_special=body.add_special_tokens is not False, parse_special=body.parse_special is True
+    )
 
-    return await on_conversation(messages, limits, encode_chat, beside_it=[body.tools, body.chat_template_kwargs])
+
+def _encode_chat(engine: Engine, body: TokenizeRequest, messages: list[dict[str, Any]]) -> list[int]:
+    return engine.tokenize_chat(
+        messages,
+        tools=body.tools,
+        template_kwargs=body.chat_template_kwargs,
+        continue_final_message=body.continue_final_message,
+        add_generation_prompt=body.add_generation_prompt is not False,
+    )
 
 
 async def detokenize(request: Request) -> Response:
@@ -108,12 +115,16 @@ async def detokenize(request: Request) -> Response:
     service = Service.of(request)
     service.check_model(body.model)
     tokenizer = require_tokenizer(service.engine)
-    for index, token in enumerate(body.tokens):
-        if not 0 <= token < tokenizer.n_vocab:
-            message = f"token {token} is not in the vocabulary of {tokenizer.n_vocab}"
-            raise refusal(message, f"tokens[{index}]")
-    text = tokenizer.decode(body.tokens)
-    return JSONResponse({"content": text, "prompt": text})
+
+    def decode() -> Response:
+        for index, token in enumerate(body.tokens):
+            if not 0 <= token < tokenizer.n_vocab:
+                message = f"token {token} is not in the vocabulary of {tokenizer.n_vocab}"
+                raise refusal(message, f"tokens[{index}]")
+        text = tokenizer.decode(body.tokens)
+        return JSONResponse({"content": text, "prompt": text})
+
+    return await on_body(request, decode)
 
 
 def _with_pieces(tokenizer: Tokenizer, ids: list[int]) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def test_an_unforeseen_failure_tells_nothing(
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError(secret)  # its source line is written down, its value must not be
 
-    monkeypatch.setattr("oxillama.asgi.tokens.encode", fail)
+    monkeypatch.setattr("oxillama.asgi.tokens._as_llama_server", fail)
     client = TestClient(create_app(demo))
     reply = client.post("/tokenize", json={"content": "a"})
     assert error_of(reply, 500)["code"] == "internal_error"

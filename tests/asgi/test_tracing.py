@@ -64,7 +64,7 @@ def test_a_failure_is_told_without_its_message(
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("private")
 
-    monkeypatch.setattr("oxillama.asgi.tokens.encode", fail)
+    monkeypatch.setattr("oxillama.asgi.tokens._as_llama_server", fail)
     client = TestClient(create_app(demo), raise_server_exceptions=False)
     assert client.post("/tokenize", json={"content": "a"}).status_code == 500
     (span,) = spans()
