@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from oxillama.errors import InvalidRequestError
@@ -20,9 +21,9 @@ class TextVocabulary(Protocol):
     def token_bytes(self, token: int, /) -> bytes: ...
 
 
-# Looking a breaker up walks the whole vocabulary, and requests name the same few breakers again and again.
-_found: weakref.WeakKeyDictionary[TextVocabulary, dict[str, tuple[tuple[int, ...], ...]]] = weakref.WeakKeyDictionary()
-_MAX_REMEMBERED = 256
+# What the breakers of one request may take, in tokens: a text has as many sequences as there are tokens that end with
+# its beginning, each as long as its rest.
+MAX_TOKENS = 1 << 18
 
 
 def breaker_sequences(
@@ -32,57 +33,78 @@ def breaker_sequences(
 
     A text breaks wherever it appears: in every token that contains it, and in every token that ends with its
     beginning when the rest follows. Token sequences stand for themselves. Raises InvalidRequestError for a text
-    where there is no tokenizer.
+    where there is no tokenizer, and for more than MAX_TOKENS tokens in all.
     """
-    texts = [breaker for breaker in breakers if isinstance(breaker, str)]
-    if texts and tokenizer is None:
+    sequences: list[tuple[int, ...]] = []
+    num_tokens = 0
+    for breaker in dict.fromkeys(breaker if isinstance(breaker, str) else tuple(breaker) for breaker in breakers):
+        for sequence in _search(breaker, tokenizer) if isinstance(breaker, str) else (breaker,):
+            num_tokens += len(sequence)
+            if num_tokens > MAX_TOKENS:
+                raise InvalidRequestError(
+                    f"dry_sequence_breakers are more than {MAX_TOKENS} tokens in this vocabulary",
+                    param="dry_sequence_breakers",
+                )
+            sequences.append(sequence)
+    return sequences
+
+
+def _search(text: str, tokenizer: TextVocabulary | None) -> Iterator[tuple[int, ...]]:
+    if tokenizer is None:
         raise InvalidRequestError(
             "a text in dry_sequence_breakers needs a tokenizer; use token sequences, or () for none",
             param="dry_sequence_breakers",
         )
-    found = {} if tokenizer is None else _look_up(texts, tokenizer)
-    sequences: list[tuple[int, ...]] = []
-    for breaker in breakers:
-        if isinstance(breaker, str):
-            sequences.extend(found[breaker])
-        else:
-            sequences.append(tuple(breaker))
-    return sequences
-
-
-def _look_up(texts: Sequence[str], tokenizer: TextVocabulary) -> dict[str, tuple[tuple[int, ...], ...]]:
-    known = _found.get(tokenizer, {})
-    unknown = set(texts) - known.keys()
-    if unknown:
-        pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.n_vocab)]
-        fresh = {text: tuple(_search(text, pieces, tokenizer)) for text in unknown}
-        # A new dictionary, never a changed one: requests of several threads may be looking.
-        known = fresh | known if len(known) + len(fresh) <= _MAX_REMEMBERED else fresh | _only(known, texts)
-        _found[tokenizer] = known
-    return known
-
-
-def _only(
-    known: dict[str, tuple[tuple[int, ...], ...]], texts: Sequence[str]
-) -> dict[str, tuple[tuple[int, ...], ...]]:
-    return {text: sequences for text, sequences in known.items() if text in texts}
-
-
-def _search(text: str, pieces: Sequence[bytes], tokenizer: TextVocabulary) -> list[tuple[int, ...]]:
+    pieces = _pieces_of(tokenizer)
     wanted = text.encode()
-    # Only the characters' own boundaries can split the text between tokens that a tokenizer writes as text; and no
-    # token ends with more of it than the longest token has.
-    longest = max(map(len, pieces), default=0)
-    splits = [(text[:i].encode(), text[i:]) for i in range(min(len(text) - 1, longest), 0, -1)]
-    rests: dict[str, tuple[int, ...]] = {}
-    sequences: list[tuple[int, ...]] = []
-    for token, piece in enumerate(pieces):
-        if wanted in piece:
-            sequences.append((token,))
-            continue
-        for start, rest in splits:
-            if piece.endswith(start):
-                if rest not in rests:
-                    rests[rest] = tuple(tokenizer.encode(rest, add_special=False, parse_special=False))
-                sequences.append((token, *rests[rest]))
-    return sequences
+    containing = set(pieces.containing(wanted))
+    yield from ((token,) for token in sorted(containing))
+    # Only the characters' own boundaries can split the text between tokens that a tokenizer writes as text.
+    for size in range(1, min(len(text), pieces.longest + 1)):
+        tokens = [token for token in pieces.ending(text[:size].encode()) if token not in containing]
+        if tokens:
+            rest = tuple(tokenizer.encode(text[size:], add_special=False, parse_special=False))
+            yield from ((token, *rest) for token in tokens)
+
+
+class _Pieces:
+    """The bytes of a vocabulary's tokens, arranged for searches that do not look at each of them."""
+
+    def __init__(self, tokenizer: TextVocabulary) -> None:
+        pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.n_vocab)]
+        self.longest = max(map(len, pieces), default=0)
+        self._starts = [0]
+        for piece in pieces:
+            self._starts.append(self._starts[-1] + len(piece))
+        self._joined = b"".join(pieces)
+        self._backwards = sorted((piece[::-1], token) for token, piece in enumerate(pieces))
+
+    def containing(self, wanted: bytes) -> Iterator[int]:
+        """The tokens with these bytes."""
+        place = self._joined.find(wanted)
+        while place >= 0:
+            # The last token that begins here or before.
+            token = bisect_left(self._starts, place + 1) - 1
+            if place + len(wanted) <= self._starts[token + 1]:
+                yield token
+                place = self._starts[token + 1] - 1
+            place = self._joined.find(wanted, place + 1)
+
+    def ending(self, wanted: bytes) -> Iterator[int]:
+        """The tokens that end with these bytes."""
+        backwards = wanted[::-1]
+        for index in range(bisect_left(self._backwards, (backwards, -1)), len(self._backwards)):
+            piece, token = self._backwards[index]
+            if not piece.startswith(backwards):
+                return
+            yield token
+
+
+_known: weakref.WeakKeyDictionary[TextVocabulary, _Pieces] = weakref.WeakKeyDictionary()
+
+
+def _pieces_of(tokenizer: TextVocabulary) -> _Pieces:
+    pieces = _known.get(tokenizer)
+    if pieces is None:
+        pieces = _known[tokenizer] = _Pieces(tokenizer)
+    return pieces

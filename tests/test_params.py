@@ -255,7 +255,7 @@ def test_two_requests_without_a_seed_differ() -> None:
 class Words:
     """A vocabulary of four words and their concatenations, tokenised greedily."""
 
-    words = (b"a", b"b", b"ab", b"<end>", b"xb")
+    words: tuple[bytes, ...] = (b"a", b"b", b"ab", b"<end>", b"xb")
     n_vocab = len(words)
 
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:

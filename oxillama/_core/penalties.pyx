@@ -121,22 +121,36 @@ cdef bint is_single_breaker(const ox_sampling* s, int32_t token) noexcept nogil:
     return low < s.n_single_breakers and s.single_breakers[low] == token
 
 
+cdef int compare_breaker(const ox_sampling* s, int b, const int32_t* recent, int n) noexcept nogil:
+    """Below 0, 0, above 0: breaker ``b``, read backwards, stands before ``recent`` [n], begins it, or stands after."""
+    cdef int start = s.breaker_starts[b]
+    cdef int end = s.breaker_starts[b + 1]
+    cdef int i
+    for i in range(end - start):
+        if i == n:
+            return 1
+        if s.breaker_tokens[end - 1 - i] != recent[i]:
+            return -1 if s.breaker_tokens[end - 1 - i] < recent[i] else 1
+    return 0
+
+
 cdef bint ends_with_breaker(const ox_sampling* s, const int32_t* recent, int n) noexcept nogil:
     """Whether ``recent`` [n], newest first, ends with a breaker."""
-    cdef int b, i, length
-    cdef const int32_t* last
+    cdef int low = 0
+    cdef int high = s.n_breakers
+    cdef int middle, order
     if is_single_breaker(s, recent[0]):
         return True
-    for b in range(s.n_breakers):
-        length = s.breaker_starts[b + 1] - s.breaker_starts[b]
-        last = s.breaker_tokens + s.breaker_starts[b + 1] - 1
-        if length > n:
-            continue
-        for i in range(length):
-            if recent[i] != (last - i)[0]:
-                break
-        else:
+    # No breaker ends with another, so the one that fits has nothing between itself and `recent`.
+    while low < high:
+        middle = (low + high) // 2
+        order = compare_breaker(s, middle, recent, n)
+        if order == 0:
             return True
+        if order < 0:
+            low = middle + 1
+        else:
+            high = middle
     return False
 
 

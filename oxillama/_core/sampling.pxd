@@ -50,7 +50,8 @@ ctypedef struct ox_sampling:
     const int32_t* banned  # [n_banned]
     const int32_t* ends  # [n_ends], banned before min_tokens; the first n_eog are also banned by ignore_eos
     const int32_t* single_breakers  # [n_single_breakers], ascending: DRY breakers of one token
-    const int32_t* breaker_starts  # [n_breakers + 1], into breaker_tokens: DRY breakers of two tokens or more
+    # DRY breakers of two tokens or more, none of which ends with another or a single one; ascending, read backwards.
+    const int32_t* breaker_starts  # [n_breakers + 1], into breaker_tokens
     const int32_t* breaker_tokens
 
 # NULL when there is no memory.

@@ -44,6 +44,18 @@ cdef const int32_t* put(char** cursor, list tokens) except NULL:
     return start
 
 
+cdef list shortest_endings(set sequences):
+    """Those that end with no other, ascending as they read backwards: where the others are, one of these is too."""
+    cdef list kept = []
+    cdef tuple backwards, last = ()
+    for backwards in sorted([sequence[::-1] for sequence in sequences]):
+        # What begins with one of them, in this order, stands right behind it.
+        if not last or backwards[:len(last)] != last:
+            last = backwards
+            kept.append(backwards[::-1])
+    return kept
+
+
 cdef class CompiledSampling:
     """An immutable C copy of resolved sampling parameters; see ``SamplingParams.resolve``."""
 
@@ -59,8 +71,9 @@ cdef class CompiledSampling:
         cdef list biases = sorted(logit_bias.items())
         cdef list banned = sorted(set(banned_tokens))
         cdef list ends = list(eog_tokens) + list(stop_tokens)
-        cdef list singles = sorted({sequence[0] for sequence in dry_breakers if len(sequence) == 1})
-        cdef list sequences = sorted({tuple(sequence) for sequence in dry_breakers if len(sequence) > 1})
+        cdef list breakers = shortest_endings({tuple(sequence) for sequence in dry_breakers})
+        cdef list singles = [sequence[0] for sequence in breakers if len(sequence) == 1]
+        cdef list sequences = [sequence for sequence in breakers if len(sequence) > 1]
         cdef list starts = [0]
         cdef list tokens = []
         for sequence in sequences:

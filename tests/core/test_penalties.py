@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oxillama import Sampler, SamplingParams
+from tests.sampler_reference import repetitions
 
 N_VOCAB = 8
 
@@ -90,6 +93,17 @@ def test_dry_does_not_match_across_a_breaker() -> None:
     assert dry(tokens, dry_sequence_breakers=[[0, 1]]) == {}
     assert dry(tokens, dry_sequence_breakers=[[5, 0]]) == {3: 1}
     assert dry(tokens, dry_sequence_breakers=[[2, 2]]) == {3: 2}
+
+
+@given(
+    tokens=st.lists(st.integers(0, 2), min_size=1, max_size=12),
+    breakers=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=12),
+)
+def test_dry_finds_the_breaker_among_many(tokens: list[int], breakers: list[list[int]]) -> None:
+    # Those of two and more are looked up in an order that needs none of them to end with another.
+    params = SamplingParams(dry_multiplier=1.0, dry_base=1.25, dry_sequence_breakers=breakers)
+    expected = {token: 1.25 ** (length - 2) for token, length in repetitions(params, tokens).items()}
+    assert dry(tokens, dry_base=1.25, dry_sequence_breakers=breakers) == pytest.approx(expected, abs=1e-3)
 
 
 def test_dry_never_penalises_a_breaker() -> None:
