@@ -191,6 +191,7 @@ async def responses(request: Request) -> Response:
         _events(generation, builder),
         keep_alive=service.settings.keep_alive,
         done=b"",
+        close=generation.close,
         on_error=lambda error: _named(builder.error(error.to_dict()["error"])),
     )
 

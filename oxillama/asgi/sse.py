@@ -49,8 +49,8 @@ class EventStream(Response):
         events: AsyncGenerator[bytes, None],
         *,
         keep_alive: float,
+        close: Callable[[], None],
         done: bytes = DONE,
-        close: Callable[[], None] | None = None,
         on_error: Callable[[HTTPError], bytes] = error_event,
     ) -> None:
         self.status_code = 200
@@ -67,8 +67,7 @@ class EventStream(Response):
         try:
             await until_disconnected(receive, lambda: self._write(scope, writer), beside=writer.keep_alive)
         finally:
-            if self._close is not None:
-                self._close()
+            self._close()
 
     async def _write(self, scope: Scope, writer: _Writer) -> None:
         async with aclosing(self._events) as events:

@@ -37,7 +37,7 @@ class Exchange:
 
     async def run(self, events: AsyncGenerator[bytes, None], keep_alive: float = 60) -> None:
         scope = {"type": "http", "oxillama.record": self.record}
-        await EventStream(events, keep_alive=keep_alive)(scope, self.receive, self.send)
+        await EventStream(events, keep_alive=keep_alive, close=lambda: None)(scope, self.receive, self.send)
 
     @property
     def body(self) -> str:
