@@ -73,7 +73,7 @@ def create_app(
 
     Raises InvalidRequestError for an option that cannot be used."""
     settings = Settings(
-        api_keys=api_keys or (),  # type: ignore[arg-type]  # checked and made tuples there
+        api_keys=api_keys,  # type: ignore[arg-type]  # checked and made tuples there
         admin_token=admin_token,
         model_name=model_name,
         model_aliases=model_aliases,  # type: ignore[arg-type]

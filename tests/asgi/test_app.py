@@ -52,6 +52,7 @@ def test_head_answers_like_get_without_a_body(client: TestClient) -> None:
     ("options", "named"),
     [
         ({"api_keys": [""]}, "api_keys"),
+        ({"api_keys": ""}, "api_keys"),  # a variable that nobody has set must not open the app to everybody
         ({"api_keys": ["white space"]}, "key"),
         ({"api_keys": [5]}, "api_keys"),
         ({"admin_token": ""}, "admin_token"),
