@@ -173,14 +173,16 @@ class _StallWatch:
 
     def __init__(self) -> None:
         self._steps = -1
-        self._since = 0.0
+        self._since: float | None = None  # when it was first seen busy after that step; None: it was idle
 
     def is_stalled(self, engine: Engine) -> bool:
         stats, now = engine.stats(), monotonic()
         busy = stats.running + stats.waiting + stats.queue_depth > 0
-        if not busy or stats.steps != self._steps:
+        if not busy:
+            self._since = None
+        elif self._since is None or stats.steps != self._steps:
             self._steps, self._since = stats.steps, now
-        return now - self._since > STALL_SECONDS
+        return self._since is not None and now - self._since > STALL_SECONDS
 
 
 _NOT_READY: dict[str, str] = {

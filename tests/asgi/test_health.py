@@ -144,3 +144,6 @@ def test_a_worker_that_does_not_move_is_noticed(demo: Engine, monkeypatch: pytes
     assert watch.is_stalled(engine)
     stats = replace(stats, running=0)  # nothing to do is no stall
     assert not watch.is_stalled(engine)
+    now += service.STALL_SECONDS + 1
+    stats = replace(stats, running=1)  # nor is a request that has just come, however long nobody had asked
+    assert not watch.is_stalled(engine)
