@@ -164,12 +164,8 @@ class SamplingFields(msgspec.Struct, kw_only=True):
 
 
 def check_best_of(params: SamplingParams, *, stream: bool) -> None:
-    """Raises HTTPError where the best choices cannot be told, or cannot be told in time."""
-    if params.best_of is None:
-        return
-    if params.best_of < params.n:
-        raise refusal(f"best_of is {params.best_of}, below n, which is {params.n}", "best_of")
-    if stream and params.best_of > params.n:
+    """Raises HTTPError where the best choices cannot be told in time."""
+    if stream and params.best_of is not None and params.best_of > params.n:
         raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
 
 
