@@ -51,6 +51,20 @@ def test_a_handle_tells_how_far_it_is(demo: Engine) -> None:
     assert handle.result() == completion
 
 
+def test_a_request_can_be_prepared_and_entered_later(demo: Engine) -> None:
+    before = demo.stats().finished
+    handle = demo.prepare(PROMPT, max_tokens=5, seed=3, n=2)
+    assert handle.model == "demo"
+    assert handle.created <= time.time()
+    assert handle.finish_reasons == (None, None)
+    assert demo.stats().finished == before
+    handle.enter()
+    assert handle.result().text == demo.generate(PROMPT, max_tokens=5, seed=3).text
+    assert handle.finish_reasons == ("length", "length")
+    with pytest.raises(InvalidRequestError):
+        demo.prepare([])
+
+
 def test_a_handle_can_be_iterated(demo: Engine) -> None:
     handle = demo.submit(PROMPT, max_tokens=20, seed=3)
     texts = [chunk.text for chunk in handle]

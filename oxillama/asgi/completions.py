@@ -92,6 +92,11 @@ def _params(body: CompletionRequest, service: Service) -> SamplingParams:
 
 def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[Prompt]:
     given = split_prompts(body.prompt, service.limits)
+    n_sequences, limit = len(given) * (body.best_of or body.n or 1), service.limits.max_sequences
+    if n_sequences > limit:
+        name = "n" if body.best_of is None else "best_of"
+        message = f"{name} of {len(given)} prompts makes {n_sequences} sequences, at most {limit} are allowed"
+        raise refusal(message, name)
     places = [f"prompt[{index}]" if len(given) > 1 else "prompt" for index in range(len(given))]
     return [_prompt(body, engine, one, place) for one, place in zip(given, places, strict=True)]
 

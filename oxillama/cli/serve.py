@@ -29,6 +29,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "max_prompts": (int, "N", "prompts of a request (default: 256)"),
     "max_inputs": (int, "N", "inputs of a request for embeddings (default: 2048)"),
     "max_choices": (int, "N", "choices of a prompt (default: 128)"),
+    "max_sequences": (int, "N", "choices of all prompts of a request (default: 1024)"),
     "max_logit_bias": (int, "N", "entries of logit_bias (default: 1024)"),
     "max_stops": (int, "N", "stop texts (default: 64)"),
     "max_stop_characters": (int, "N", "characters of a stop text (default: 1024)"),

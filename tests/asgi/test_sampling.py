@@ -160,6 +160,8 @@ DRY = "dry_sequence_breakers"
 EDGES: list[tuple[str, Any, dict[str, Any], dict[str, Any], str]] = [
     ("max_choices", 2, {"n": 2}, {"n": 3}, "n"),
     ("max_choices", 2, {"best_of": 2}, {"best_of": 3}, "best_of"),
+    ("max_sequences", 4, {"prompt": ["a", "b"], "n": 2}, {"prompt": ["a", "b", "c"], "n": 2}, "n"),
+    ("max_sequences", 4, {"prompt": ["a", "b"], "best_of": 2}, {"prompt": ["a"], "best_of": 5}, "best_of"),
     ("max_logit_bias", 1, {"logit_bias": {"1": 1}}, {"logit_bias": {"1": 1, "2": 1}}, "logit_bias"),
     ("max_stops", 1, {"stop": ["a"]}, {"stop": ["a", "b"]}, "stop"),
     ("max_dry_breakers", 1, {"dry_sequence_breakers": ["a"]}, {"dry_sequence_breakers": ["a", "b"]}, DRY),
