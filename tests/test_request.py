@@ -56,11 +56,11 @@ def test_a_request_can_be_prepared_and_entered_later(demo: Engine) -> None:
     handle = demo.prepare(PROMPT, max_tokens=5, seed=3, n=2)
     assert handle.model == "demo"
     assert handle.created <= time.time()
-    assert handle.finish_reasons == (None, None)
+    reasons = [handle.finish_reasons]
     assert demo.stats().finished == before
     handle.enter()
     assert handle.result().text == demo.generate(PROMPT, max_tokens=5, seed=3).text
-    assert handle.finish_reasons == ("length", "length")
+    assert [*reasons, handle.finish_reasons] == [(None, None), ("length", "length")]
     with pytest.raises(InvalidRequestError):
         demo.prepare([])
 
