@@ -177,7 +177,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         servers = [stack.enter_context(our_server(args.model, args.threads, max(args.clients)))]
         if args.peer_python and has_peer(args.peer_python):
             servers.append(stack.enter_context(peer_server(args.peer_python, args.model, args.threads)))
-        for number in range(-1, args.rounds):  # the first one warms up
+        for number in range(-1, args.rounds):
+            tokens = args.tokens if number >= 0 else 8  # the first round warms up
             for clients in args.clients:
                 prompts = prompts_of(args.model, clients, args.prompt, seed=number * 1000 + clients)
                 found: dict[str, Any] = {"clients": clients}
@@ -186,10 +187,10 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                     if what == "http":
                         for server in servers:
                             if server.name == "oxillama" or clients <= args.peer_clients:
-                                found[server.name] = visit_all(server, prompts, args.tokens)
+                                found[server.name] = visit_all(server, prompts, tokens)
                     else:
-                        found["engine"] = servers[0].ask(prompts=prompts, tokens=args.tokens)
-                total = clients * args.tokens
+                        found["engine"] = servers[0].ask(prompts=prompts, tokens=tokens)
+                total = clients * tokens
                 busy = found["oxillama"].pop("loop_seconds") - found["engine"].pop("loop_seconds")
                 found["loop_microseconds"] = busy / total * 1e6
                 found["engine"] = found["engine"]["tokens_per_second"]

@@ -28,6 +28,7 @@ PROMPT = "Once upon a time"
 COMMANDS = {
     "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "error"],
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "--log-level", "error"],
+    "hypercorn-trio": ["-m", "hypercorn", "-k", "trio", "--bind", "127.0.0.1:{port}", "--log-level", "error"],
     "granian": ["-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-ws", "--log-level", "error"],
 }
 COMPLETION = {"prompt": PROMPT, "max_tokens": 24, "temperature": 0}
