@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from oxillama.asgi.body import read_body
 from oxillama.asgi.chat_reply import ChatReply
-from oxillama.asgi.conversations import on_conversation
+from oxillama.asgi.conversations import on_conversation, template_kwargs
 from oxillama.asgi.disconnect import until_disconnected
-from oxillama.asgi.errors import HTTPError, JSONResponse, refusal
+from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.request_log import record_of
@@ -99,13 +99,12 @@ async def create_chat_completion(request: Request) -> Response:
 def _params(body: ChatRequest, service: Service) -> SamplingParams:
     if body.top_logprobs is not None and not body.logprobs:
         raise refusal("top_logprobs needs logprobs: true", "top_logprobs")
-    logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    try:
-        params = body.to_params(service.limits, logprobs=logprobs, default_max_tokens=None)
-    except HTTPError as error:
-        if error.param == "logprobs":  # the number is in the other field
-            raise refusal(error.message.replace("logprobs", "top_logprobs", 1), "top_logprobs") from None
-        raise
+    params = body.to_params(
+        service.limits,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        logprobs_name="top_logprobs",
+        default_max_tokens=None,
+    )
     check_best_of(params, stream=body.stream is True)
     return params
 
@@ -114,20 +113,10 @@ def _prepare(engine: Engine, body: ChatRequest, params: SamplingParams, service:
     return engine.prepare_chat(
         body.messages,
         params,
-        template_kwargs=_template_kwargs(body),
+        template_kwargs=template_kwargs(body.reasoning_effort, body.chat_template_kwargs),
         continue_final_message=body.continue_final_message,
         add_generation_prompt=body.add_generation_prompt is not False,
         reasoning_format="none" if body.reasoning_format == "none" else "auto",
         queue_timeout=service.limits.queue_timeout,
         cache_salt=body.cache_salt,
     )
-
-
-def _template_kwargs(body: ChatRequest) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {}
-    if body.reasoning_effort is not None:
-        kwargs["reasoning_effort"] = body.reasoning_effort
-        if body.reasoning_effort == "none":
-            kwargs["enable_thinking"] = False
-    # What is said to the template itself goes before what is said in OpenAI's words.
-    return {**kwargs, **(body.chat_template_kwargs or {})}

@@ -82,8 +82,12 @@ async def create_completion(request: Request) -> Response:
 
 
 def _params(body: CompletionRequest, service: Service) -> SamplingParams:
-    logprobs = body.logprobs if body.logprobs is not None else body.n_probs
-    params = body.to_params(service.limits, logprobs=logprobs, default_max_tokens=DEFAULT_MAX_TOKENS)
+    logprobs, name = (body.logprobs, "logprobs") if body.n_probs is None else (body.n_probs, "n_probs")
+    if body.logprobs not in (None, logprobs):
+        raise refusal("n_probs and logprobs mean the same, but differ", "n_probs")
+    params = body.to_params(
+        service.limits, logprobs=logprobs, logprobs_name=name, default_max_tokens=DEFAULT_MAX_TOKENS
+    )
     check_best_of(params, stream=body.stream is True)
     if body.echo and body.suffix is not None:
         raise refusal("echo and suffix exclude each other: there is no one text to repeat", "echo")

@@ -1,9 +1,9 @@
-"""Work on the messages of a request: their number, and errors in the client's words."""
+"""Work on the messages of a request: their number, the template's variables, and errors in the client's words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -27,3 +27,13 @@ async def on_conversation(request: Request, messages: Sequence[object], work: Ca
         if error.param and error.param.startswith("template_kwargs"):
             error.param = f"chat_{error.param}"
         raise
+
+
+def template_kwargs(effort: str | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The variables of the template: those that the client gives it go before what is said in OpenAI's words."""
+    kwargs: dict[str, Any] = {}
+    if effort is not None:
+        kwargs["reasoning_effort"] = effort
+        if effort == "none":
+            kwargs["enable_thinking"] = False
+    return {**kwargs, **(given or {})}

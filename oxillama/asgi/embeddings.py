@@ -74,7 +74,7 @@ async def embeddings(request: Request) -> Response:
     body = await read_body(request, FIELDS, EmbeddingsRequest)
     service, record = Service.of(request), record_of(request.scope)
     model = record.model = service.check_model(body.model)
-    prompts = body.prompts(service.limits)
+    prompts = await on_body(request, lambda: body.prompts(service.limits))
     engine = service.engine
 
     async def embed() -> list[npt.NDArray[np.float32]]:

@@ -12,10 +12,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oxillama.asgi.body import read_body
-from oxillama.asgi.conversations import on_conversation
+from oxillama.asgi.body import on_body, read_body
+from oxillama.asgi.conversations import on_conversation, template_kwargs
 from oxillama.asgi.disconnect import until_disconnected
-from oxillama.asgi.errors import HTTPError, JSONResponse, refusal
+from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.request_log import record_of
@@ -107,6 +107,10 @@ class ResponsesRequest(SamplingFields, kw_only=True):
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ())
 
+    @property
+    def effort(self) -> str | None:
+        return None if self.reasoning is None else self.reasoning.effort
+
     def check_metadata(self) -> None:
         """OpenAI's own limits: what is given back must not make replies large."""
         pairs = self.metadata or {}
@@ -119,24 +123,12 @@ class ResponsesRequest(SamplingFields, kw_only=True):
         """Raises HTTPError naming the client's field."""
         if self.top_logprobs and not self.wants_logprobs:
             raise refusal(f"top_logprobs needs {LOGPROBS} in include", "top_logprobs")
-        self.max_tokens = self.max_output_tokens
-        logprobs = (self.top_logprobs or 0) if self.wants_logprobs else None
-        try:
-            return self.to_params(limits, logprobs=logprobs, default_max_tokens=None)
-        except HTTPError as error:
-            for own, name in (("max_tokens", "max_output_tokens"), ("logprobs", "top_logprobs")):
-                if error.param == own:
-                    raise refusal(error.message.replace(own, name, 1), name, code=error.code) from None
-            raise
-
-    def template_kwargs(self) -> dict[str, Any]:
-        """Variables for the model's template: the client's own go before what is said in OpenAI's words."""
-        kwargs: dict[str, Any] = {}
-        if self.reasoning is not None and self.reasoning.effort is not None:
-            kwargs["reasoning_effort"] = self.reasoning.effort
-            if self.reasoning.effort == "none":
-                kwargs["enable_thinking"] = False
-        return {**kwargs, **(self.chat_template_kwargs or {})}
+        return self.to_params(
+            limits,
+            logprobs=(self.top_logprobs or 0) if self.wants_logprobs else None,
+            logprobs_name="top_logprobs",
+            default_max_tokens=None,
+        )
 
     def echo(self) -> dict[str, Any]:
         """What a response repeats of its request."""
@@ -146,7 +138,7 @@ class ResponsesRequest(SamplingFields, kw_only=True):
             "max_tool_calls": None,
             "metadata": self.metadata or {},
             "parallel_tool_calls": True,
-            "reasoning": {"effort": self.reasoning and self.reasoning.effort, "summary": None},
+            "reasoning": {"effort": self.effort, "summary": None},
             "service_tier": "default",
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "text": {"format": {"type": "text"}},
@@ -163,7 +155,7 @@ async def responses(request: Request) -> Response:
     model = record.model = service.check_model(body.model)
     body.check_metadata()
     params = body.sampling(service.limits)
-    conversation = InputMessages(body.input, body.instructions, service.limits)
+    conversation = await on_body(request, lambda: InputMessages(body.input, body.instructions, service.limits))
     builder = ResponseBuilder(
         response_id=f"resp_{uuid.uuid4().hex}", model=model, echo=body.echo(), wants_logprobs=body.wants_logprobs
     )
@@ -174,7 +166,7 @@ async def responses(request: Request) -> Response:
             return engine.prepare_chat(
                 conversation.messages,
                 params,
-                template_kwargs=body.template_kwargs(),
+                template_kwargs=template_kwargs(body.effort, body.chat_template_kwargs),
                 continue_final_message=False,
                 queue_timeout=service.limits.queue_timeout,
                 cache_salt=body.cache_salt,

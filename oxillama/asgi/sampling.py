@@ -20,6 +20,7 @@ ALIASES = {
     "mirostat_mode": "mirostat",
     "n_predict": "max_tokens",
     "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
 }
 MAX_BIAS = 100.0
 _NO_CHAT_GRAMMAR = "structured output is not supported by this version"
@@ -124,9 +125,12 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     priority: int | None = None
     deadline: float | None = None
 
-    def to_params(self, limits: Limits, *, logprobs: int | None, default_max_tokens: int | None) -> SamplingParams:
-        """Raises HTTPError or InvalidRequestError naming the field as the client spelled it."""
+    def to_params(
+        self, limits: Limits, *, logprobs: int | None, logprobs_name: str, default_max_tokens: int | None
+    ) -> SamplingParams:
+        """Raises HTTPError naming the field as the client spelled it. logprobs_name: the route's own field for them."""
         options, spelled = self._options()
+        spelled["logprobs"] = logprobs_name
         _check_lengths(options, limits)
         if "stop" in options:
             options["stop"] = _stops(options["stop"], limits)
@@ -169,10 +173,11 @@ def check_best_of(params: SamplingParams, *, stream: bool) -> None:
         raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
 
 
-# The second is a chat's only.
+# The last two are a chat's and a response's own.
 _SAMPLING_NAMES = (
     *(name for name in SamplingFields.__struct_fields__ if name != "cache_salt"),
     "max_completion_tokens",
+    "max_output_tokens",
 )
 
 

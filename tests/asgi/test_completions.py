@@ -188,6 +188,14 @@ def test_logprobs_are_the_model_s_own(client: TestClient, demo: Engine) -> None:
     assert complete(client, prompt=PROMPT, n_probs=1, max_tokens=1)["choices"][0]["logprobs"]["top_logprobs"]
 
 
+def test_an_alias_of_logprobs_is_blamed_as_it_was_spelled(client: TestClient) -> None:
+    for given in ({"n_probs": 50}, {"n_probs": 1, "logprobs": 2}):
+        error = error_of(client.post("/v1/completions", json={"prompt": PROMPT, **given}), 400)
+        assert error["param"] == "n_probs"
+        assert "n_probs" in error["message"]
+    assert complete(client, prompt=PROMPT, n_probs=1, logprobs=1, max_tokens=1)
+
+
 @pytest.fixture(scope="module")
 def fim_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     path = tmp_path_factory.mktemp("models") / "fim.gguf"

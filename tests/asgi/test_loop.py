@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from oxillama.asgi.embeddings import EmbeddingsRequest
 from oxillama.asgi.errors import JSONResponse
+from oxillama.asgi.response_input import InputMessages
 from oxillama.conversation import Conversation
 from oxillama.engine import Engine
 from oxillama.tokenizer import Tokenizer
@@ -26,6 +28,7 @@ WORK: list[tuple[str, type, str, dict[str, Any]]] = [
     ("/v1/completions", Tokenizer, "decode", {"prompt": [5] * 10_000, "echo": True}),
     ("/v1/embeddings", Engine, "prepare_embedding", {"input": WORDS}),
     ("/v1/embeddings", Engine, "prepare_embedding", {"input": [5] * 10_000}),
+    ("/v1/embeddings", EmbeddingsRequest, "prompts", {"input": [5] * 10_000}),
     ("/v1/chat/completions", Conversation, "prompt", {"messages": PARTS, "max_tokens": 1}),
     (
         "/v1/chat/completions",
@@ -33,6 +36,7 @@ WORK: list[tuple[str, type, str, dict[str, Any]]] = [
         "prompt",
         {"messages": HI, "chat_template_kwargs": {"a": [1] * 10_000}, "max_tokens": 1},
     ),
+    ("/v1/responses", InputMessages, "__init__", {"input": PARTS, "max_output_tokens": 1}),
     ("/v1/responses", Conversation, "prompt", {"input": PARTS, "max_output_tokens": 1}),
     ("/apply-template", Conversation, "prompt", {"messages": HI, "tools": [{"type": "a", "b": [1] * 10_000}]}),
     ("/tokenize", Tokenizer, "encode", {"content": WORDS}),

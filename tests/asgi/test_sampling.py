@@ -18,11 +18,12 @@ from tests.asgi.replies import error_of
 
 class AllFields(SamplingFields, kw_only=True):
     max_completion_tokens: int | None = None  # a chat's
+    max_output_tokens: int | None = None  # a response's
 
 
 def params(limits: Limits | None = None, **given: Any) -> SamplingParams:
     fields = msgspec.convert(given, AllFields)
-    return fields.to_params(limits or Limits(), logprobs=None, default_max_tokens=16)
+    return fields.to_params(limits or Limits(), logprobs=None, logprobs_name="logprobs", default_max_tokens=16)
 
 
 # A value that is not the default, for every option that is handed on as it is.
