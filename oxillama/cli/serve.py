@@ -211,6 +211,9 @@ def _limits(args: argparse.Namespace, kind: type[Limits]) -> Limits:
 
 def _keys(args: argparse.Namespace) -> list[str]:
     keys = [key.strip() for given in args.api_key or () for key in given.split(",") if key.strip()]
+    if args.api_key and not keys:
+        # Of a variable that nobody has set, say: without keys the server would be everybody's.
+        args.error("--api-key: expected a key, found none")
     if args.api_key_file is not None:
         lines = Path(args.api_key_file).read_text("utf-8").split("\n")
         found = [line.strip() for line in lines if line.strip()]

@@ -88,6 +88,8 @@ def test_the_log_has_a_line_per_request_if_asked_and_goes_to_stderr() -> None:
         (["--demo", "--drain-timeout", "-1"], "expected seconds"),
         (["--demo", "--drain-delay", "nan"], "expected seconds"),
         (["--demo", "--log-level", "loud"], "invalid choice"),
+        (["--demo", "--api-key", ""], "expected a key, found none"),
+        (["--demo", "--api-key", " , "], "expected a key, found none"),
         (["--demo", "--api-key", "with space"], "printable ASCII without spaces"),
         (["--demo", "--max-depth", "0"], "max_depth"),
         (["--demo", "--queue-size", "0", "--port", "0"], "queue_size"),
