@@ -4,7 +4,8 @@ the HTTP layer costs, beside the same work asked of the engine directly.
     python benchmarks/http_load.py model.gguf [--clients 1,4,16,32] [--peer-python PATH] [--json FILE]
 
 A round asks each server in turn, so that a change of the machine hits all alike. The peer is llama-cpp-python's server
-with the same file, where its Python has one. The servers run in processes of their own; the clients share this one."""
+with the same file, where its Python has one. The servers run in processes of their own; the clients share this one.
+What the HTTP layer costs is measured with clients that only look at their streams now and then."""
 
 from __future__ import annotations
 
@@ -18,14 +19,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oxillama.gguf import GGUFFile
+from oxillama import Tokenizer
 
 HERE = Path(__file__).parent
+LOOK_SECONDS = 0.05
 
 
 @dataclass
@@ -60,41 +62,58 @@ class Server:
         return answer
 
 
-async def visit(port: int, prompt: list[int], tokens: int) -> Visit:
+def request_of(prompt: str, tokens: int) -> bytes:
+    fields = {"model": "any", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True}
+    body = json.dumps({**fields, "ignore_eos": True, "cache_prompt": False}).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def rate_without_clients(port: int, prompts: list[str], tokens: int) -> float:
+    """Tokens per second for clients that look at their streams only now and then: what clients cost on the same cores
+    is no part of the server."""
+    begin = time.perf_counter()
+    tails: dict[socket.socket, bytes] = {}
+    for prompt in prompts:
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(request_of(prompt, tokens))
+        client.setblocking(False)
+        tails[client] = b""
+    while tails:
+        time.sleep(LOOK_SECONDS)
+        for client in list(tails):
+            with suppress(BlockingIOError):
+                while part := client.recv(1 << 20):
+                    tails[client] = (tails[client] + part)[-64:]
+                if b"[DONE]" not in tails.pop(client):
+                    raise RuntimeError("a stream ended before its end")
+                client.close()
+    return len(prompts) * tokens / (time.perf_counter() - begin)
+
+
+async def visit(port: int, prompt: str, tokens: int) -> Visit:
     """One streamed completion. No client library: its work would be taken for the server's."""
-    body = json.dumps(
-        {
-            "model": "any",
-            "prompt": prompt,
-            "max_tokens": tokens,
-            "temperature": 0,
-            "ignore_eos": True,
-            "cache_prompt": False,
-            "stream": True,
-        }
-    ).encode()
     seen = Visit()
     begin = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = (
-        f"POST /v1/completions HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-    )
-    writer.write(head.encode() + b"connection: close\r\n\r\n" + body)
+    writer.write(request_of(prompt, tokens))
     status = await reader.readline()
     if b" 200 " not in status:
         raise RuntimeError((status + await reader.read()).decode()[:2000])
+    ended = None
     async for line in reader:
         if not line.startswith(b"data: {"):
             continue
-        choices = json.loads(line[6:])["choices"]
-        if choices:
+        for choice in json.loads(line[6:])["choices"]:
             seen.arrivals.append(time.perf_counter() - begin)
-    seen.tokens = tokens
+            ended = choice["finish_reason"]
+    # The peer cannot be kept from ending early.
+    seen.tokens = tokens if ended == "length" else len(seen.arrivals)
     writer.close()
     return seen
 
 
-async def load(port: int, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
+async def load(port: int, prompts: list[str], tokens: int) -> dict[str, Any]:
     begin = time.perf_counter()
     visits = await asyncio.gather(*(visit(port, prompt, tokens) for prompt in prompts))
     seconds = time.perf_counter() - begin
@@ -109,10 +128,11 @@ async def load(port: int, prompts: list[list[int]], tokens: int) -> dict[str, An
     }
 
 
-def visit_all(server: Server, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-    before = server.ask()["loop_seconds"] if server.name == "oxillama" else 0.0
+def visit_all(server: Server, prompts: list[str], tokens: int) -> dict[str, Any]:
     found = asyncio.run(load(server.port, prompts, tokens))
     if server.name == "oxillama":
+        before = server.ask()["loop_seconds"]
+        found["rate_without_clients"] = rate_without_clients(server.port, prompts, tokens)
         found["loop_seconds"] = server.ask()["loop_seconds"] - before
     return found
 
@@ -164,15 +184,16 @@ def has_peer(python: str) -> bool:
     )
 
 
-def prompts_of(model: str, clients: int, length: int, seed: int) -> list[list[int]]:
-    with GGUFFile(model) as file:
-        n_vocab = len(file.metadata["tokenizer.ggml.tokens"])
+def prompts_of(tokenizer: Tokenizer, clients: int, length: int, seed: int) -> list[str]:
+    """Texts without sense, of about so many tokens; not ids, which the peer does not take."""
     chosen = random.Random(seed)
-    return [[chosen.randrange(3, n_vocab) for _ in range(length)] for _ in range(clients)]
+    plain = range(tokenizer.n_vocab // 20, tokenizer.n_vocab // 2)
+    return [tokenizer.decode([chosen.choice(plain) for _ in range(length)]) for _ in range(clients)]
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     rounds: list[dict[str, Any]] = []
+    tokenizer = Tokenizer.from_gguf(args.model)
     with ExitStack() as stack:
         servers = [stack.enter_context(our_server(args.model, args.threads, max(args.clients)))]
         if args.peer_python and has_peer(args.peer_python):
@@ -180,7 +201,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         for number in range(-1, args.rounds):
             tokens = args.tokens if number >= 0 else 8  # the first round warms up
             for clients in args.clients:
-                prompts = prompts_of(args.model, clients, args.prompt, seed=number * 1000 + clients)
+                prompts = prompts_of(tokenizer, clients, args.prompt, seed=number * 1000 + clients)
                 found: dict[str, Any] = {"clients": clients}
                 # Which of the two comes first changes, so that a trend favours neither.
                 for what in ("engine", "http") if number % 2 else ("http", "engine"):
@@ -194,7 +215,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 busy = found["oxillama"].pop("loop_seconds") - found["engine"].pop("loop_seconds")
                 found["loop_microseconds"] = busy / total * 1e6
                 found["engine"] = found["engine"]["tokens_per_second"]
-                found["overhead"] = 1 - found["oxillama"]["tokens_per_second"] / found["engine"]
+                found["overhead"] = 1 - found["oxillama"]["rate_without_clients"] / found["engine"]
                 print(json.dumps(found), file=sys.stderr)
                 if number >= 0:
                     rounds.append(found)

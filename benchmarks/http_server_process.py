@@ -16,7 +16,7 @@ from oxillama import Engine, SamplingParams
 from oxillama.asgi import create_app
 
 
-async def stream(engine: Engine, prompt: list[int], tokens: int) -> int:
+async def stream(engine: Engine, prompt: str, tokens: int) -> int:
     params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True, cache_prompt=False)
     written = 0
     async for chunk in engine.astream(prompt, params):
@@ -24,7 +24,7 @@ async def stream(engine: Engine, prompt: list[int], tokens: int) -> int:
     return written
 
 
-async def ask(engine: Engine, prompts: list[list[int]], tokens: int) -> dict[str, float]:
+async def ask(engine: Engine, prompts: list[str], tokens: int) -> dict[str, float]:
     """Tokens per second of all prompts together, streamed by tasks of one event loop as a server would; and the CPU
     seconds of that loop's thread."""
     begin, before = time.perf_counter(), time.thread_time()
