@@ -16,6 +16,7 @@ import os
 import re
 import statistics
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,8 @@ TASKS = "prefill 512, decode 128, decode 128 at 4096, " + ", ".join(f"decode 128
 TASK = re.compile(r"(?P<kind>prefill|decode) (?P<tokens>\d+)(?: x (?P<batch>\d+))?(?: at (?P<depth>\d+))?")
 CONTENTION = Task("decode", 32)
 BELIEVABLE_ROUNDS = 3
+# The threads of an engine may spin for a while when they are done, which would count against whoever is next.
+SETTLE_SECONDS = 0.3
 
 
 @dataclass
@@ -109,7 +112,10 @@ def one_round(found: list[engines.Contestant], task: Task, machine: Machine, bus
     before = machine.limits()
     busy, own = machine_state.busy_seconds(), machine_state.process_seconds(pids)
     begin = os.times().elapsed
-    rates = {entry.name: entry.rate(task) for entry in found}
+    rates = {}
+    for entry in found:
+        rates[entry.name] = entry.rate(task)
+        time.sleep(SETTLE_SECONDS)
     own = machine_state.process_seconds(pids) - own
     busy = machine_state.busy_seconds() - busy
     seconds = (os.times().elapsed - begin) * (os.cpu_count() or 1)
