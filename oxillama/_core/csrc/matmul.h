@@ -31,7 +31,14 @@ static void K(quantize_row)(const ox_activations *x, int32_t row) {
 /* Up to how many tokens unpacking anew for every tile is cheaper than a panel. Measured: benchmarks/matmul_speed.py. */
 OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
 #if defined(OX_HAS_AVX512)
-    return type == OX_Q6_K ? 24 : INT32_MAX;
+    switch (type) {
+        case OX_Q4_0:
+        case OX_Q8_0: return INT32_MAX;
+        case OX_Q2_K: return OX_DIRECT_COLS;
+        case OX_Q3_K: return 10;
+        case OX_Q6_K: return 24;
+        default: return 32;
+    }
 #else
     (void)type;
     return 0;
