@@ -10,7 +10,7 @@ from oxillama.chat_request import ChatHandle, ChatStream, ReplyFormat
 from oxillama.chat_results import ChatCompletion
 from oxillama.conversation import ChatOptions, Conversation
 from oxillama.errors import GrammarError, InvalidRequestError, UnsupportedModelError
-from oxillama.messages import Message
+from oxillama.messages import Message, checked_tools
 from oxillama.params import SamplingParams, chosen_params
 from oxillama.request import RequestHandle
 from oxillama.values import refused
@@ -165,7 +165,7 @@ class ChatCalls:
 
 
 def _refuse_unsupported(tools: object, response_format: object) -> None:
-    if tools is not None and tools != []:
+    if checked_tools(tools):
         raise InvalidRequestError("tools are not supported yet", param="tools")
     if response_format is None:
         return

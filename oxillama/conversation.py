@@ -35,7 +35,7 @@ class ChatOptions:
     add_generation_prompt: bool = True
 
     def __post_init__(self) -> None:
-        if self.continue_final_message not in (None, True, False):
+        if self.continue_final_message is not None and not isinstance(self.continue_final_message, bool):
             raise refused("continue_final_message", "True, False or None", self.continue_final_message)
         if not isinstance(self.add_generation_prompt, bool):
             raise refused("add_generation_prompt", "True or False", self.add_generation_prompt)

@@ -254,6 +254,9 @@ def test_a_full_queue_refuses(open_long: Callable[..., Engine]) -> None:
         ({"reasoning_format": "deep"}, "reasoning_format"),
         ({"continue_final_message": True}, "continue_final_message"),
         ({"continue_final_message": "yes"}, "continue_final_message"),
+        ({"continue_final_message": 0}, "continue_final_message"),
+        ({"tools": "search"}, "tools"),
+        ({"tools": [{"name": "f"}]}, "tools[0]"),
         ({"add_generation_prompt": 1}, "add_generation_prompt"),
         ({"template_kwargs": {"tools": 1}}, "template_kwargs.tools"),
         ({"template_kwargs": ["a"]}, "template_kwargs"),
@@ -270,7 +273,9 @@ def test_wrong_options_are_named(demo: Engine, options: dict[str, Any], param: s
 
 
 def test_text_is_the_response_format_there_is(demo: Engine) -> None:
-    assert demo.chat(TURN, max_tokens=1, response_format={"type": "text"}, tools=[]).token_ids
+    no_tools: list[list[object] | tuple[object, ...]] = [[], ()]
+    for none in no_tools:
+        assert demo.chat(TURN, max_tokens=1, response_format={"type": "text"}, tools=none).token_ids
     with pytest.raises(GrammarError):
         demo.chat(TURN, response_format={"type": "json_schema"})
 
