@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=64, help="tokens of each prompt")
     parser.add_argument("--tokens", type=int, default=64, help="tokens that each client asks for")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4, help="even, so that both orders count alike")
     parser.add_argument("--peer-python", help="a Python with llama_cpp.server")
     parser.add_argument(
         "--peer-clients", type=int, default=4, help="most clients for the peer, which serves one at a time"
