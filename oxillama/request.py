@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -138,12 +139,11 @@ class RequestHandle:
 
     def try_enter(self) -> bool:
         """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
+        if not self._entered:
+            with self._lock:
+                self._entered = self._entered or self._engine.try_submit(self.handles, self._ticket)
         if self._entered:
-            return True
-        with self._lock:
-            self._entered = self._entered or self._engine.try_submit(self.handles, self._ticket)
-        if self._entered:
-            self._ticket = None
+            self._leave_line()
             return True
         if self._cancelled:
             raise RequestCancelled(partial=self._shape())
@@ -161,9 +161,8 @@ class RequestHandle:
                 ticket = self._join_line()
                 ticket.wait(max(0.0, min(WAIT_SECONDS, self.line_seconds)))
                 ticket.clear()
-                del ticket  # or the traceback of what try_enter raises would keep its place in the line
         except BaseException:
-            self._ticket = None
+            self._leave_line()
             raise
 
     async def aenter(self) -> None:
@@ -171,11 +170,10 @@ class RequestHandle:
             while not self.try_enter():
                 ticket = self.join_line()
                 with anyio.move_on_after(self.line_seconds):
-                    await LoopMailbox.current().wait(ticket.has_news)
+                    await LoopMailbox.current().wait(functools.partial(self._has_line_news, ticket))
                 ticket.clear()
-                del ticket  # as above
         except BaseException:
-            self._ticket = None
+            self._leave_line()
             raise
 
     def join_line(self) -> Ticket:
@@ -192,18 +190,29 @@ class RequestHandle:
 
     def _join_line(self) -> Ticket:
         with self._lock:
-            if self._ticket is None:
-                self._ticket = self._engine.join_line(len(self._choices))
-            return self._ticket
+            ticket = self._ticket
+            if ticket is None:
+                ticket = self._ticket = self._engine.join_line(len(self._choices))
+        if self._cancelled or self._entered:
+            ticket.wake()  # who did that may have been too early to see the ticket
+        return ticket
+
+    def _has_line_news(self, ticket: Ticket) -> bool:
+        # Another waiter of this request may have cleared the news, but then the place is given up, or still waited for.
+        return ticket.has_news() or self._ticket is not ticket
+
+    def _leave_line(self) -> None:
+        """Explicitly, because a traceback may keep the ticket alive; wakes those who wait with it."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.leave()
 
     def cancel(self) -> None:
         """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
         self._cancelled = True
         for choice in self._choices:
             choice.handle.cancel()
-        ticket, self._ticket = self._ticket, None
-        if ticket is not None:
-            ticket.wake()
+        self._leave_line()
         self._engine.wake()
 
     def result(self, timeout: float | None = None) -> Completion:

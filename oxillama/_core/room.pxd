@@ -6,7 +6,7 @@ from oxillama._core.atomics cimport ox_atomic_i32
 from oxillama._core.mailbox cimport ox_mailbox
 from oxillama._core.parking cimport ox_parking
 
-# A place in the line. Its owner, and nobody else, joins, waits and leaves.
+# A place in the line.
 ctypedef struct ox_ticket:
     ox_ticket *next
     ox_ticket *previous
@@ -37,8 +37,11 @@ cdef void room_wake_all(ox_room *room) noexcept nogil
 
 # 0, or an errno value. n: between 1 and the size of the room.
 cdef int ticket_join(ox_room *room, ox_ticket *ticket, int32_t n) noexcept nogil
-# Gives back what was granted, unless ticket_use() took it over, and frees what the ticket holds.
+# Leaves the line and gives back what was granted, unless ticket_use() took it over. May be called again, and by any
+# thread that keeps the ticket alive.
 cdef void ticket_leave(ox_room *room, ox_ticket *ticket) noexcept nogil
+# Leaves, and frees what the ticket holds.
+cdef void ticket_destroy(ox_room *room, ox_ticket *ticket) noexcept nogil
 # True once for a granted ticket: its places are the caller's.
 cdef bint ticket_use(ox_ticket *ticket) noexcept nogil
 # Posts the mailbox too. Look for news afterwards. False if another one is attached.

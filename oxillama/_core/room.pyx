@@ -124,6 +124,10 @@ cdef void ticket_leave(ox_room *room, ox_ticket *ticket) noexcept nogil:
     ox_parking_unlock(&room.parking)
     if ticket_use(ticket):
         room_give_back(room, ticket.wanted)
+
+
+cdef void ticket_destroy(ox_room *room, ox_ticket *ticket) noexcept nogil:
+    ticket_leave(room, ticket)
     mailbox_unref(ticket.mailbox)
     ox_parking_destroy(&ticket.parking)
 

@@ -7,6 +7,7 @@ from oxillama._core.mailbox cimport Mailbox
 from oxillama._core.room cimport (
     ticket_attach,
     ticket_clear,
+    ticket_destroy,
     ticket_has_news,
     ticket_join,
     ticket_leave,
@@ -36,7 +37,7 @@ cdef class Ticket:
     def __dealloc__(self):
         # In a forked child the lock may be held by a thread that is not here.
         if self._is_joined and self._worker._pid == getpid():
-            ticket_leave(&self._worker.c.ring.room, &self.c)
+            ticket_destroy(&self._worker.c.ring.room, &self.c)
 
     def attach(self, Mailbox mailbox not None):
         """Posts the mailbox too when there are news. Look for news afterwards."""
@@ -58,5 +59,13 @@ cdef class Ticket:
             ticket_wait(&self.c, timeout_ns)
 
     def wake(self):
-        """News for whoever waits."""
-        ticket_wake(&self._worker.c.ring.room, &self.c)
+        """News for whoever waits. Does nothing in a forked child."""
+        if self._worker._pid == getpid():
+            ticket_wake(&self._worker.c.ring.room, &self.c)
+
+    def leave(self):
+        """Gives up the place, which is never granted any more, and wakes whoever waits. May be called again; does
+        nothing in a forked child."""
+        if self._worker._pid == getpid():
+            ticket_leave(&self._worker.c.ring.room, &self.c)
+            ticket_wake(&self._worker.c.ring.room, &self.c)

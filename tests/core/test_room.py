@@ -219,12 +219,76 @@ def test_a_keyboard_interrupt_ends_the_wait(open_long: Open) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
+        # `caught` keeps the frames of the wait, as a shell does with the last traceback.
+        with pytest.raises(KeyboardInterrupt) as caught:
             engine.generate("y", queue_timeout=None)
     finally:
         signal.signal(signal.SIGINT, before)
     assert engine._worker.stats()["num_in_line"] == 0
+    del caught
     assert len(keep) == 2
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancel_just_before_the_line_is_seen_in_it(
+    open_long: Open, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_long(max_batch_size=1, queue_size=1)
+    keep = fill(engine)
+    handle = engine.prepare("y", queue_timeout=None)
+    join_line = engine.join_line
+
+    def cancelled_meanwhile(n_places: int) -> Ticket:
+        handle.cancel()
+        return join_line(n_places)
+
+    async def main() -> None:
+        with anyio.fail_after(5), pytest.raises(RequestCancelled):
+            await handle.aenter()
+
+    monkeypatch.setattr(engine, "join_line", cancelled_meanwhile)
+    anyio.run(main, backend=backend)
+    assert engine._worker.stats()["num_in_line"] == 0
+    assert len(keep) == 2
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_several_tasks_wait_for_the_place_of_one_request(open_long: Open, backend: str) -> None:
+    engine = open_long(max_batch_size=1, queue_size=1)
+    keep = fill(engine)
+    handle = engine.prepare("y", max_tokens=2, ignore_eos=True, queue_timeout=None)
+    results: list[int] = []
+
+    async def ask() -> None:
+        results.append((await handle.aresult()).usage.completion_tokens)
+
+    async def main() -> None:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(ask)
+                while engine._worker.stats()["num_in_line"] < 1:
+                    await anyio.sleep(0.001)
+                keep.clear()
+
+    anyio.run(main, backend=backend)
+    assert results == [2, 2, 2]
+    assert engine.stats().queue_depth == 0
+
+
+def test_who_joins_for_a_request_that_has_entered_keeps_no_place(open_long: Open) -> None:
+    engine = open_long(max_batch_size=1, queue_size=1)
+    keep = fill(engine)
+    handle = engine.prepare("y", max_tokens=1, ignore_eos=True, queue_timeout=None)
+    assert not handle.try_enter()
+    keep.clear()
+    handle.enter()
+    # As a thread does that looked before and joins after another one has entered.
+    assert handle._join_line().has_news()
+    assert handle.try_enter()
+    handle.result()
+    eventually(lambda: engine.stats().queue_depth == 0)
+    assert engine._worker.stats()["num_in_line"] == 0
 
 
 def test_a_crowd_of_threads_and_tasks_all_come_in_or_leave(open_long: Open) -> None:

@@ -30,7 +30,7 @@ enum { OX_BARRIER_MOST_SPINS = 4000, OX_BARRIER_LEAST_SPINS = 60, OX_BARRIER_WOR
 typedef struct ox_barrier {
     atomic_int arrived;
     char apart[64 - sizeof(atomic_int)];
-    atomic_int generation;
+    atomic_uint generation; /* wraps */
     atomic_int sleepers;
     atomic_int spins; /* turns before the next sleep; a hint, so any member may change it at any time */
     char from_others[64 - 3 * sizeof(atomic_int)];
@@ -65,7 +65,7 @@ static inline int64_t ox_barrier_now(void) {
 /* All `n` members must call this; everything written before it by any of them is visible after it to all. */
 static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
     if (n == 1) return;
-    int generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
+    const unsigned generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 == n) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         /* seq_cst with the sleepers' increment: either they see the new generation, or we see them. */
