@@ -23,28 +23,32 @@ from oxillama.limits import default_threads
 from oxillama.speed import random_tokens
 
 POLL_SECONDS = 0.0002
+CANCELS = 10
 
 
 class Gaps:
-    """Times between tokens of several requests, by looking at their counts."""
+    """Times between tokens of several requests, by looking at their counts. No gap is left out: one that is open at the
+    end of a phase belongs to the next."""
 
     def __init__(self, handles: list[RequestHandle]) -> None:
         self._handles = handles
+        self._counts = [handle.usage.completion_tokens for handle in handles]
+        # None: the first gap of each began before anybody looked.
+        self._last: list[float | None] = [None] * len(handles)
 
     def until(self, done: Callable[[], bool]) -> list[float]:
-        counts = [handle.usage.completion_tokens for handle in self._handles]
-        # The first gap of each began before this.
-        last: list[float | None] = [None] * len(counts)
         gaps = []
-        while not done():
+        is_done = False
+        while not is_done:
+            is_done = done()  # before the last look, which then sees the tokens of the step that ended it
             now = time.perf_counter()
             for i, handle in enumerate(self._handles):
                 count = handle.usage.completion_tokens
-                if count > counts[i]:
-                    before = last[i]
+                if count > self._counts[i]:
+                    before = self._last[i]
                     if before is not None:
-                        gaps.append((now - before) / (count - counts[i]))
-                    counts[i], last[i] = count, now
+                        gaps.append((now - before) / (count - self._counts[i]))
+                    self._counts[i], self._last[i] = count, now
             time.sleep(POLL_SECONDS)
         return gaps
 
@@ -53,12 +57,12 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def in_milliseconds(gaps: list[float]) -> dict[str, float]:
+def in_milliseconds(seconds: list[float]) -> dict[str, float]:
     return {
-        "p50": 1e3 * statistics.median(gaps),
-        "p99": 1e3 * quantile(gaps, 0.99),
-        "max": 1e3 * max(gaps),
-        "n": len(gaps),
+        "p50": 1e3 * statistics.median(seconds),
+        "p99": 1e3 * quantile(seconds, 0.99),
+        "max": 1e3 * max(seconds),
+        "n": len(seconds),
     }
 
 
@@ -86,16 +90,20 @@ def measure(engine: Engine, sequences: int, n_prompt: int, seconds: float) -> di
     intruder = engine.submit(prompt(n_prompt, "intruder"), endless.replace(max_tokens=1))
     disturbed = gaps.until(lambda: intruder.done)
     intruder_seconds = time.perf_counter() - begin
-    frees = [seconds_to_free(engine, handles)]
-    engine.generate(prompt(8, "rest"), endless.replace(max_tokens=1))
-    in_prefill = engine.submit(prompt(n_prompt, "cancelled"), endless)
-    time.sleep(0.3)
-    frees.append(seconds_to_free(engine, [in_prefill]))
+    frees: dict[str, list[float]] = {"decoding": [seconds_to_free(engine, handles)], "prefilling": []}
+    for i in range(CANCELS):
+        handles = [engine.submit(prompt(64, f"decode {i} {j}"), endless) for j in range(sequences)]
+        while not all(handle.usage.completion_tokens > 2 for handle in handles):
+            time.sleep(0.01)
+        frees["decoding"].append(seconds_to_free(engine, handles))
+        in_prefill = engine.submit(prompt(n_prompt, f"cancelled {i}"), endless)
+        time.sleep(0.2 + 0.05 * i)  # at another place of a step each time
+        frees["prefilling"].append(seconds_to_free(engine, [in_prefill]))
     return {
         "undisturbed_ms": in_milliseconds(undisturbed),
         "disturbed_ms": in_milliseconds(disturbed),
         "prompt_tokens_per_second": n_prompt / intruder_seconds,
-        "cancel_to_free_ms": {"decoding": 1e3 * frees[0], "prefilling": 1e3 * frees[1]},
+        "cancel_to_free_ms": {name: in_milliseconds(seconds) for name, seconds in frees.items()},
         "gaps_ms": {"undisturbed": [1e3 * gap for gap in undisturbed], "disturbed": [1e3 * gap for gap in disturbed]},
     }
 
