@@ -65,4 +65,5 @@ cdef class Mailbox:
         """Drains the descriptor, then rearms. Look for news after this, not before."""
         cdef uint64_t count
         read(self.c.fd, &count, sizeof(count))
-        ox_store_seq_cst_i32(&self.c.armed, 1)
+        # An exchange, not a store: it reads from a post that found the mailbox disarmed, and so sees what was posted.
+        ox_exchange_seq_cst_i32(&self.c.armed, 1)

@@ -74,6 +74,8 @@ cdef bint output_attach(ox_output *output, ox_mailbox *mailbox) noexcept nogil:
         return True
     mailbox_ref(mailbox)
     if ox_compare_exchange_seq_cst_ptr(&output.mailbox, &expected, mailbox):
+        # Before or after the same in output_wake(): then either it finds the mailbox, or the reader what was published.
+        ox_fetch_add_seq_cst_i32(&output.num_sleeping, 0)
         return True
     mailbox_unref(mailbox)
     return expected == mailbox

@@ -119,10 +119,11 @@ static void *read_in_a_loop(void *result)
     void *expected = NULL;
     ox_store_seq_cst_i32(&box.armed, 1);
     if (!ox_compare_exchange_seq_cst_ptr(&out.mailbox, &expected, &box)) abort();
+    ox_fetch_add_seq_cst_i32(&out.num_sleeping, 0);
     while (*wrong += look(&taken, &finished), !finished) {
         *wrong += poll(&wait, 1, LATE_NS / 1000000) == 0;
         if (read(box.fd, &count, sizeof count) < 0) continue;
-        ox_store_seq_cst_i32(&box.armed, 1);
+        ox_exchange_seq_cst_i32(&box.armed, 1);
     }
     return NULL;
 }
