@@ -16,6 +16,9 @@ MODEL = TinyModel(
     type_name="Q8_0", n_vocab=16384, n_embd=1024, n_ff=3072, n_layers=3, n_head=16, head_dim=64, tied=True
 )
 
+# Stacks, activations and the piece in work, which do not grow with the model.
+FIXED_BYTES = 4 << 20
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -51,4 +54,4 @@ def test_peak_memory_is_hardly_more_than_the_weights(model_path: Path, way: str)
         [sys.executable, "-c", PROGRAM, str(model_path), way], capture_output=True, text=True, check=True
     )
     peak, kv_bytes = map(int, found.stdout.split())
-    assert tensor_bytes < peak <= 1.1 * tensor_bytes + kv_bytes
+    assert tensor_bytes < peak <= 1.1 * tensor_bytes + kv_bytes + FIXED_BYTES
