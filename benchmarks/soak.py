@@ -1,6 +1,6 @@
 """Random work at full speed for a long time, then a count: nothing leaks, nothing stays, every request ends once.
 
-    python benchmarks/soak.py [--seconds 600] [--model model.gguf]
+    python benchmarks/soak.py [--seconds 600] [--model model.gguf] [--threads 2]
 
 Threads, asyncio and trio generate, stream, embed, score, cancel, disconnect and drop what they hold, with a small queue
 and a KV cache so small that requests are preempted. Memory is compared between the end of the first fifth and the end.
@@ -144,9 +144,9 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def soak(path: str | Path, seconds: float) -> dict[str, Any]:
+def soak(path: str | Path, seconds: float, n_threads: int) -> dict[str, Any]:
     """Runs it; the result says what was done, and under "wrong" what should not be."""
-    options = {"n_threads": 1, "queue_size": 16, "max_batch_size": 8, "kv_cache_tokens": 24 * 32, "n_ctx": 512}
+    options = {"n_threads": n_threads, "queue_size": 16, "max_batch_size": 8, "kv_cache_tokens": 24 * 32, "n_ctx": 512}
     with Engine(path, progress=False, **options) as engine:  # type: ignore[arg-type]
         blocks = engine.stats().kv_blocks_free
         work = Soak(engine, seconds)
@@ -197,8 +197,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--model", default=str(demo_path()))
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    found = soak(arguments.model, arguments.seconds)
+    found = soak(arguments.model, arguments.seconds, arguments.threads)
     print(json.dumps(found, indent=1))
     return 1 if found["wrong"] else 0
 
