@@ -1,4 +1,4 @@
-"""The protocols between threads under ThreadSanitizer, by twins in C, and the modules around under AddressSanitizer."""
+"""The protocols between threads under ThreadSanitizer, in C, and the modules around under AddressSanitizer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CSRC = Path(oxillama.__file__).resolve().parent / "_core" / "csrc"
 pytestmark = pytest.mark.sanitizer
 
 
-# Of the ring and its sleeping consumer; of outputs and the mailboxes of event loops.
-TWINS = ["ring_twin", "output_twin"]
+# Twins of the ring and its sleeping consumer, and of outputs and the mailboxes of event loops; the barrier itself.
+PROGRAMS = ["ring_twin", "output_twin", "barrier_exercise"]
 
 
-def run_twin(tmp_path: Path, twin: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    program = tmp_path / twin
+def run_program(tmp_path: Path, name: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    program = tmp_path / name
     command = ["gcc", "-std=c11", "-O1", "-g", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", *flags, f"-I{CSRC}"]
     try:
         subprocess.run(
-            [*command, str(HERE / f"{twin}.c"), "-o", str(program), "-pthread"], check=True, capture_output=True
+            [*command, str(HERE / f"{name}.c"), "-o", str(program), "-pthread"], check=True, capture_output=True
         )
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no compiler for {' '.join(flags)}: {error}")
@@ -40,17 +40,17 @@ def skip_unless_it_starts(result: subprocess.CompletedProcess[str]) -> None:
         pytest.skip("this kernel's address layout is not known to the sanitizer")
 
 
-@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-def test_the_protocol_is_clean(tmp_path: Path, sanitizer: str, twin: str) -> None:
-    result = run_twin(tmp_path, twin, f"-fsanitize={sanitizer}")
+def test_the_protocol_is_clean(tmp_path: Path, sanitizer: str, name: str) -> None:
+    result = run_program(tmp_path, name, f"-fsanitize={sanitizer}")
     skip_unless_it_starts(result)
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
 
 
-@pytest.mark.parametrize("twin", TWINS)
-def test_the_sanitizer_would_notice_a_weaker_one(tmp_path: Path, twin: str) -> None:
-    result = run_twin(tmp_path, twin, "-fsanitize=thread", "-DWEAK")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_sanitizer_would_notice_a_weaker_one(tmp_path: Path, name: str) -> None:
+    result = run_program(tmp_path, name, "-fsanitize=thread", "-DWEAK")
     skip_unless_it_starts(result)
     assert "data race" in result.stderr
 
