@@ -1,7 +1,7 @@
 """A network as a flat array of operations, the batch of rows that one step runs it over, and the walk itself."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
 from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix, ox_rope_layout
@@ -101,6 +101,9 @@ ctypedef struct ox_program:
     int32_t max_parts
     size_t part_floats
     int32_t shared              # one part in this many of the weight groups goes to whoever comes first
+    int32_t n_barriers          # of a step
+    int64_t row_products        # multiply-adds of all matrices for one row that becomes logits
+    int64_t alone_until_ns      # until then small steps are run by the caller alone
     ox_barrier barrier
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL

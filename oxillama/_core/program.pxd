@@ -19,6 +19,7 @@ cdef class Program:
     cdef bint _sealed
     cdef int _capacity
     cdef int _seal_parts(self) except -1
+    cdef void _count_work(self) noexcept
     cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL
     cdef const float *_vector(self, const float[::1] values) except? NULL
     # One step; see execute(). The caller has checked the batch against max_tokens, max_outputs and n_vocab.
