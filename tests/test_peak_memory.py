@@ -55,3 +55,30 @@ def test_peak_memory_is_hardly_more_than_the_weights(model_path: Path, way: str)
     )
     peak, kv_bytes = map(int, found.stdout.split())
     assert tensor_bytes < peak <= 1.1 * tensor_bytes + kv_bytes + FIXED_BYTES
+
+
+SHORT_PROGRAM = """
+import sys
+from pathlib import Path
+from oxillama import Engine
+
+def resident():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+with Engine.demo(n_threads=1, progress=False) as demo:
+    demo.generate([1, 2, 3], max_tokens=1)
+with Engine(sys.argv[1], n_ctx=4096, kv_cache_tokens=1 << 18, n_threads=1, progress=False) as engine:
+    before = resident()
+    engine.generate(list(range(300)), max_tokens=2, temperature=0)
+    print(resident() - before, engine.memory.kv_cache)
+"""
+
+
+def test_a_short_prompt_touches_little_of_a_large_cache(tmp_path: Path) -> None:
+    # A block's layers lie together: otherwise each of the 24 would take a huge page of 2 MB for ten blocks.
+    path = tmp_path / "model.gguf"
+    TinyModel(n_embd=64, n_ff=64, n_layers=24, n_head=4, n_head_kv=2, head_dim=16, n_vocab=512, n_ctx=4096).write(path)
+    found = subprocess.run([sys.executable, "-c", SHORT_PROGRAM, str(path)], capture_output=True, text=True, check=True)
+    grown, kv_bytes = map(int, found.stdout.split())
+    assert kv_bytes > 500e6
+    assert grown < 24e6

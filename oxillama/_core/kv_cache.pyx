@@ -1,4 +1,5 @@
-"""The memory of the paged KV cache: one arena of blocks of 32 tokens per layer, touched only when written."""
+"""The memory of the paged KV cache: an arena of blocks of 32 tokens, all layers of a block together, touched only when
+written."""
 
 from oxillama._core.kernels cimport (
     OX_KV_BF16,
@@ -39,8 +40,11 @@ cdef class KVCache:
         self.layout = _layout(kv_dtype, n_head_kv, head_dim)
         self.n_layers = n_layers
         self.n_blocks = <int32_t>n_blocks
-        self.layer_bytes = <size_t>n_blocks * self.layout.block_bytes
-        self._pages = Pages(self.layer_bytes * n_layers)
+        # The layers of a block lie together, so that memory comes with the tokens, a huge page for every few blocks. Were
+        # the blocks of a layer together, all layers would need a new page in the same step, which then stalls for clearing.
+        self.layer_bytes = self.layout.block_bytes
+        self.layout.block_bytes *= n_layers
+        self._pages = Pages(<size_t>n_blocks * self.layout.block_bytes)
         self.data = self._pages.data
 
     @property

@@ -72,7 +72,7 @@ typedef struct ox_kv_layout {
     int32_t head_dim;         /* of K and of V */
     size_t k_bytes;           /* of one head in one block; V begins here */
     size_t head_bytes;        /* K and V of one head in one block */
-    size_t block_bytes;       /* n_head_kv * head_bytes */
+    size_t block_bytes;       /* from one block to the next: n_head_kv * head_bytes, or that of all layers */
 } ox_kv_layout;
 
 /* Attention of consecutive tokens of one sequence with one KV head and its group of query heads. */
