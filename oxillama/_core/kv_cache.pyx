@@ -40,8 +40,9 @@ cdef class KVCache:
         self.layout = _layout(kv_dtype, n_head_kv, head_dim)
         self.n_layers = n_layers
         self.n_blocks = <int32_t>n_blocks
-        # The layers of a block lie together, so that memory comes with the tokens, a huge page for every few blocks. Were
-        # the blocks of a layer together, all layers would need a new page in the same step, which then stalls for clearing.
+        # The layers of a block lie together, so that memory comes with the tokens, a huge page for every few blocks.
+        # Were the blocks of a layer together, all layers would begin a new page in the same step, and it would stall
+        # while they are cleared (benchmarks/latency.py).
         self.layer_bytes = self.layout.block_bytes
         self.layout.block_bytes *= n_layers
         self._pages = Pages(<size_t>n_blocks * self.layout.block_bytes)
