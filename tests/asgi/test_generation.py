@@ -108,8 +108,10 @@ class TestDeadline:
         assert last["error"]["code"] == "deadline_exceeded"
         assert set(last["error"]) == {"message", "type", "param", "code"}
         whole = narrow.generate("x", ignore_eos=True, seed=1, max_tokens=2 * len(text) + 50).text
-        assert text
-        assert whole.startswith(text)
+        # A character whose last bytes never came ends the text as a replacement character.
+        begun = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        assert begun
+        assert whole.startswith(begun)
 
     def test_the_whole_reply_of_a_request_that_is_late_is_a_504(self, narrow: Engine) -> None:
         client = TestClient(create_app(narrow))
