@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -11,62 +11,65 @@ from oxillama.admission import Prompt
 from oxillama.errors import InvalidRequestError
 from oxillama.progress import Progress, reporting
 
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
 
-class Cancellable(Protocol):
+
+class Request(Protocol[ResultT_co]):
     """A request in flight, as far as a batch knows it."""
 
+    def result(self) -> ResultT_co: ...
+    async def aresult(self) -> ResultT_co: ...
     def cancel(self) -> None: ...
 
 
-HandleT = TypeVar("HandleT", bound=Cancellable)
-ResultT = TypeVar("ResultT")
+class Batch(Generic[ResultT]):
+    """Runs prompts through a function that submits one, and keeps the results in their order.
 
+    It waits for the oldest first: the worker serves in order, so that one is the most likely to be done. When anything
+    fails, what is in flight is cancelled. progress and label: see `reporting`."""
 
-class Batch(Generic[HandleT, ResultT]):
-    """Prompts to come, requests in flight, and results, in the order of the prompts.
-
-    Submitting and waiting are the caller's, who does both either synchronously or not."""
-
-    def __init__(self, prompts: Iterable[Prompt], *, max_flight: int) -> None:
+    def __init__(self, prompts: Iterable[Prompt], *, max_flight: int, progress: Progress, label: str) -> None:
         if isinstance(prompts, str | bytes):
             raise InvalidRequestError(f"prompts is one {type(prompts).__name__}, expected several", param="prompts")
         self._pending = deque(prompts)
-        self._total = len(self._pending)
-        self._flight: deque[HandleT] = deque()
         self._max_flight = max_flight
-        self.results: list[ResultT] = []
+        self._progress = progress
+        self._label = label
+        self._flight: deque[Request[ResultT]] = deque()
+        self._results: list[ResultT] = []
 
-    @property
-    def done(self) -> bool:
-        return not self._pending and not self._flight
+    def run(self, submit: Callable[[Prompt], Request[ResultT]]) -> list[ResultT]:
+        with self._running() as advance:
+            while self._pending or self._flight:
+                while self._has_room():
+                    self._flight.append(submit(self._pending.popleft()))
+                self._store(self._flight[0].result())
+                advance(1)
+        return self._results
 
-    @property
-    def has_room(self) -> bool:
-        """Is there another prompt, and may it be submitted?"""
+    async def arun(self, submit: Callable[[Prompt], Awaitable[Request[ResultT]]]) -> list[ResultT]:
+        with self._running() as advance:
+            while self._pending or self._flight:
+                while self._has_room():
+                    self._flight.append(await submit(self._pending.popleft()))
+                self._store(await self._flight[0].aresult())
+                advance(1)
+        return self._results
+
+    def _has_room(self) -> bool:
         return bool(self._pending) and len(self._flight) < self._max_flight
 
-    def next_prompt(self) -> Prompt:
-        return self._pending.popleft()
-
-    def add(self, handle: HandleT) -> None:
-        self._flight.append(handle)
-
-    @property
-    def oldest(self) -> HandleT:
-        """The one to wait for: the worker serves in order, so it is the most likely to be done."""
-        return self._flight[0]
-
-    def store(self, result: ResultT) -> None:
+    def _store(self, result: ResultT) -> None:
         self._flight.popleft()
-        self.results.append(result)
+        self._results.append(result)
 
     @contextmanager
-    def running(self, progress: Progress, *, label: str) -> Iterator[Callable[[int], None]]:
-        """Yields `advance(n)` for finished prompts; cancels what is in flight when the body fails."""
-        with reporting(progress, total=self._total, label=label, unit="prompt") as advance:
+    def _running(self) -> Iterator[Callable[[int], None]]:
+        with reporting(self._progress, total=len(self._pending), label=self._label, unit="prompt") as advance:
             try:
                 yield advance
             except BaseException:
-                for handle in self._flight:
-                    handle.cancel()
+                for request in self._flight:
+                    request.cancel()
                 raise

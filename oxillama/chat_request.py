@@ -5,29 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oxillama._core.text_stream import TextStream
-from oxillama._core.vocab import TokenTable
 from oxillama.chat_results import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
 from oxillama.errors import DeadlineExceeded, RequestCancelled
-from oxillama.reasoning import ReasoningSplitter, ThinkTags
+from oxillama.reply_format import ReplyFormat
 from oxillama.request import RequestHandle
 from oxillama.results import Completion, CompletionChoice, CompletionChunk, Timings, Usage
 from oxillama.stream import RequestStream
-
-
-@dataclass(frozen=True)
-class ReplyFormat:
-    """How a reply's text is read. ``tags`` None: all of it is content. ``thinking``: the prompt has opened them."""
-
-    tags: ThinkTags | None
-    thinking: bool
-    table: TokenTable
-    stops: tuple[str, ...]
-
-    def splitter(self) -> ReasoningSplitter:
-        return ReasoningSplitter(self.tags, thinking=self.thinking)
 
 
 class _Reply:

@@ -12,6 +12,7 @@ from oxillama.admission import Prompt
 from oxillama.batch import Batch
 from oxillama.errors import InvalidRequestError
 from oxillama.params import EmbeddingParams
+from oxillama.progress import Progress
 from oxillama.request import RequestHandle
 from oxillama.results import Timings, Usage
 
@@ -86,19 +87,19 @@ class EmbeddingHandle:
         return f"<EmbeddingHandle {self.id}: {state}, {self.usage.prompt_tokens} tokens>"
 
 
-class EmbeddingBatch(Batch[EmbeddingHandle, npt.NDArray[np.float32]]):
+class EmbeddingBatch(Batch[npt.NDArray[np.float32]]):
     """Several inputs that become the rows of one array."""
 
-    def __init__(self, inputs: Inputs, params: EmbeddingParams, *, max_flight: int) -> None:
+    def __init__(self, inputs: Inputs, params: EmbeddingParams, *, max_flight: int, progress: Progress) -> None:
         if params.pooling == "none":
             raise InvalidRequestError(
                 "pooling 'none' has a row per token; ask submit_embedding() for each input", param="pooling"
             )
-        super().__init__(split_inputs(inputs), max_flight=max_flight)
+        super().__init__(split_inputs(inputs), max_flight=max_flight, progress=progress, label="embedding")
         self._dimensions = params.dimensions
 
-    def matrix(self, width: int) -> npt.NDArray[np.float32]:
-        """The results of a batch that is done; `width`: values of a hidden state."""
-        if not self.results:
+    def matrix(self, rows: list[npt.NDArray[np.float32]], width: int) -> npt.NDArray[np.float32]:
+        """float32 [n inputs, dimensions] of what a run returned; `width`: values of a hidden state."""
+        if not rows:
             return np.empty((0, self._dimensions or width), dtype=np.float32)
-        return np.stack(self.results)
+        return np.stack(rows)

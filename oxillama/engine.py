@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
-import threading
-import time
-import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -19,49 +15,34 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.float_mode import DefaultFloatMode
-from oxillama._core.handle import ACCEPTED, QUEUE_FULL, Handle, submit
+from oxillama._core.handle import Handle
 from oxillama._core.program import Program
-from oxillama._core.ticket import Ticket
-from oxillama._core.worker import Worker
 from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
-from oxillama.chat_calls import ChatCalls
-from oxillama.conversation import Conversation
+from oxillama.chat_request import ChatHandle, ChatStream
+from oxillama.chat_results import ChatCompletion
+from oxillama.config import CacheConfig, SchedulerConfig
+from oxillama.conversation import ChatOptions, Conversation
 from oxillama.demo import demo_path
 from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
-from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
+from oxillama.errors import InvalidRequestError, UnsupportedModelError
+from oxillama.lifecycle import Lifecycle, State
 from oxillama.limits import default_threads
-from oxillama.loader import CacheConfig, load_model, open_model
+from oxillama.loader import load_model, open_model
+from oxillama.messages import Message
 from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.progress import Progress, stoppable
-from oxillama.request import CompletionStream, RequestHandle
+from oxillama.reply_format import ReasoningFormat, ReplyOptions
+from oxillama.request import CompletionStream, RequestHandle, RequestSpec, cancelled_on_failure
 from oxillama.results import Completion
-from oxillama.stats import EngineStats
+from oxillama.stats import EngineStats, Memory
 from oxillama.values import integer, real, refused
 
-State = Literal["loading", "ready", "draining", "closed", "failed"]
-
-MAX_QUEUE = MAX_BATCH = (1 << 20) - 1
 # Far more than helps. OpenMP ends the process when the system refuses it a thread.
 MAX_THREADS = 512
-MAX_STEP_MS = 1e9
-# Waiting raises a request's priority by one level each time this has passed.
-PRIORITY_AGING_SECONDS = 10.0
-# How often a drain looks whether the last request has ended.
-DRAIN_POLL_SECONDS = 0.005
-
-_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that an engine's model takes."""
-
-    weights: int
-    kv_cache: int
-
-
-class Engine(ChatCalls):
+class Engine:
     """A GGUF model inside this process, serving any number of threads and tasks at once.
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
@@ -92,49 +73,24 @@ class Engine(ChatCalls):
         chat_template: str | None = None,
         progress: Progress = None,
     ) -> None:
-        self._state: State = "loading"
-        self._closing = threading.RLock()
-        queue_size = integer("queue_size", queue_size, 1, MAX_QUEUE)
-        max_batch_size = integer("max_batch_size", max_batch_size, 1, MAX_BATCH)
-        max_batch_tokens = max(max_batch_size, integer("max_batch_tokens", max_batch_tokens, 1, MAX_BATCH))
+        scheduler = SchedulerConfig(max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache)
+        cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens)
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
-        max_step_ns = max(1, int(real("max_step_ms", max_step_ms, 0, MAX_STEP_MS) * 1e6))
-        for name, flag in (("prefix_cache", prefix_cache), ("mmap", mmap)):
-            if not isinstance(flag, bool):
-                raise refused(name, "True or False", flag)
         if chat_template is not None and not isinstance(chat_template, str):
             raise refused("chat_template", "a str or None", chat_template)
-        cache = CacheConfig(n_ctx=n_ctx, kv_dtype=kv_dtype, kv_cache_tokens=kv_cache_tokens)
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():
             loaded = load_model(
-                path,
-                cache=cache,
-                max_batch_size=max_batch_size,
-                max_batch_tokens=max_batch_tokens,
-                n_threads=n_threads,
-                progress=progress,
-                file=file,
+                path, cache=cache, scheduler=scheduler, n_threads=n_threads, progress=progress, file=file
             )
+        self._scheduler = scheduler
         self._model = loaded.model
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
         self._conversation = Conversation(self.tokenizer, self._metadata, chat_template) if self.tokenizer else None
-        self._queue_size = queue_size
-        self._max_batch_size = max_batch_size
-        self._worker = Worker(
-            loaded.program,
-            self.tokenizer.table if self.tokenizer else None,
-            n_ctx=self._model.n_ctx,
-            max_batch_size=max_batch_size,
-            max_step_ns=max_step_ns,
-            priority_aging_ns=int(PRIORITY_AGING_SECONDS * 1e9),
-            queue_size=queue_size,
-            prefix_cache=prefix_cache,
-        )
-        self._admission = Admission(self._model, self._worker, queue_size=queue_size)
-        self._state = "ready"
-        _open_engines.add(self)
+        self._lifecycle = Lifecycle(loaded, scheduler)
+        self._worker = self._lifecycle.worker
+        self._admission = Admission(self._model, self._worker, queue_size=scheduler.queue_size)
 
     @classmethod
     def demo(cls, **options: Any) -> Self:
@@ -161,14 +117,9 @@ class Engine(ChatCalls):
 
     @property
     def state(self) -> State:
-        """ "loading", "ready", "draining", "closed" (as in every forked child), or "failed": the worker ended without
-        being told to."""
-        if self._state in ("ready", "draining"):
-            if self._worker.pid != os.getpid():
-                return "closed"
-            if not self._worker.is_running:
-                return "failed"
-        return self._state
+        """ "ready", "draining", "closed" (as in every forked child), or "failed": the worker ended without being told
+        to."""
+        return self._lifecycle.state
 
     @property
     def name(self) -> str:
@@ -190,7 +141,7 @@ class Engine(ChatCalls):
     @property
     def max_batch_size(self) -> int:
         """Sequences that advance together."""
-        return self._max_batch_size
+        return self._scheduler.max_batch_size
 
     @property
     def architecture(self) -> str:
@@ -217,7 +168,7 @@ class Engine(ChatCalls):
 
     def stats(self) -> EngineStats:
         """What the worker is doing, read without stopping it."""
-        return EngineStats.from_worker(self._worker.stats())
+        return self._lifecycle.stats()
 
     def __repr__(self) -> str:
         return f"<Engine {self.name!r}: {self.architecture}, context {self.n_ctx}, {self.state}>"
@@ -232,10 +183,19 @@ class Engine(ChatCalls):
 
     # --- generation
 
-    def prepare(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> RequestHandle:
+    def prepare(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        queue_timeout: float | None = 0,
+        cache_salt: str | None = None,
+        **options: Any,
+    ) -> RequestHandle:
         """A request that has been checked and not yet submitted: `enter()` does that. options: as for submit()."""
-        queue_timeout, cache_salt = options.pop("queue_timeout", 0), options.pop("cache_salt", None)
-        return self._prepare(prompt, params, queue_timeout, cache_salt, options)
+        chosen = chosen_params(params, options)
+        self._lifecycle.check_usable()
+        return self._handle(self._admission.generation(prompt, chosen, cache_salt), queue_timeout)
 
     def submit(
         self,
@@ -253,56 +213,32 @@ class Engine(ChatCalls):
         tell by the time what others have asked.
 
         Raises InvalidRequestError, ContextLengthError, QueueFullError, EngineClosedError or EngineForkedError."""
-        handle = self._prepare(prompt, params, queue_timeout, cache_salt, options)
+        handle = self.prepare(prompt, params, queue_timeout=queue_timeout, cache_salt=cache_salt, **options)
         handle.enter()
         return handle
 
-    async def asubmit(
-        self,
-        prompt: Prompt,
-        params: SamplingParams | None = None,
-        *,
-        queue_timeout: float | None = 0,
-        cache_salt: str | None = None,
-        **options: Any,
-    ) -> RequestHandle:
-        handle = self._prepare(prompt, params, queue_timeout, cache_salt, options)
+    async def asubmit(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> RequestHandle:
+        handle = self.prepare(prompt, params, **options)
         await handle.aenter()
         return handle
 
     def generate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
         """The whole completion of a prompt. options: as for submit()."""
-        handle = self.submit(prompt, params, **options)
-        try:
+        with cancelled_on_failure(self.submit(prompt, params, **options)) as handle:
             return handle.result()
-        except BaseException:
-            handle.cancel()
-            raise
 
     async def agenerate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
-        handle = await self.asubmit(prompt, params, **options)
-        try:
+        with cancelled_on_failure(await self.asubmit(prompt, params, **options)) as handle:
             return await handle.aresult()
-        except BaseException:
-            handle.cancel()
-            raise
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
         """The completion as it is written, a chunk per token. options: as for submit()."""
         return CompletionStream(self.submit(prompt, params, **options))
 
-    def astream(
-        self,
-        prompt: Prompt,
-        params: SamplingParams | None = None,
-        *,
-        queue_timeout: float | None = 0,
-        cache_salt: str | None = None,
-        **options: Any,
-    ) -> CompletionStream:
+    def astream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
         """`async for chunk in engine.astream(...)`. What is wrong with the request is raised here; a full queue too,
         or, where queue_timeout allows a wait, by the first chunk."""
-        handle = self._prepare(prompt, params, queue_timeout, cache_salt, options)
+        handle = self.prepare(prompt, params, **options)
         handle.try_enter()
         return CompletionStream(handle)
 
@@ -317,15 +253,11 @@ class Engine(ChatCalls):
     ) -> list[Completion]:
         """Completions of many prompts, in their order. Keeps at most queue_size in flight, so the queue is never full
         for it."""
-        batch: Batch[RequestHandle, Completion] = Batch(prompts, max_flight=self._queue_size)
+        batch: Batch[Completion] = Batch(
+            prompts, max_flight=self._scheduler.queue_size, progress=progress, label="generating"
+        )
         chosen = chosen_params(params, options)
-        with batch.running(progress, label="generating") as advance:
-            while not batch.done:
-                while batch.has_room:
-                    batch.add(self.submit(batch.next_prompt(), chosen, queue_timeout=None, cache_salt=cache_salt))
-                batch.store(batch.oldest.result())
-                advance(1)
-        return batch.results
+        return batch.run(partial(self.submit, params=chosen, queue_timeout=None, cache_salt=cache_salt))
 
     async def agenerate_batch(
         self,
@@ -336,16 +268,123 @@ class Engine(ChatCalls):
         progress: Progress = False,
         **options: Any,
     ) -> list[Completion]:
-        batch: Batch[RequestHandle, Completion] = Batch(prompts, max_flight=self._queue_size)
+        batch: Batch[Completion] = Batch(
+            prompts, max_flight=self._scheduler.queue_size, progress=progress, label="generating"
+        )
         chosen = chosen_params(params, options)
-        with batch.running(progress, label="generating") as advance:
-            while not batch.done:
-                while batch.has_room:
-                    prompt = batch.next_prompt()
-                    batch.add(await self.asubmit(prompt, chosen, queue_timeout=None, cache_salt=cache_salt))
-                batch.store(await batch.oldest.aresult())
-                advance(1)
-        return batch.results
+        return await batch.arun(partial(self.asubmit, params=chosen, queue_timeout=None, cache_salt=cache_salt))
+
+    # --- chats
+
+    def prepare_chat(
+        self,
+        messages: Iterable[Message],
+        params: SamplingParams | None = None,
+        *,
+        tools: object = None,
+        response_format: Mapping[str, Any] | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+        continue_final_message: bool | None = None,
+        add_generation_prompt: bool = True,
+        reasoning_format: ReasoningFormat = "auto",
+        queue_timeout: float | None = 0,
+        cache_salt: str | None = None,
+        **options: Any,
+    ) -> ChatHandle:
+        """A chat that has been checked and not yet submitted; all other calls make theirs here.
+
+        messages: mappings with `role` (system, developer, user, assistant, tool) and `content` (a str or a list of text
+        parts), and earlier replies (ChatMessage). Special tokens written in them are ordinary text to the model.
+        template_kwargs: variables for the model's template. continue_final_message: the model goes on with a last
+        message of the assistant, and the reply is what it adds; None: it does wherever there is one. With
+        add_generation_prompt=False the prompt ends where the messages do. reasoning_format: "auto" splits what the
+        model thinks off into `reasoning_content`, "none" leaves it in the content. options: the fields of
+        SamplingParams, instead of `params`. queue_timeout, cache_salt: as for submit().
+
+        Raises what submit() raises, with the path of what is wrong in `.param`, and TemplateError."""
+        wanted = ReplyOptions(tools, response_format, reasoning_format)
+        chosen = chosen_params(params, options)
+        conversation = self._require_conversation()
+        prompt = conversation.prompt(
+            messages, ChatOptions(None, template_kwargs, continue_final_message, add_generation_prompt)
+        )
+        try:
+            request = self.prepare(prompt.ids, chosen, queue_timeout=queue_timeout, cache_salt=cache_salt)
+        except InvalidRequestError as error:
+            if error.param == "prompt":
+                error.param = "messages"
+            raise
+        return ChatHandle(request, wanted.format(conversation, prompt, stops=chosen.stop))
+
+    def submit_chat(
+        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+    ) -> ChatHandle:
+        """Starts a chat and returns at once. options: as for prepare_chat()."""
+        handle = self.prepare_chat(messages, params, **options)
+        handle.enter()
+        return handle
+
+    async def asubmit_chat(
+        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+    ) -> ChatHandle:
+        handle = self.prepare_chat(messages, params, **options)
+        await handle.aenter()
+        return handle
+
+    def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any) -> ChatCompletion:
+        """The reply to a conversation, under the model's own chat template. options: as for prepare_chat().
+
+        >>> engine.chat([{"role": "user", "content": "Who are you?"}], max_tokens=50).text  # doctest: +SKIP"""
+        with cancelled_on_failure(self.submit_chat(messages, params, **options)) as handle:
+            return handle.result()
+
+    async def achat(
+        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+    ) -> ChatCompletion:
+        with cancelled_on_failure(await self.asubmit_chat(messages, params, **options)) as handle:
+            return await handle.aresult()
+
+    def stream_chat(
+        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+    ) -> ChatStream:
+        """The reply as it is written. options: as for prepare_chat()."""
+        return ChatStream(self.submit_chat(messages, params, **options))
+
+    def astream_chat(
+        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+    ) -> ChatStream:
+        """`async for chunk in engine.astream_chat(...)`. What is wrong with the request is raised here; a full queue
+        too, or, where queue_timeout allows a wait, by the first chunk."""
+        handle = self.prepare_chat(messages, params, **options)
+        handle.try_enter()
+        return ChatStream(handle)
+
+    def render_chat(
+        self,
+        messages: Iterable[Message],
+        *,
+        tools: object = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+        continue_final_message: bool | None = None,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """The text that the model is given for a conversation. A begin-of-text token that the vocabulary adds is not
+        in it."""
+        options = ChatOptions(tools, template_kwargs, continue_final_message, add_generation_prompt)
+        return self._require_conversation().prompt(messages, options).text
+
+    def tokenize_chat(self, messages: Iterable[Message], **options: Any) -> list[int]:
+        """The token ids that the model is given for a conversation. options: as for render_chat()."""
+        return self._require_conversation().prompt(messages, ChatOptions(**options)).ids
+
+    def count_tokens(self, messages: Iterable[Message], **options: Any) -> int:
+        """How many tokens the prompt of a conversation has. options: as for render_chat()."""
+        return len(self.tokenize_chat(messages, **options))
+
+    def _require_conversation(self) -> Conversation:
+        if self._conversation is None:
+            raise UnsupportedModelError("the model has no tokenizer, so it cannot chat; generate from token ids")
+        return self._conversation
 
     # --- embeddings
 
@@ -353,9 +392,8 @@ class Engine(ChatCalls):
         """One embedding that has been checked and not yet submitted: `enter()` does that. options: as for
         submit_embedding()."""
         params = EmbeddingParams(**options)
-        self._check_usable()
-        request = self._admission.embedding(prompt, params)
-        return EmbeddingHandle(RequestHandle(self, *request, patience=_patience(queue_timeout)))
+        self._lifecycle.check_usable()
+        return EmbeddingHandle(self._handle(self._admission.embedding(prompt, params), queue_timeout))
 
     def submit_embedding(self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any) -> EmbeddingHandle:
         """Starts the embedding of one text or token sequence and returns at once; its handle also knows the usage.
@@ -378,24 +416,16 @@ class Engine(ChatCalls):
 
         options: the fields of EmbeddingParams; pooling "none" needs a handle for each input. Keeps at most queue_size
         in flight, so the queue is never full for it."""
-        batch = EmbeddingBatch(inputs, EmbeddingParams(**options), max_flight=self._queue_size)
-        with batch.running(progress, label="embedding") as advance:
-            while not batch.done:
-                while batch.has_room:
-                    batch.add(self.submit_embedding(batch.next_prompt(), queue_timeout=None, **options))
-                batch.store(batch.oldest.result())
-                advance(1)
-        return batch.matrix(self._model.embedding_width)
+        params = EmbeddingParams(**options)
+        batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
+        rows = batch.run(partial(self.submit_embedding, queue_timeout=None, **options))
+        return batch.matrix(rows, self._model.embedding_width)
 
     async def aembed(self, inputs: Inputs, *, progress: Progress = False, **options: Any) -> npt.NDArray[np.float32]:
-        batch = EmbeddingBatch(inputs, EmbeddingParams(**options), max_flight=self._queue_size)
-        with batch.running(progress, label="embedding") as advance:
-            while not batch.done:
-                while batch.has_room:
-                    batch.add(await self.asubmit_embedding(batch.next_prompt(), queue_timeout=None, **options))
-                batch.store(await batch.oldest.aresult())
-                advance(1)
-        return batch.matrix(self._model.embedding_width)
+        params = EmbeddingParams(**options)
+        batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
+        rows = await batch.arun(partial(self.asubmit_embedding, queue_timeout=None, **options))
+        return batch.matrix(rows, self._model.embedding_width)
 
     # --- evaluation
 
@@ -403,73 +433,46 @@ class Engine(ChatCalls):
         """float32 [n tokens, n_vocab]: the logits after each token of the prompt."""
         return self._evaluate(prompt, keep_logits=True).logits()
 
+    async def alogits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        return (await self._aevaluate(prompt, keep_logits=True)).logits()
+
     def logprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """float32 [n tokens]: the log-probability of each token given those before it; the first is NaN."""
         return self._evaluate(prompt, keep_logits=False).prompt_logprobs()
 
-    async def alogits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        return (await self._aevaluate(prompt, keep_logits=True)).logits()
-
     async def alogprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         return (await self._aevaluate(prompt, keep_logits=False)).prompt_logprobs()
 
+    def _prepare_evaluation(self, prompt: Prompt, *, keep_logits: bool) -> RequestHandle:
+        self._lifecycle.check_usable()
+        return self._handle(self._admission.evaluation(prompt, keep_logits=keep_logits), None)
+
     def _evaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
-        request = self._prepare_evaluation(prompt, keep_logits)
-        try:
+        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits)) as request:
             request.result()
-        except BaseException:
-            request.cancel()
-            raise
-        return request.handles[0]
+            return request.handles[0]
 
     async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
-        request = self._prepare_evaluation(prompt, keep_logits)
-        try:
+        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits)) as request:
             await request.aresult()
-        except BaseException:
-            request.cancel()
-            raise
-        return request.handles[0]
+            return request.handles[0]
 
     # --- the end
 
     def drain(self, timeout: float | None = None) -> bool:
         """Refuses new requests and waits for those that run; False if some still run after `timeout` seconds."""
-        limit = math.inf if timeout is None else time.monotonic() + timeout
-        self._begin_drain()
-        while self._is_busy():
-            if time.monotonic() >= limit:
-                return False
-            time.sleep(DRAIN_POLL_SECONDS)
-        return True
+        return self._lifecycle.drain(timeout)
 
     async def adrain(self, timeout: float | None = None) -> bool:
-        limit = math.inf if timeout is None else time.monotonic() + timeout
-        self._begin_drain()
-        while self._is_busy():
-            if time.monotonic() >= limit:
-                return False
-            await anyio.sleep(DRAIN_POLL_SECONDS)
-        return True
+        return await self._lifecycle.adrain(timeout)
 
     def close(self) -> None:
         """Ends open requests with EngineClosedError, then the worker, and frees weights and cache. May be called again,
         from any thread; returns when all of it has ended."""
-        if self._worker.pid != os.getpid():
-            self._state = "closed"
-            return
-        with self._closing:
-            self._state = "closed"
-            self._worker.close()
-        _open_engines.discard(self)
+        self._lifecycle.close()
 
     async def aclose(self) -> None:
         await anyio.to_thread.run_sync(self.close)
-
-    def wake(self) -> None:
-        """Makes the worker look at cancellations now."""
-        if self._state != "closed" and self._worker.pid == os.getpid():
-            self._worker.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -485,75 +488,6 @@ class Engine(ChatCalls):
     ) -> None:
         await self.aclose()
 
-    # --- inside
-
-    def check_process(self) -> None:
-        """Raises EngineForkedError in a forked child, where nobody would ever answer."""
-        if self._worker.pid != os.getpid():
-            raise EngineForkedError("the engine belongs to the parent process; open a new one after fork()")
-
-    def join_line(self, n_places: int) -> Ticket:
-        """A place among those who wait for room in the queue."""
-        self.check_process()
-        return Ticket(self._worker, n_places)
-
-    def try_submit(self, handles: list[Handle], ticket: Ticket | None = None) -> bool:
-        """Hands the core's handles to the worker; False if the queue is full, or the ticket's turn has not come."""
-        self._check_usable()
-        status = submit(self._worker, handles, ticket)
-        if status not in (ACCEPTED, QUEUE_FULL):
-            raise EngineClosedError("the engine is closed")
-        return status == ACCEPTED
-
-    def queue_full_error(self) -> QueueFullError:
-        # As long as the running ones need for some tokens: somebody will be done by then, or the answer comes again.
-        wait = min(120.0, max(1.0, 20 * self.stats().step_seconds))
-        return QueueFullError(f"{self._queue_size} requests are waiting already", retry_after=wait)
-
-    def _check_usable(self) -> None:
-        self.check_process()
-        if self._state == "draining":
-            raise EngineClosedError("the engine is draining and takes no new requests")
-        if self.state in ("closed", "failed"):
-            raise EngineClosedError(f"the engine is {self.state}")
-
-    def _prepare(
-        self,
-        prompt: Prompt,
-        params: SamplingParams | None,
-        queue_timeout: float | None,
-        cache_salt: str | None,
-        options: dict[str, Any],
-    ) -> RequestHandle:
-        chosen = chosen_params(params, options)
-        self._check_usable()
-        request = self._admission.generation(prompt, chosen, cache_salt)
-        return RequestHandle(self, *request, patience=_patience(queue_timeout))
-
-    def _prepare_evaluation(self, prompt: Prompt, keep_logits: bool) -> RequestHandle:
-        self._check_usable()
-        request = self._admission.evaluation(prompt, keep_logits=keep_logits)
-        return RequestHandle(self, *request, patience=math.inf)
-
-    def _begin_drain(self) -> None:
-        self.check_process()
-        if self._state == "ready":
-            self._state = "draining"
-            self._worker.wake_waiting()
-
-    def _is_busy(self) -> bool:
-        if self.state in ("closed", "failed"):
-            return False
-        stats = self.stats()
-        return stats.queue_depth > 0 or stats.running > 0 or stats.waiting > 0
-
-
-def _patience(queue_timeout: float | None) -> float:
-    return math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
-
-
-@atexit.register
-def _close_open_engines() -> None:
-    for engine in list(_open_engines):
-        if engine._worker.pid == os.getpid():
-            engine.close()
+    def _handle(self, request: tuple[list[Handle], RequestSpec], queue_timeout: float | None) -> RequestHandle:
+        patience = math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
+        return RequestHandle(self._lifecycle, *request, tokenizer=self.tokenizer, patience=patience, owner=self)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.kv_cache import BLOCK_TOKENS, KV_TYPES, KVCache, block_bytes
+from oxillama._core.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
 from oxillama._core.program import Program
 from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes, release_team
-from oxillama.errors import InvalidRequestError, ModelLoadError, UnsupportedModelError
+from oxillama.config import CacheConfig, SchedulerConfig
+from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
 from oxillama.graph import Graph, Matrix, Vector
 from oxillama.limits import available_memory
@@ -21,7 +22,7 @@ from oxillama.lowering import emit, lower
 from oxillama.models import Architecture, read_architecture
 from oxillama.progress import Progress, reporting
 from oxillama.tokenizer import Tokenizer
-from oxillama.values import integer
+from oxillama.values import refused
 
 log = logging.getLogger("oxillama")
 
@@ -31,24 +32,6 @@ MAX_VOCAB = 2**19
 RESERVE_BYTES = 64 << 20
 # Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.
 EVALUATION_ROWS = 32
-
-
-@dataclass(frozen=True)
-class CacheConfig:
-    """How much context a model is opened with. None: as in `Engine`."""
-
-    n_ctx: int | None = None
-    kv_dtype: str = "f16"
-    kv_cache_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kv_dtype not in KV_TYPES:
-            raise InvalidRequestError(
-                f"kv_dtype is {self.kv_dtype!r}, expected one of {', '.join(KV_TYPES)}", param="kv_dtype"
-            )
-        for name in ("n_ctx", "kv_cache_tokens"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, integer(name, getattr(self, name), 1, 2**31 - 1))
 
 
 @dataclass(frozen=True)
@@ -123,6 +106,8 @@ class FileTensors:
 
 def open_model(path: str | os.PathLike[str], *, mmap: bool) -> GGUFFile:
     """The file, mapped or copied. A copy that memory cannot hold is a ModelLoadError before it is made."""
+    if not isinstance(mmap, bool):
+        raise refused("mmap", "True or False", mmap)
     if not mmap:
         with GGUFFile(path) as file:
             n_bytes, available = sum(os.path.getsize(part) for part in file.paths), available_memory() - RESERVE_BYTES
@@ -138,8 +123,7 @@ def load_model(
     path: str | os.PathLike[str],
     *,
     cache: CacheConfig,
-    max_batch_size: int,
-    max_batch_tokens: int,
+    scheduler: SchedulerConfig,
     n_threads: int,
     progress: Progress = None,
     file: GGUFFile,
@@ -162,9 +146,11 @@ def load_model(
     tokenizer = read_tokenizer(metadata, architecture.n_vocab)
     matrices = graph.matrices()
     weight_bytes = _weight_bytes(file, matrices)
-    lowered = lower(graph, max_tokens=max_batch_tokens, max_outputs=max_batch_size + EVALUATION_ROWS)
+    lowered = lower(
+        graph, max_tokens=scheduler.max_batch_tokens, max_outputs=scheduler.max_batch_size + EVALUATION_ROWS
+    )
     budget = available_memory() - weight_bytes - lowered.arena_bytes - RESERVE_BYTES
-    n_ctx, n_blocks = _plan_cache(architecture, cache, max_batch_size=max_batch_size, budget=budget)
+    n_ctx, n_blocks = _plan_cache(architecture, cache, max_batch_size=scheduler.max_batch_size, budget=budget)
     with reporting(
         progress, total=sum(file.tensor(m.name).n_bytes for m in matrices), label="loading", unit="B"
     ) as tell:

@@ -6,8 +6,10 @@ import functools
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
@@ -35,7 +37,8 @@ from oxillama.stream import WAIT_SECONDS, RequestStream
 from oxillama.wakeup import LoopMailbox
 
 if TYPE_CHECKING:
-    from oxillama.engine import Engine
+    from oxillama.lifecycle import Lifecycle
+    from oxillama.tokenizer import Tokenizer
 
 # What ends a choice normally; everything else raises.
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -70,10 +73,20 @@ class RequestHandle:
     """A request on its way. Iterate it for chunks, synchronously or asynchronously, or ask for the whole ``result()``.
 
     A handle keeps its engine alive; dropping it cancels the request. Threads may share it.
-    patience: seconds it may wait for room in the queue."""
+    patience: seconds it may wait for room in the queue. owner: whom it keeps alive."""
 
-    def __init__(self, engine: Engine, handles: list[Handle], spec: RequestSpec, *, patience: float) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        handles: list[Handle],
+        spec: RequestSpec,
+        *,
+        tokenizer: Tokenizer | None,
+        patience: float,
+        owner: object,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._owner = owner
         self._queue_limit = time.monotonic() + patience
         self._entered = False
         self._cancelled = False
@@ -81,7 +94,7 @@ class RequestHandle:
         self._lock = threading.Lock()
         self._choices = [_Choice(handle, index) for index, handle in enumerate(handles)]
         self._spec = spec
-        self._tokenizer = engine.tokenizer
+        self._tokenizer = tokenizer
 
     @property
     def id(self) -> str:
@@ -141,7 +154,7 @@ class RequestHandle:
         """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
         if not self._entered:
             with self._lock:
-                self._entered = self._entered or self._engine.try_submit(self.handles, self._ticket)
+                self._entered = self._entered or self._lifecycle.try_submit(self.handles, self._ticket)
         if self._entered:
             self._leave_line()
             return True
@@ -149,7 +162,7 @@ class RequestHandle:
             raise RequestCancelled(partial=self._shape())
         now = time.monotonic()
         if now >= self._queue_limit:
-            raise self._engine.queue_full_error()
+            raise self._lifecycle.queue_full_error()
         if now >= self._spec.expires:
             raise DeadlineExceeded(partial=self._shape())
         return False
@@ -192,7 +205,7 @@ class RequestHandle:
         with self._lock:
             ticket = self._ticket
             if ticket is None:
-                ticket = self._ticket = self._engine.join_line(len(self._choices))
+                ticket = self._ticket = self._lifecycle.join_line(len(self._choices))
         if self._cancelled or self._entered:
             ticket.wake()  # who did that may have been too early to see the ticket
         return ticket
@@ -213,7 +226,7 @@ class RequestHandle:
         for choice in self._choices:
             choice.handle.cancel()
         self._leave_line()
-        self._engine.wake()
+        self._lifecycle.wake()
 
     def result(self, timeout: float | None = None) -> Completion:
         """Waits for the whole completion. TimeoutError after `timeout` seconds leaves the request running."""
@@ -389,7 +402,7 @@ class RequestHandle:
 
     def wait_news(self, seconds: float) -> None:
         """Waits until something has come, or `seconds` have passed."""
-        self._engine.check_process()
+        self._lifecycle.check_process()
         waiting = next((choice for choice in self._choices if not choice.finished), None)
         if waiting is not None and not any(choice.handle.has_news() for choice in self._choices):
             # With several choices the others may have news first; they are seen after one short wait.
@@ -397,7 +410,7 @@ class RequestHandle:
 
     async def await_news(self) -> None:
         """Waits until something has come."""
-        self._engine.check_process()
+        self._lifecycle.check_process()
         loop = LoopMailbox.current()
         handles = [choice.handle for choice in self._choices if not choice.finished]
         for handle in handles:
@@ -413,3 +426,20 @@ def _mean_logprob(choice: _Choice) -> float:
 
 class CompletionStream(RequestStream[RequestHandle, CompletionChunk]):
     """Chunks of a completion as they come."""
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+HandleT = TypeVar("HandleT", bound=Cancellable)
+
+
+@contextmanager
+def cancelled_on_failure(handle: HandleT) -> Iterator[HandleT]:
+    """For a wait whose handle nobody else has. It has to be said, because a traceback keeps handles alive."""
+    try:
+        yield handle
+    except BaseException:
+        handle.cancel()
+        raise

@@ -1,8 +1,16 @@
-"""Counters and gauges of an engine."""
+"""Counters and gauges of an engine, and the memory it takes."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that an engine's model takes."""
+
+    weights: int
+    kv_cache: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

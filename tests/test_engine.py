@@ -21,7 +21,7 @@ from oxillama import (
     SamplingParams,
     UnsupportedModelError,
 )
-from oxillama.engine import Memory
+from oxillama.stats import Memory
 from oxillama.testing.tiny_models import BOS, EOS, FIRST_BYTE, TinyModel
 from tests.patience import eventually, is_idle
 

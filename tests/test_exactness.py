@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from oxillama import cpu_info
 from oxillama._core.program import Program
+from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile
-from oxillama.loader import CacheConfig, load_model
+from oxillama.loader import load_model
 from oxillama.testing.tiny_models import TinyModel
 from tests.levels import check_at, other_levels
 
@@ -49,8 +50,7 @@ def open_program(path: Path, n_threads: int, kv_dtype: str) -> Program:
         return load_model(
             path,
             cache=CacheConfig(kv_dtype=kv_dtype, kv_cache_tokens=64 * BLOCK),
-            max_batch_size=8,
-            max_batch_tokens=MAX_TOKENS,
+            scheduler=SchedulerConfig(max_batch_size=8, max_batch_tokens=MAX_TOKENS),
             n_threads=n_threads,
             progress=False,
             file=file,

@@ -112,15 +112,15 @@ def test_use_in_an_exit_handler() -> None:
     """
     assert run(code) == "12"
     late = """
-    import oxillama.engine
+    import oxillama.lifecycle
     def late():
         try:
             engine.generate("Once")
         except EngineClosedError:
             print("closed")
-    atexit.unregister(oxillama.engine._close_open_engines)
+    atexit.unregister(oxillama.lifecycle._close_all)
     atexit.register(late)
-    atexit.register(oxillama.engine._close_open_engines)
+    atexit.register(oxillama.lifecycle._close_all)
     engine = open_demo()
     """
     assert run(late) == "closed"
@@ -128,15 +128,15 @@ def test_use_in_an_exit_handler() -> None:
 
 def test_an_engine_opened_in_an_exit_handler() -> None:
     code = """
-    import oxillama.engine
+    import oxillama.lifecycle
     def last():
         global engine, handle
         engine = open_demo()
         print(len(story(engine)))
         handle = endless(engine)
-    atexit.unregister(oxillama.engine._close_open_engines)
+    atexit.unregister(oxillama.lifecycle._close_all)
     atexit.register(last)
-    atexit.register(oxillama.engine._close_open_engines)
+    atexit.register(oxillama.lifecycle._close_all)
     """
     assert run(code) == "12"
 

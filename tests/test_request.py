@@ -7,6 +7,7 @@ import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -168,9 +169,17 @@ def test_dropping_the_last_reference_cancels(long_engine: Engine) -> None:
 
 
 def test_a_handle_keeps_its_engine(open_long: Callable[..., Engine], long_model: Any) -> None:
-    handle = Engine(long_model, n_threads=1, progress=False).submit("x", max_tokens=500, ignore_eos=True)
+    engine = Engine(long_model, n_threads=1, progress=False)
+    known = weakref.ref(engine)
+    handle = engine.submit("x", max_tokens=500, ignore_eos=True)
+    del engine
     gc.collect()
+    # The object too: a host may look its engines up by weak references.
+    assert known() is not None
     assert handle.result(timeout=60).usage.completion_tokens == 500
+    del handle
+    gc.collect()
+    assert known() is None
 
 
 # Streams as objects

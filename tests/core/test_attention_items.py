@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from oxillama._core.program import Program
+from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.gguf import GGUFFile
-from oxillama.loader import CacheConfig, load_model
+from oxillama.loader import load_model
 from oxillama.testing.tiny_models import TinyModel
 
 # Positions are ends of ranges of 1024 keys, their neighbours, and one in the middle.
@@ -21,9 +22,10 @@ N_CTX = 2560
 
 def open_program(path: Path, n_threads: int) -> Program:
     cache = CacheConfig(n_ctx=N_CTX, kv_cache_tokens=2 * N_CTX)
+    scheduler = SchedulerConfig(max_batch_size=2, max_batch_tokens=CHUNK)
     with GGUFFile(path) as file:
         return load_model(
-            path, cache=cache, max_batch_size=2, max_batch_tokens=CHUNK, n_threads=n_threads, progress=False, file=file
+            path, cache=cache, scheduler=scheduler, n_threads=n_threads, progress=False, file=file
         ).program
 
 

@@ -236,7 +236,7 @@ def test_a_cancel_just_before_the_line_is_seen_in_it(
     engine = open_long(max_batch_size=1, queue_size=1)
     keep = fill(engine)
     handle = engine.prepare("y", queue_timeout=None)
-    join_line = engine.join_line
+    join_line = engine._lifecycle.join_line
 
     def cancelled_meanwhile(n_places: int) -> Ticket:
         handle.cancel()
@@ -246,7 +246,7 @@ def test_a_cancel_just_before_the_line_is_seen_in_it(
         with anyio.fail_after(5), pytest.raises(RequestCancelled):
             await handle.aenter()
 
-    monkeypatch.setattr(engine, "join_line", cancelled_meanwhile)
+    monkeypatch.setattr(engine._lifecycle, "join_line", cancelled_meanwhile)
     anyio.run(main, backend=backend)
     assert engine._worker.stats()["num_in_line"] == 0
     assert len(keep) == 2

@@ -1,0 +1,52 @@
+"""How an engine is set up, a part per component: checked as soon as it is made, before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oxillama._core.kv_cache import KV_TYPES
+from oxillama.errors import InvalidRequestError
+from oxillama.values import integer, real, refused
+
+MAX_QUEUE = MAX_BATCH = (1 << 20) - 1
+MAX_STEP_MS = 1e9
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """How much context a model is opened with. None: as in `Engine`."""
+
+    n_ctx: int | None = None
+    kv_dtype: str = "f16"
+    kv_cache_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kv_dtype not in KV_TYPES:
+            raise InvalidRequestError(
+                f"kv_dtype is {self.kv_dtype!r}, expected one of {', '.join(KV_TYPES)}", param="kv_dtype"
+            )
+        for name in ("n_ctx", "kv_cache_tokens"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name), 1, 2**31 - 1))
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """How requests share the worker, as in `Engine`. A step has room for a token of every sequence, so max_batch_tokens
+    is at least max_batch_size."""
+
+    max_batch_size: int = 32
+    max_batch_tokens: int = 512
+    max_step_ms: float = 100
+    queue_size: int = 256
+    prefix_cache: bool = True
+
+    def __post_init__(self) -> None:
+        size = integer("max_batch_size", self.max_batch_size, 1, MAX_BATCH)
+        tokens = integer("max_batch_tokens", self.max_batch_tokens, 1, MAX_BATCH)
+        object.__setattr__(self, "max_batch_size", size)
+        object.__setattr__(self, "max_batch_tokens", max(size, tokens))
+        object.__setattr__(self, "max_step_ms", real("max_step_ms", self.max_step_ms, 0, MAX_STEP_MS))
+        object.__setattr__(self, "queue_size", integer("queue_size", self.queue_size, 1, MAX_QUEUE))
+        if not isinstance(self.prefix_cache, bool):
+            raise refused("prefix_cache", "True or False", self.prefix_cache)
