@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from oxillama.cli import COMMANDS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
@@ -52,6 +54,11 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     first_screen = (REPOSITORY / "README.md").read_text("utf-8").splitlines()[:24]
     assert {"make demo", "make test"} <= {line.partition("#")[0].strip() for line in first_screen}
     assert "```python" in first_screen
+
+
+def test_the_readme_shows_every_command() -> None:
+    section = (REPOSITORY / "README.md").read_text("utf-8").partition("## Command line\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^    oxillama (\w+)", section, re.MULTILINE)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("number", range(len(python_blocks())))

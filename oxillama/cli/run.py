@@ -9,7 +9,7 @@ from typing import Any
 
 from oxillama.cli.options import add_loading, add_model, model_path, open_engine
 from oxillama.params import SamplingParams
-from oxillama.results import CompletionChunk, Usage
+from oxillama.results import CompletionChunk, Timings, Usage
 
 HELP = "write a completion of a prompt"
 
@@ -73,9 +73,7 @@ def main(args: argparse.Namespace) -> int:
             finally:
                 _write("\n")
             if not args.quiet and last is not None and last.usage is not None:
-                _print_figures(
-                    last.usage, stream.handle.result().timings.prefill, stream.handle.result().timings.decode
-                )
+                _print_figures(last.usage, stream.handle.timings)
     return 0
 
 
@@ -91,10 +89,10 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _print_figures(usage: Usage, prefill: float, decode: float) -> None:
+def _print_figures(usage: Usage, timings: Timings) -> None:
     # The first token comes with the prompt; the others are what decoding makes.
     decoded = usage.completion_tokens - 1
-    parts = [f"{usage.prompt_tokens} prompt tokens in {prefill:.2f} s"]
-    if decoded > 0 and decode > 0:
-        parts.append(f"{usage.completion_tokens} tokens written, {decoded / decode:.1f} tokens/s")
+    parts = [f"{usage.prompt_tokens} prompt tokens in {timings.prefill:.2f} s"]
+    if decoded > 0 and timings.decode > 0:
+        parts.append(f"{usage.completion_tokens} tokens written, {decoded / timings.decode:.1f} tokens/s")
     print(f"[{', '.join(parts)}]", file=sys.stderr)
