@@ -75,6 +75,12 @@ def test_importing_is_cheap() -> None:
     assert modules & HEAVY == set()
 
 
+def test_generating_imports_nothing_for_chats_and_servers() -> None:
+    code = "with oxillama.Engine.demo(progress=False) as engine: engine.generate('Once', max_tokens=1)"
+    modules = set(json.loads(python(f"import json, sys, oxillama\n{code}\nprint(json.dumps(sorted(sys.modules)))")))
+    assert modules & HEAVY == {"sentencepiece"}, "the tokenizer of the demo is one"
+
+
 @pytest.mark.parametrize("name", ["os", "threading", "logging"])
 def test_importing_changes_nothing_of_the_host(name: str) -> None:
     state = {
