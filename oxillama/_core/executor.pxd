@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
 from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix, ox_rope_layout
+from oxillama._core.memory cimport ox_pages
 from oxillama._core.profile cimport ox_profile
 
 cdef extern from "threads.h" nogil:
@@ -104,6 +105,7 @@ ctypedef struct ox_program:
     int32_t n_barriers          # of a step
     int64_t row_products        # multiply-adds of all matrices for one row that becomes logits
     int64_t alone_until_ns      # until then small steps are run by the caller alone
+    ox_pages *weights           # the memory of all matrices, or NULL where there are none
     ox_barrier barrier
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL

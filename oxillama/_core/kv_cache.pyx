@@ -46,11 +46,11 @@ cdef class KVCache:
         self.layer_bytes = self.layout.block_bytes
         self.layout.block_bytes *= n_layers
         self._pages = Pages(<size_t>n_blocks * self.layout.block_bytes)
-        self.data = self._pages.data
+        self.data = self._pages.c.data
 
     @property
     def n_bytes(self):
-        return self._pages.size
+        return self._pages.c.size
 
     @property
     def n_tokens(self):

@@ -6,6 +6,7 @@ from oxillama._core.executor cimport ox_batch, ox_op, ox_op_kind, ox_program, ox
 from oxillama._core.kv_cache cimport KVCache
 from oxillama._core.memory cimport Pages
 from oxillama._core.profile cimport Profile
+from oxillama._core.weights cimport PackedMatrix
 
 cdef class Program:
     cdef ox_program c
@@ -16,11 +17,13 @@ cdef class Program:
     cdef Profile _profile
     cdef readonly KVCache kv
     cdef readonly int32_t n_vocab
+    cdef readonly Pages weights
     cdef bint _sealed
     cdef int _capacity
     cdef int _seal_parts(self) except -1
     cdef void _count_work(self) noexcept
     cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL
+    cdef int _keep(self, PackedMatrix matrix) except -1
     cdef const float *_vector(self, const float[::1] values) except? NULL
     # One step; see execute(). The caller has checked the batch against max_tokens, max_outputs and n_vocab.
     cdef int run(self, ox_batch *batch) noexcept nogil

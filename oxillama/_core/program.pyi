@@ -2,6 +2,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.kv_cache import KVCache
+from oxillama._core.memory import Pages
 from oxillama._core.profile import Profile
 from oxillama._core.weights import PackedMatrix
 
@@ -16,6 +17,7 @@ def reads_quants(type_id: int) -> bool: ...
 class Program:
     kv: KVCache
     n_vocab: int
+    weights: Pages | None
     def __init__(
         self,
         buffers: list[tuple[int, int, int, int]],

@@ -44,7 +44,6 @@ from oxillama._core.kernels cimport (
     ox_act_block,
     ox_rope_layout,
 )
-from oxillama._core.weights cimport PackedMatrix
 
 cdef dict OP_NAMES = {
     OX_OP_EMBED: "embed", OX_OP_ROPE_TABLE: "rope table", OX_OP_RMS_NORM: "norm", OX_OP_QUANTIZE: "quantise",
@@ -126,8 +125,8 @@ cdef class Program:
             if (offset < 0 or offset + buffer_bytes(width, rows) > <Py_ssize_t>arena_bytes
                     or (twin_offset >= 0 and twin_offset + twin_bytes(width, rows) > <Py_ssize_t>arena_bytes)):
                 raise ValueError(f"buffer {i} lies outside the arena")
-            place_buffer(&self.c.buffers[i], width, rows, self._arena.data + offset,
-                         NULL if twin_offset < 0 else self._arena.data + twin_offset)
+            place_buffer(&self.c.buffers[i], width, rows, self._arena.c.data + offset,
+                         NULL if twin_offset < 0 else self._arena.c.data + twin_offset)
         self.c.logits = logits
         self.c.hidden = hidden
         self.c.max_tokens = max_tokens
@@ -160,6 +159,13 @@ cdef class Program:
         self.c.n_ops += 1
         return op
 
+    cdef int _keep(self, PackedMatrix matrix) except -1:
+        self._kept.append(matrix)
+        # All matrices of a model share one.
+        self.weights = matrix._pages
+        self.c.weights = &self.weights.c
+        return 0
+
     cdef const float *_vector(self, const float[::1] values) except? NULL:
         if values is None:
             return NULL
@@ -170,7 +176,7 @@ cdef class Program:
         cdef ox_op *op = self._append(OX_OP_EMBED, <ox_row_space>space, barrier)
         op.dst[0] = dst
         op.mats[0] = table.desc
-        self._kept.append(table)
+        self._keep(table)
 
     def rope_table(self, int dst, const float[::1] inverse_frequencies not None, float magnitude, *,
                    int space=TOKENS, bint barrier=False):
@@ -232,10 +238,10 @@ cdef class Program:
             matrix = matrices[i]
             op.mats[i] = matrix.desc
             op.dst[i] = dst[i]
+            self._keep(matrix)
         op.src = src
         op.n_mats = <int32_t>len(matrices)
         op.accumulate = accumulate
-        self._kept.append(matrices)
 
     def matmul_swiglu(self, int dst, int src, PackedMatrix gate not None, PackedMatrix up not None, *,
                       int space=TOKENS, bint barrier=True):
@@ -243,7 +249,8 @@ cdef class Program:
         op.dst[0], op.src, op.n_mats = dst, src, 2
         op.mats[0] = gate.desc
         op.mats[1] = up.desc
-        self._kept.append((gate, up))
+        self._keep(gate)
+        self._keep(up)
 
     def attention(self, int dst, int src, *, int layer, int n_heads, int head_dim, float scale, int window,
                   int space=TOKENS, bint barrier=True):
@@ -265,7 +272,7 @@ cdef class Program:
         cdef size_t attention = self.c.kernels.attention_scratch(&self.c.kv_layout, self.c.max_group)
         self.c.scratch_bytes = aligned(max(aligned(matmul) + tiles, attention))
         self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
-        self.c.scratch = self._scratch.data
+        self.c.scratch = self._scratch.c.data
         self._seal_parts()
         self._count_work()
         self._sealed = True
@@ -285,7 +292,7 @@ cdef class Program:
             return 0
         self.c.max_parts = attention_max_parts(self.kv.n_blocks, self.c.kv_layout.n_head_kv, self.c.n_threads)
         self._parts = Pages(self.c.max_parts * self.c.part_floats * sizeof(float))
-        self.c.parts = <float *>self._parts.data
+        self.c.parts = <float *>self._parts.c.data
         self.c.parts_done = <int32_t *>calloc(self.c.max_parts, sizeof(int32_t))
         if self.c.parts_done == NULL:
             raise MemoryError("no memory for the program")

@@ -14,7 +14,7 @@ import numpy as np
 
 from oxillama._core.executor cimport ox_default_fp_mode, ox_restore_fp_mode
 from oxillama._core.kernels cimport OX_GROUP_ROWS, active_kernels, ox_kernels
-from oxillama._core.memory cimport Pages, release_pages
+from oxillama._core.memory cimport Pages, ox_pages, pages_settle, pages_touch, release_pages
 
 
 cdef extern from "<omp.h>" nogil:
@@ -61,10 +61,11 @@ cdef class PackedMatrix:
         return np.asarray(out)
 
 
-cdef void pack_piece(const ox_kernels *kernels, const Piece *piece, bint consume) noexcept nogil:
+cdef void pack_piece(const ox_kernels *kernels, const Piece *piece, ox_pages *pages, bint consume) noexcept nogil:
     # The team is the caller's, with whatever floating-point mode a host library left in its threads.
     cdef uint64_t fp_mode = ox_default_fp_mode()
     cdef int32_t row = 0, kept = 0  # the first row that has not been let go
+    pages_touch(pages, piece.out, (piece.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS * piece.group_bytes)
     while row < piece.rows:
         kernels.pack_group(piece.type, piece.k, min(OX_GROUP_ROWS, piece.rows - row),
                            piece.source + <size_t>row * piece.row_bytes, piece.row_bytes,
@@ -110,8 +111,8 @@ cdef class WeightPacker:
             raise ValueError(f"{raw.shape[0]} bytes are not {rows} rows")
         if bias is not None and bias.shape[0] != rows:
             raise ValueError(f"bias has {bias.shape[0]} values, expected {rows}")
-        if n_groups * group_bytes > self._pages.size - self._used:
-            left = self._pages.size - self._used
+        if n_groups * group_bytes > self._pages.c.size - self._used:
+            left = self._pages.c.size - self._used
             raise MemoryError(f"{n_groups * group_bytes} bytes do not fit into the {left} left")
         matrix._pages = self._pages
         matrix._bias = bias
@@ -119,7 +120,7 @@ cdef class WeightPacker:
         matrix.desc.rows = <int32_t>rows
         matrix.desc.k = <int32_t>k
         matrix.desc.group_bytes = group_bytes
-        matrix.desc.data = self._pages.data + self._used
+        matrix.desc.data = self._pages.c.data + self._used
         matrix.desc.bias = &bias[0] if bias is not None else NULL
         self._cut(matrix, &raw[0], raw.shape[0] // rows)
         self._used += n_groups * group_bytes
@@ -152,6 +153,7 @@ cdef class WeightPacker:
     def pack(self, advance: Callable[[int], None]):
         """Packs what has been added. `advance` is told the bytes read since it was last called, and may raise."""
         cdef const ox_kernels *kernels = active_kernels()
+        cdef ox_pages *pages = &self._pages.c
         cdef size_t first = 0, last, n_bytes
         cdef Py_ssize_t i
         while first < self._n_pieces:
@@ -161,8 +163,9 @@ cdef class WeightPacker:
                 n_bytes += <size_t>self._pieces[last].rows * self._pieces[last].row_bytes
                 last += 1
             for i in prange(first, last, nogil=True, num_threads=self._n_threads, schedule="dynamic", chunksize=1):
-                pack_piece(kernels, &self._pieces[i], self._consume)
+                pack_piece(kernels, &self._pieces[i], pages, self._consume)
             first = last
             advance(n_bytes)
+        pages_settle(pages)
         self._n_pieces = 0
         self._sources.clear()

@@ -29,6 +29,7 @@ from oxillama._core.generation cimport (
     take_row,
 )
 from oxillama._core.kv_blocks cimport kv_pool_create, kv_pool_destroy
+from oxillama._core.memory cimport pages_enlarge
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.request cimport (
     OX_FINISH_CLOSED,
@@ -113,12 +114,14 @@ cdef void admit(ox_worker *w) noexcept nogil:
 
 
 cdef void rest(ox_worker *w) noexcept nogil:
-    """Sleeps without using the processor. The team would spin for a while after its last region, or for ever under
-    OMP_WAIT_POLICY=active, so it is let go first."""
+    """Sleeps without using the processor, once the weights lie in the best pages. The team would spin for a while after
+    its last region, or for ever under OMP_WAIT_POLICY=active, so it is let go first."""
     if w.n_threads > 1:
         omp_pause_resource(omp_pause_soft, omp_get_initial_device())
     ox_store_relaxed_i64(&w.stats.heartbeat_ns, 0)
-    ring_sleep(w.ring, -1)
+    # A request that comes now waits for one page, a few milliseconds.
+    if w.program.weights == NULL or not pages_enlarge(w.program.weights):
+        ring_sleep(w.ring, -1)
 
 
 cdef void close_down(ox_worker *w) noexcept nogil:

@@ -56,6 +56,19 @@ def test_two_waiters_of_one_request_both_see_its_end(demo: Engine) -> None:
             assert len({outcome.result(20).token_ids for outcome in found}) == 1
 
 
+def test_an_idle_worker_makes_the_pages_of_the_weights_large() -> None:
+    with Engine.demo(progress=False, n_threads=2) as engine:
+        before = engine.generate("Once", max_tokens=20, temperature=0).text
+        program = engine._worker.program
+        assert program is not None
+        pages = program.weights
+        assert pages is not None
+        pages.touch(small=True)
+        assert engine.generate("Once", max_tokens=20, temperature=0).text == before
+        eventually(lambda: pages.is_settled)
+        assert engine.generate("Once", max_tokens=20, temperature=0).text == before
+
+
 def test_a_closed_worker_takes_nothing_more(open_long: Callable[..., Engine]) -> None:
     engine = open_long()
     worker = engine._worker
