@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from oxillama import Engine
 
@@ -14,6 +14,14 @@ def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < limit, f"still not so after {seconds} seconds"
         time.sleep(0.002)
+
+
+def growing_limits(first: float = 0.2, last: float = 20.0) -> Iterator[float]:
+    """Seconds to try one after the other where something must have begun within a limit that then ends it: a fixed one
+    is too short on a busy machine, and a long one is waited for by everybody."""
+    while first < last:
+        yield first
+        first *= 2
 
 
 def is_idle(engine: Engine) -> bool:

@@ -15,6 +15,7 @@ from oxillama.asgi import Limits, create_app
 from oxillama.asgi.request_log import RequestRecord
 from tests.asgi.chain_model import write_chain_model
 from tests.asgi.replies import error_of
+from tests.patience import growing_limits
 
 OPTIONS = {"max_output_tokens": 12, "temperature": 0}
 THINKING = ("<think>", "Let me", " see", ".", "</think>", "The answer", " is", " 42", "!")
@@ -31,8 +32,12 @@ def events_of(client: TestClient, **body: Any) -> list[dict[str, Any]]:
     """The events of a stream; checks what every stream must keep."""
     with client.stream("POST", "/v1/responses", json={**body, "stream": True}) as reply:
         assert reply.status_code == 200
-        # Not by iter_lines(), which also splits at characters that only Python takes for ends of lines.
-        *lines, rest = reply.read().decode().split("\n")
+        return events_in(reply.read().decode())
+
+
+def events_in(body: str) -> list[dict[str, Any]]:
+    # Not by iter_lines(), which also splits at characters that only Python takes for ends of lines.
+    *lines, rest = body.split("\n")
     assert rest == ""
     events = []
     for name, data, end in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
@@ -312,7 +317,14 @@ def test_the_number_of_items_is_limited(demo: Engine) -> None:
 def test_a_failure_within_a_stream_is_one_last_event(open_long: Callable[..., Engine]) -> None:
     template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     client = TestClient(create_app(open_long(chat_template=template)))
-    events = events_of(client, input="A story?", ignore_eos=True, deadline=0.5)
+    for deadline in growing_limits():
+        reply = client.post(
+            "/v1/responses", json={"input": "A story?", "ignore_eos": True, "stream": True, "deadline": deadline}
+        )
+        assert reply.status_code in (200, 504)
+        events = events_in(reply.text) if reply.status_code == 200 else []
+        if any(event["type"] == "response.output_text.delta" for event in events):
+            break
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     assert "response.output_text.delta" in {event["type"] for event in events}
     last = events[-1]
