@@ -177,7 +177,12 @@ def interrupted(code: str, **changes: str) -> str:
 INTERRUPTED = """
 path = os.environ["LONG_MODEL"]
 engine = Engine(path, n_threads=1, progress=False)
-print("ready", flush=True)
+def tell():
+    while not {begun}:
+        time.sleep(0.001)
+    print("ready", flush=True)
+threading.Thread(target=tell).start()
+{before}
 started = time.monotonic()
 try:
     {call}
@@ -199,12 +204,15 @@ print("interrupted", engine.generate("x", max_tokens=3, ignore_eos=True).usage.c
         "engine.logprobs('x' * 100_000)",
         "engine.generate_batch(['x'] * 10, ignore_eos=True)",
         "engine.submit('x', ignore_eos=True).result()",
-        "handle = engine.submit('x', ignore_eos=True); engine.drain()",
+        "engine.drain()",
     ],
     ids=["generate", "stream", "long prompt", "evaluation", "batch", "result", "drain"],
 )
 def test_ctrl_c_stops_promptly_and_the_engine_goes_on(long_model: Path, call: str) -> None:
-    code = INTERRUPTED.replace("{call}", call)
+    begun, before = "engine.stats().prompt_tokens", ""
+    if "drain" in call:
+        begun, before = "engine.state == 'draining'", "handle = engine.submit('x', ignore_eos=True)"
+    code = INTERRUPTED.replace("{call}", call).replace("{begun}", begun).replace("{before}", before)
     if "drain" in call:
         # A draining engine takes nothing new, and its request was not the interrupted call's.
         code = code.replace("while engine", "handle.cancel()\nwhile engine")
@@ -249,13 +257,14 @@ def test_signals_reach_the_host_s_own_handlers() -> None:
 # Fork
 
 
-def test_a_forked_child_is_told_and_the_parent_goes_on(expected: str) -> None:
+def test_a_forked_child_is_told_and_the_parent_goes_on(long_model: Path) -> None:
     code = """
-    import json
-    engine = open_demo()
-    running, done = endless(engine), engine.submit("Once", max_tokens=2)
+    # What the demo model can write may be written before the fork.
+    engine = Engine(os.environ["LONG_MODEL"], n_threads=1, progress=False)
+    before = engine.generate("x", max_tokens=12, temperature=0, ignore_eos=True).token_ids
+    running, done = engine.submit("x", ignore_eos=True), engine.submit("x", max_tokens=2, ignore_eos=True)
     done.result()
-    stream = engine.stream("Once", ignore_eos=True, max_tokens=1000)
+    stream = engine.stream("x", ignore_eos=True)
     child = os.fork()
     if child == 0:
         errors = []
@@ -278,10 +287,11 @@ def test_a_forked_child_is_told_and_the_parent_goes_on(expected: str) -> None:
         gc.collect()
         os._exit(33)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 33
-    assert not running.done or running.result()
-    print(json.dumps(story(engine)))
+    assert not running.done
+    assert engine.generate("x", max_tokens=12, temperature=0, ignore_eos=True).token_ids == before
+    print("goes on")
     """
-    assert run(code) == expected
+    assert run(code, LONG_MODEL=str(long_model)) == "goes on"
 
 
 def test_a_forked_child_may_open_its_own(expected: str) -> None:
@@ -436,16 +446,18 @@ def test_settings_of_openmp_change_no_result(expected: str, changes: dict[str, s
 def test_an_idle_engine_uses_no_processor(policy: str) -> None:
     code = """
     engine = open_demo(n_threads=2)
-    before = time.process_time()
-    time.sleep(0.6)
-    after_load = time.process_time() - before
+    def rests():
+        for _ in range(5):  # a busy machine is slow to let it fall asleep
+            before = time.process_time()
+            time.sleep(0.6)
+            if time.process_time() - before < 0.02:
+                return True
+        return False
+    print(rests())
     story(engine)
-    time.sleep(0.05)
-    before = time.process_time()
-    time.sleep(0.6)
-    print(max(after_load, time.process_time() - before))
+    print(rests())
     """
-    assert float(run(code, OMP_WAIT_POLICY=policy)) < 0.02
+    assert run(code, OMP_WAIT_POLICY=policy).split() == ["True", "True"]
 
 
 FLOAT_MODE = """
