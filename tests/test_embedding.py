@@ -224,6 +224,7 @@ def test_more_inputs_than_the_queue_holds(open_long: Callable[..., Engine]) -> N
 
 
 def test_a_long_input_takes_whole_steps(demo: Engine) -> None:
+    eventually(lambda: is_idle(demo))  # whatever other tests have left
     before = demo.stats().steps
     demo.embed([7] * 500)
     # Hidden states need no logits, of which a step has few rows.

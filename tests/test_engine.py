@@ -445,10 +445,12 @@ def test_close_frees_the_weights(tmp_path: Path) -> None:
 
 def test_drain_finishes_what_runs_and_refuses_the_rest(long_engine: Engine) -> None:
     handles = [long_engine.submit("x", max_tokens=2000, ignore_eos=True) for _ in range(3)]
+    endless = long_engine.submit("x", ignore_eos=True)
     assert long_engine.drain(timeout=0) is False
     assert long_engine.state == "draining"
     with pytest.raises(EngineClosedError, match="draining"):
         long_engine.generate("x", max_tokens=1)
+    endless.cancel()
     assert long_engine.drain(timeout=60) is True
     assert all(handle.done for handle in handles)
     assert [handle.result().usage.completion_tokens for handle in handles] == [2000] * 3

@@ -70,7 +70,8 @@ def test_a_client_that_reads_a_byte_a_second_harms_nobody(open_long: Callable[..
                 reply = httpx2.post(f"{server.url}/v1/completions", json=quick, timeout=30)
                 assert reply.json()["choices"][0]["text"] == expected
                 time.sleep(max(0.0, 1 - (time.monotonic() - begin) % 1))
-            assert engine.stats().running <= 2
+            # The last reply may be here before the engine's figures are.
+            eventually(lambda: engine.stats().running <= 2)
         finally:
             for client in slow:
                 client.close()

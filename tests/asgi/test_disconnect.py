@@ -98,7 +98,7 @@ def test_leaving_while_prefilling(watched: Watched, stream: bool) -> None:
 def test_leaving_while_queued(watched: Watched, stream: bool) -> None:
     engine = watched.engine
     running_one = engine.submit("x", ignore_eos=True, seed=1)
-    eventually(lambda: engine.stats().running == 1)
+    eventually(lambda: engine.stats().running == 1 and engine.stats().queue_depth == 0)
     with asking(watched.server, {**ENDLESS, "stream": stream}):
         eventually(lambda: engine.stats().queue_depth == 1)
     eventually(lambda: engine.stats().queue_depth == 0)

@@ -14,6 +14,7 @@ from oxillama.asgi import Limits, create_app
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.results import Timings, Usage
 from tests.asgi.replies import error_of
+from tests.patience import eventually, is_idle
 
 
 def values(client: TestClient, headers: dict[str, str] | None = None) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -136,11 +137,17 @@ def test_gaps_add_up_to_the_time_of_decoding(demo: Engine) -> None:
     app = create_app(demo)
     records: list[RequestRecord] = []
     app.state.service.observers.append(records.append)
-    TestClient(app).post("/v1/completions", json={"prompt": "Once", "max_tokens": 300, "ignore_eos": True})
-    (record,) = records
-    assert len(record.token_gaps) == 299
-    # The first and the last token may each be seen late.
-    assert sum(record.token_gaps) == pytest.approx(record.timings[0].decode, rel=0.5, abs=0.05)
+    client = TestClient(app)
+
+    def add_up() -> bool:
+        records.clear()
+        client.post("/v1/completions", json={"prompt": "Once", "max_tokens": 300, "ignore_eos": True})
+        (record,) = records
+        assert len(record.token_gaps) == 299
+        return sum(record.token_gaps) == pytest.approx(record.timings[0].decode, rel=0.5)
+
+    # The first and the last token may each be seen late, on a busy machine by more than all of it takes.
+    eventually(add_up)
 
 
 def test_a_client_that_left_is_a_cancellation(app: Starlette) -> None:
@@ -154,6 +161,7 @@ def test_a_client_that_left_is_a_cancellation(app: Starlette) -> None:
 
 def test_the_engine_s_own_figures(app: Starlette, demo: Engine) -> None:
     demo.generate("Once", max_tokens=4, temperature=0, ignore_eos=True)
+    eventually(lambda: is_idle(demo))  # the figures follow the reply
     found = values(TestClient(app))
     stats = demo.stats()
     assert found["oxillama_engine_ready", ()] == 1
