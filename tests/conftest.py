@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from oxillama import Engine
 from oxillama.testing.tiny_models import TinyModel
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# How long an example takes, or finding one, is the machine's matter.
+settings.register_profile("oxillama", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("oxillama")
 
 
 @pytest.fixture(scope="session")

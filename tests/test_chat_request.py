@@ -125,7 +125,7 @@ def test_a_last_message_of_the_assistant_is_continued(demo: Engine) -> None:
 # Thinking
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), stop=st.lists(st.text("<> a\u20ac", min_size=2, max_size=4), max_size=2))
 def test_thinking_is_split_and_nothing_leaks(thinker: Engine, seed: int, stop: list[str]) -> None:
     params = SamplingParams(seed=seed, stop=stop, max_tokens=80, logit_bias=ALPHABET, top_k=len(ALPHABET))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oxillama import InvalidRequestError, TemplateError
@@ -224,7 +224,6 @@ def test_the_end_of_the_prompt_tells_whether_the_model_is_thinking() -> None:
 
 
 @pytest.mark.parametrize("template", [CHATML, TORTUOUS], ids=["chatml", "tortuous"])
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(content=spoken, name=spoken, thought=spoken, arguments=st.dictionaries(spoken, spoken, max_size=2))
 def test_special_tokens_are_only_the_templates_own(
     template: str, content: str, name: str, thought: str, arguments: dict[str, str]

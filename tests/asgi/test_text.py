@@ -65,7 +65,7 @@ PIECES = st.tuples(st.integers(0, 18), st.integers(1, 6)).map(lambda place: LONG
 STOPS = st.lists(PIECES | st.sampled_from(["zz", "a b", "rs", "bcx"]), max_size=4, unique=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(cuts=st.frozensets(st.integers(1, 18)), stop=STOPS)
 def test_several_stop_texts_over_any_split(tmp_path: Path, cuts: frozenset[int], stop: list[str]) -> None:
     check_stops(tmp_path / "split.gguf", LONG, cuts, [stop])

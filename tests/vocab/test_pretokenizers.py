@@ -67,9 +67,9 @@ def test_nothing_is_lost(name: str, text: str) -> None:
 @pytest.mark.parametrize("unit", ["1", " ", "a", "A1 ", "\u0915\u093f", "!"])
 def test_repetitive_texts_take_linear_time(name: str, unit: str) -> None:
     """A request must not stall the server: quadratic expressions took seconds here."""
-    start = time.perf_counter()
+    start = time.thread_time()  # its own: a busy machine is not quadratic
     assert "".join(cut(name, unit * 8000)) == unit * 8000
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def test_the_ranges_of_cased_letters_ascend() -> None:

@@ -49,9 +49,9 @@ def test_decoding_drops_the_space_before_punctuation() -> None:
 
 
 def test_long_words_have_no_limit_and_take_linear_time() -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     assert BERT.encode("a" * 100_000, add_special=False) == [START_A] + [INNER_A] * 99_999
-    assert time.perf_counter() - start < 10
+    assert time.thread_time() - start < 10
 
 
 def test_an_unknown_token_is_needed() -> None:
