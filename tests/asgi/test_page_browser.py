@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from oxillama import Engine
 from oxillama.asgi import create_app
 from oxillama.testing.tiny_models import TinyModel
 from tests.asgi.servers import running
+from tests.cli.programs import LIMIT
 from tests.cli.serving import ServerProcess, loading, serving
 from tests.conftest import REPOSITORY
 from tests.patience import eventually
@@ -453,13 +455,14 @@ class TestPlaces:
             assert len(found.answers) == 1
             found.page.context.close()
 
-    def test_while_the_model_loads_it_says_so_and_nothing_can_be_sent(self, visit: Open) -> None:
-        with loading(4) as slow:
+    def test_while_the_model_loads_it_says_so_and_nothing_can_be_sent(self, visit: Open, tmp_path: Path) -> None:
+        with loading(LIMIT * 2, enough=tmp_path / "enough") as slow:
             found = visit(slow.url + "/")
             found.wait_for_state("loading the model")
             found.page.get_by_label("Message", exact=True).fill("Hello")
             assert found.page.get_by_role("button", name="Send").is_disabled()
             found.screenshot("desktop-loading")
+            (tmp_path / "enough").touch()
             found.wait_for_state("ready")
             assert found.page.get_by_role("button", name="Send").is_enabled()
             found.page.context.close()

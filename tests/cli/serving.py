@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -17,22 +19,27 @@ import httpx2 as httpx
 from tests.cli.programs import LIMIT, command, environment
 from tests.patience import eventually
 
-# Runs the command with a model that takes `seconds` to load, telling of its progress as loading does.
+# Runs the command with a model that takes `seconds` to load, or until a file is there, telling of its progress as
+# loading does.
 SLOW_LOADING = """
-import sys, time
+import os, sys, time
 from oxillama import cli, engine
 
-load_model, seconds = engine.load_model, float(sys.argv[1])
+load_model, seconds, enough = engine.load_model, float(sys.argv[1]), sys.argv[2]
 
 def load_slowly(path, *, progress, **options):
     for step in range(1, int(seconds * 20) + 1):
+        if os.path.exists(enough):
+            break
         time.sleep(0.05)
         progress(step, int(seconds * 20))
     return load_model(path, progress=False, **options)
 
 engine.load_model = load_slowly
-sys.exit(cli.main(sys.argv[2:]))
+sys.exit(cli.main(sys.argv[3:]))
 """
+
+NEVER = Path("/never/to/be")
 
 
 @dataclass
@@ -87,13 +94,15 @@ def serving(*arguments: str, **changes: str) -> Iterator[ServerProcess]:
 
 
 @contextmanager
-def loading(seconds: float, *arguments: str) -> Iterator[ServerProcess]:
-    """`oxillama serve --demo` while it loads: the listener answers, the engine is not there yet."""
+def loading(seconds: float, *arguments: str, enough: Path = NEVER) -> Iterator[ServerProcess]:
+    """`oxillama serve --demo` while it loads: the listener answers, the engine is not there yet.
+
+    enough: a file that ends the loading before its time."""
     port = free_port()
-    slowly = [sys.executable, "-W", "error", "-c", SLOW_LOADING, str(seconds)]
+    slowly = [sys.executable, "-W", "error", "-c", SLOW_LOADING, str(seconds), str(enough)]
     with process([*slowly, "serve", "--demo", "-t", "1", "--port", str(port), *arguments]) as started:
         server = ServerProcess(started, {"url": f"http://127.0.0.1:{port}"})
-        eventually(lambda: answers(server))
+        eventually(lambda: answers(server), seconds=60)
         yield server
 
 
@@ -105,5 +114,9 @@ def answers(server: ServerProcess) -> bool:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nobody listens at. Below those that the system hands out by itself, of which any connection may take
+    one before the server has it."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

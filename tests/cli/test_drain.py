@@ -34,11 +34,13 @@ def streaming(server: ServerProcess, max_tokens: int) -> Iterator[Iterator[str]]
 
 def test_a_running_stream_is_completed(long_model: Path) -> None:
     with serving(str(long_model), "--drain-timeout", str(LIMIT)) as server, streaming(server, 20_000) as events:
-        server.signal()
-        eventually(lambda: server.get("/readyz").status_code == 503)
-        refused = server.post("/tokenize", {"content": "a"})
-        assert refused.status_code == 503
-        assert refused.json()["error"]["code"] == "draining"
+        # The other one keeps the server alive while it is looked at; its client leaves then.
+        with streaming(server, ENDLESS):
+            server.signal()
+            eventually(lambda: server.get("/readyz").status_code == 503)
+            refused = server.post("/tokenize", {"content": "a"})
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "draining"
         rest = list(events)
         assert rest[-1] == "[DONE]"
         assert json.loads(rest[-2])["choices"][0]["finish_reason"] == "length"
