@@ -386,10 +386,12 @@ SECRET = "a very secret sentence"
 
 
 def test_repr_shows_counts_and_no_text(demo: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    # What the model itself would write differs with the processor, and a word such as "and" is in a name of ours.
+    written: dict[str, Any] = {"logit_bias": {" dragon": 100.0}}
     with caplog.at_level(logging.DEBUG, "oxillama"):
-        handle = demo.submit(SECRET, max_tokens=8, seed=1, stop=["secret stop"], logprobs=1)
+        handle = demo.submit(SECRET, max_tokens=8, seed=1, stop=["secret stop"], logprobs=1, **written)
         completion = handle.result()
-        stream = demo.stream(SECRET, max_tokens=8, seed=1)
+        stream = demo.stream(SECRET, max_tokens=8, seed=1, **written)
         chunks = list(stream)
     shown = [
         repr(value)
@@ -397,6 +399,7 @@ def test_repr_shows_counts_and_no_text(demo: Engine, caplog: pytest.LogCaptureFi
     ]
     events = handle._choices[0].events
     shown += [repr(events), caplog.text]
+    assert "dragon" in completion.text
     words = {word for word in (*SECRET.split(), *completion.text.split(), "stop") if len(word) > 2}
     for text in shown:
         assert not [word for word in words if word in text.replace("finish_reason='stop'", "")]
