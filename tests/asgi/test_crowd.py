@@ -140,7 +140,7 @@ def check_vanishing(engine: Engine, rounds: int, each: int, max_growth: int) -> 
         assert resident_bytes() - memory < max_growth
         assert threading.active_count() <= threads
         reply = httpx2.post(
-            f"{server.url}/v1/completions", json={"prompt": "One day", "max_tokens": 8, "temperature": 0}
+            f"{server.url}/v1/completions", json={"prompt": "One day", "max_tokens": 8, "temperature": 0}, timeout=30
         )
         assert reply.json()["choices"][0]["text"] == engine.generate("One day", max_tokens=8, temperature=0).text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,8 +34,12 @@ def client_folder(major: int) -> Path:
     folder = Path(sys.prefix) / f"openai-{major}"
     if not (folder / "openai").is_dir():
         wanted = f"openai>={major},<{major + 1}"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), wanted]
+        begun = folder.with_suffix(".begun")  # what an interrupted installation leaves is not taken for a whole one
+        shutil.rmtree(begun, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(begun), wanted]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            begun.rename(folder)
         if done.returncode:
             if os.environ.get("OXILLAMA_REQUIRE_FIXTURES") == "1":
                 pytest.fail(done.stderr)
