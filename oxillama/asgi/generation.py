@@ -82,7 +82,7 @@ class Generation(Generic[Chunk, Whole]):
         """The whole results, in the order of the requests."""
         try:
             while not self._is_exhausted():
-                self._take()
+                self._take()  # for the record: when each token came, and how many were thought
                 self._raise_for_end()
                 if not self._is_exhausted():
                     await self._wait()

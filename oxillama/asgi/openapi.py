@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -31,13 +31,14 @@ _RATE_HEADERS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Operation:
     """A method of a route, as the document tells it. ``statuses``: those besides 2xx that the rest does not imply."""
 
     method: Literal["get", "post", "delete"]
     path: str
     summary: str
+    _: KW_ONLY
     access: Access = "key"
     body: type[msgspec.Struct] | None = None
     fields: FieldTable | None = None

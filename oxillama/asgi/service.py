@@ -169,7 +169,10 @@ class Opening:
 
 
 class _StallWatch:
-    """Tells a worker that has work and takes no step. It looks when it is asked, so it needs no task."""
+    """Tells a worker that has work and takes no step. It looks when it is asked, so it needs no task.
+
+    It does not go by `EngineStats.stalled_seconds`, the age of the worker's last sign of life: one that goes round and
+    round without a step gives such signs, and one that sleeps beside its work has none."""
 
     def __init__(self) -> None:
         self._steps = -1
