@@ -16,10 +16,10 @@ from oxillama._core.float_mode import DefaultFloatMode
 from oxillama._core.handle import POOLINGS, Handle
 from oxillama._core.text_stream import TextStream
 from oxillama._core.worker import Worker
+from oxillama.completion_builder import RequestSpec
 from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
 from oxillama.loader import Model
 from oxillama.params import EmbeddingParams, SamplingParams
-from oxillama.request import RequestSpec
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
@@ -89,10 +89,8 @@ class Admission:
         ]
         if not handles[0].fits:
             raise self._too_long(len(ids))
-        spec = RequestSpec(
-            id=f"cmpl-{uuid.uuid4().hex}",
-            model=self._model.name,
-            created=int(time.time()),
+        spec = self._spec(
+            "cmpl",
             seed=sampling.seed,
             stops=tuple(params.stop),
             n=params.n,
@@ -109,16 +107,7 @@ class Admission:
         handle = Handle(self._worker, ids, keep_logits=keep_logits, n_prompt_logprobs=-1 if keep_logits else 0)
         if not handle.fits:
             raise self._too_long(len(ids))
-        spec = RequestSpec(
-            id=f"eval-{uuid.uuid4().hex}",
-            model=self._model.name,
-            created=int(time.time()),
-            seed=0,
-            stops=(),
-            n=1,
-            wants_logprobs=False,
-        )
-        return [handle], spec
+        return [handle], self._spec("eval")
 
     def embedding(self, prompt: Prompt, params: EmbeddingParams) -> tuple[list[Handle], RequestSpec]:
         """A handle whose result is made of the hidden states of the prompt."""
@@ -141,17 +130,10 @@ class Admission:
         )
         if not handle.fits:
             raise self._too_long(len(ids), param="input")
-        spec = RequestSpec(
-            id=f"embd-{uuid.uuid4().hex}",
-            model=self._model.name,
-            created=int(time.time()),
-            seed=0,
-            stops=(),
-            n=1,
-            wants_logprobs=False,
-            expires=_expiry(params.deadline),
-        )
-        return [handle], spec
+        return [handle], self._spec("embd", expires=_expiry(params.deadline))
+
+    def _spec(self, kind: str, **known: Any) -> RequestSpec:
+        return RequestSpec(id=f"{kind}-{uuid.uuid4().hex}", model=self._model.name, created=int(time.time()), **known)
 
     def _file_pooling(self) -> str:
         metadata = self._model.metadata

@@ -21,6 +21,7 @@ from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
 from oxillama.chat_request import ChatHandle, ChatStream
 from oxillama.chat_results import ChatCompletion
+from oxillama.completion_builder import CompletionBuilder, RequestSpec
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.conversation import ChatOptions, Conversation
 from oxillama.demo import demo_path
@@ -33,7 +34,7 @@ from oxillama.messages import Message
 from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.progress import Progress, stoppable
 from oxillama.reply_format import ReasoningFormat, ReplyOptions
-from oxillama.request import CompletionStream, RequestHandle, RequestSpec, cancelled_on_failure
+from oxillama.request import CompletionStream, RequestHandle, cancelled_on_failure
 from oxillama.results import Completion
 from oxillama.stats import EngineStats, Memory
 from oxillama.values import integer, real, refused
@@ -490,4 +491,5 @@ class Engine:
 
     def _handle(self, request: tuple[list[Handle], RequestSpec], queue_timeout: float | None) -> RequestHandle:
         patience = math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
-        return RequestHandle(self._lifecycle, *request, tokenizer=self.tokenizer, patience=patience, owner=self)
+        builder = CompletionBuilder(*request, self.tokenizer)
+        return RequestHandle(self._lifecycle, builder, patience=patience, owner=self)

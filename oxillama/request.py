@@ -1,4 +1,4 @@
-"""A submitted request as an app holds it: what has come so far, the wait for the rest, the result, the end."""
+"""A request as an app holds it: its place in the queue, the wait for what it delivers, its end."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
-from oxillama._core.handle import Handle, TokenEvent
+from oxillama._core.handle import Handle
 from oxillama._core.ticket import Ticket
+from oxillama.completion_builder import FINISH_REASONS, CompletionBuilder
 from oxillama.errors import (
     DeadlineExceeded,
     EngineClosedError,
@@ -23,50 +23,12 @@ from oxillama.errors import (
     OxillamaError,
     RequestCancelled,
 )
-from oxillama.results import (
-    Completion,
-    CompletionChoice,
-    CompletionChunk,
-    FinishReason,
-    Logprobs,
-    Timings,
-    TokenLogprob,
-    Usage,
-)
+from oxillama.results import Completion, CompletionChunk, Logprobs, Timings, Usage
 from oxillama.stream import WAIT_SECONDS, RequestStream
 from oxillama.wakeup import LoopMailbox
 
 if TYPE_CHECKING:
     from oxillama.lifecycle import Lifecycle
-    from oxillama.tokenizer import Tokenizer
-
-# What ends a choice normally; everything else raises.
-FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
-
-
-@dataclass(frozen=True)
-class RequestSpec:
-    """What a handle needs to know of the request to shape its results."""
-
-    id: str
-    model: str
-    created: int
-    seed: int
-    stops: tuple[str, ...] = field(repr=False)
-    n: int
-    wants_logprobs: bool
-    expires: float = math.inf  # on the monotonic clock
-
-
-class _Choice:
-    """One sequence, and everything it has delivered."""
-
-    def __init__(self, handle: Handle, index: int) -> None:
-        self.handle = handle
-        self.index = index
-        self.events: list[TokenEvent] = []
-        self.texts: list[str] = []
-        self.finished = False
 
 
 class RequestHandle:
@@ -75,16 +37,7 @@ class RequestHandle:
     A handle keeps its engine alive; dropping it cancels the request. Threads may share it.
     patience: seconds it may wait for room in the queue. owner: whom it keeps alive."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        handles: list[Handle],
-        spec: RequestSpec,
-        *,
-        tokenizer: Tokenizer | None,
-        patience: float,
-        owner: object,
-    ) -> None:
+    def __init__(self, lifecycle: Lifecycle, builder: CompletionBuilder, *, patience: float, owner: object) -> None:
         self._lifecycle = lifecycle
         self._owner = owner
         self._queue_limit = time.monotonic() + patience
@@ -92,9 +45,8 @@ class RequestHandle:
         self._cancelled = False
         self._ticket: Ticket | None = None
         self._lock = threading.Lock()
-        self._choices = [_Choice(handle, index) for index, handle in enumerate(handles)]
-        self._spec = spec
-        self._tokenizer = tokenizer
+        self._builder = builder
+        self._spec = builder.spec
 
     @property
     def id(self) -> str:
@@ -113,12 +65,12 @@ class RequestHandle:
     @property
     def handles(self) -> list[Handle]:
         """The core's own handles, one per choice."""
-        return [choice.handle for choice in self._choices]
+        return self._builder.handles
 
     @property
     def discards_choices(self) -> bool:
         """More choices are generated than delivered: best_of."""
-        return len(self._choices) > self._spec.n
+        return len(self.handles) > self._spec.n
 
     @property
     def seed(self) -> int:
@@ -127,28 +79,27 @@ class RequestHandle:
 
     @property
     def done(self) -> bool:
-        return all(choice.handle.finish_reason is not None for choice in self._choices)
+        return all(handle.finish_reason is not None for handle in self.handles)
 
     @property
     def usage(self) -> Usage:
         """Counts so far."""
-        first = self._choices[0].handle
-        return Usage(
-            prompt_tokens=first.num_prompt_tokens,
-            completion_tokens=sum(choice.handle.num_published for choice in self._choices),
-            cached_tokens=first.num_cached_tokens,
-        )
+        return self._builder.usage
 
     @property
     def finish_reasons(self) -> tuple[str | None, ...]:
         """How each choice ended: "stop", "length", "cancelled", "deadline" ...; None: not yet."""
-        return tuple(choice.handle.finish_reason for choice in self._choices)
+        return tuple(handle.finish_reason for handle in self.handles)
 
     @property
     def prompt_logprobs(self) -> Logprobs | None:
         """The scores of the prompt, where they were asked for and there is output already or the end; else None."""
-        handle = self._choices[0].handle
-        return self._logprobs(tuple(handle.prompt_events()), 0) if handle.has_prompt_logprobs else None
+        return self._builder.prompt_logprobs
+
+    @property
+    def timings(self) -> Timings:
+        """Where the time went; a part that is not over is 0."""
+        return self._builder.timings
 
     def try_enter(self) -> bool:
         """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
@@ -159,12 +110,12 @@ class RequestHandle:
             self._leave_line()
             return True
         if self._cancelled:
-            raise RequestCancelled(partial=self._shape())
+            raise RequestCancelled(partial=self._builder.completion())
         now = time.monotonic()
         if now >= self._queue_limit:
             raise self._lifecycle.queue_full_error()
         if now >= self._spec.expires:
-            raise DeadlineExceeded(partial=self._shape())
+            raise DeadlineExceeded(partial=self._builder.completion())
         return False
 
     def enter(self) -> None:
@@ -205,7 +156,7 @@ class RequestHandle:
         with self._lock:
             ticket = self._ticket
             if ticket is None:
-                ticket = self._ticket = self._lifecycle.join_line(len(self._choices))
+                ticket = self._ticket = self._lifecycle.join_line(len(self.handles))
         if self._cancelled or self._entered:
             ticket.wake()  # who did that may have been too early to see the ticket
         return ticket
@@ -223,8 +174,8 @@ class RequestHandle:
     def cancel(self) -> None:
         """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
         self._cancelled = True
-        for choice in self._choices:
-            choice.handle.cancel()
+        for handle in self.handles:
+            handle.cancel()
         self._leave_line()
         self._lifecycle.wake()
 
@@ -232,19 +183,19 @@ class RequestHandle:
         """Waits for the whole completion. TimeoutError after `timeout` seconds leaves the request running."""
         limit = math.inf if timeout is None else time.monotonic() + timeout
         self.enter()
-        while not self._collect_all():
+        while not self._builder.collect():
             if time.monotonic() >= limit:
                 raise TimeoutError(f"the request is still running after {timeout} seconds")
             # Never negative, which would be a wait without end: the limit may have passed since it was looked at.
             self.wait_news(max(0.0, min(WAIT_SECONDS, limit - time.monotonic())))
-        return self._completion()
+        return self._result()
 
     async def aresult(self) -> Completion:
         """Waits for the whole completion. A cancelled wait leaves the request running."""
         await self.aenter()
-        while not self._collect_all():
+        while not self._builder.collect():
             await self.await_news()
-        return self._completion()
+        return self._result()
 
     def __iter__(self) -> CompletionStream:
         return CompletionStream(self)
@@ -254,27 +205,24 @@ class RequestHandle:
 
     def __repr__(self) -> str:
         state = "done" if self.done else "running"
-        return (
-            f"<RequestHandle {self.id}: {state}, {len(self._choices)} choices, {self.usage.completion_tokens} tokens>"
-        )
+        return f"<RequestHandle {self.id}: {state}, {len(self.handles)} choices, {self.usage.completion_tokens} tokens>"
 
     def take(self) -> list[CompletionChunk]:
         """The chunks that have come since the last call, one per token, without waiting."""
-        with self._lock:
-            return [chunk for choice in self._choices for chunk in self._collect(choice)]
+        return self._builder.take()
 
     @property
     def exhausted(self) -> bool:
         """Everything has been taken."""
-        return all(choice.finished for choice in self._choices)
+        return self._builder.exhausted
 
     def raise_for_end(self) -> None:
         """Raises what ended the request, if it was not its natural end."""
-        for choice in self._choices:
-            reason = choice.handle.finish_reason
+        for handle in self.handles:
+            reason = handle.finish_reason
             if reason in FINISH_REASONS or reason is None:
                 continue
-            partial = self._shape()
+            partial = self._builder.completion()
             match reason:
                 case "cancelled":
                     raise RequestCancelled(partial=partial)
@@ -282,7 +230,7 @@ class RequestHandle:
                     raise DeadlineExceeded(partial=partial)
                 case "closed":
                     raise EngineClosedError("the engine was closed while the request was running")
-            match choice.handle.fault:
+            match handle.fault:
                 case "numerical":
                     raise NumericalError("the model produced NaN or infinite logits for this request")
                 case "no_token":
@@ -295,133 +243,27 @@ class RequestHandle:
                 case fault:
                     raise OxillamaError(f"the request failed: {fault}")
 
-    def _collect(self, choice: _Choice) -> list[CompletionChunk]:
-        if choice.finished:
-            return []
-        events, rest, choice.finished = choice.handle.take()
-        choice.events += events
-        choice.texts += [event.text for event in events]
-        chunks = [self._chunk(choice, event.text, (event,)) for event in events]
-        if choice.finished:
-            choice.texts.append(rest)
-            # The last token and the end come as one chunk.
-            text = chunks[-1].text + rest if chunks else rest
-            chunks[-1:] = [self._chunk(choice, text, tuple(events[-1:]), last=True)]
-        return chunks
-
-    def _collect_all(self) -> bool:
-        with self._lock:
-            for choice in self._choices:
-                self._collect(choice)
-            return self.exhausted
-
-    def _chunk(
-        self, choice: _Choice, text: str, events: tuple[TokenEvent, ...], *, last: bool = False
-    ) -> CompletionChunk:
-        return CompletionChunk(
-            index=choice.index,
-            text=text,
-            token_ids=tuple(event.token for event in events),
-            logprobs=self._logprobs(events, 0) if self._spec.wants_logprobs else None,
-            finish_reason=FINISH_REASONS.get(choice.handle.finish_reason or "") if last else None,
-            stop_reason=self._stop_reason(choice) if last else None,
-            usage=self.usage if last and self.exhausted else None,
-            id=self._spec.id,
-            model=self._spec.model,
-            created=self._spec.created,
-        )
-
-    def _stop_reason(self, choice: _Choice) -> str | int | None:
-        if choice.handle.finish_reason != "stop":
-            return None
-        match choice.handle.stop:
-            case int(index):
-                return self._spec.stops[index]
-            case (_, token):
-                return token
-        return None
-
-    def _logprobs(self, events: tuple[TokenEvent, ...], text_offset: int) -> Logprobs:
-        def entry(token: int, logprob: float, top: tuple[tuple[int, float], ...] = ()) -> TokenLogprob:
-            return TokenLogprob(
-                token_id=token,
-                token_bytes=self._token_bytes(token),
-                logprob=logprob,
-                top=tuple(entry(*other) for other in top),
-            )
-
-        content = tuple(entry(event.token, event.logprob, event.top) for event in events)
-        return Logprobs(content=content, text_offset=text_offset)
-
-    def _token_bytes(self, token: int) -> bytes:
-        # A model's output may be wider than its vocabulary.
-        tokenizer = self._tokenizer
-        return tokenizer.token_bytes(token) if tokenizer is not None and token < tokenizer.n_vocab else b""
-
-    def _completion(self) -> Completion:
-        self.raise_for_end()
-        return self._shape()
-
-    def _shape(self) -> Completion:
-        self._collect_all()
-        # best_of: the choices that the model itself found most likely, per token.
-        best = sorted(self._choices, key=_mean_logprob, reverse=True)[: self._spec.n]
-        kept = self._choices if len(best) == len(self._choices) else best
-        return Completion(
-            choices=tuple(
-                CompletionChoice(
-                    index=index,
-                    text="".join(choice.texts),
-                    token_ids=tuple(event.token for event in choice.events),
-                    finish_reason=FINISH_REASONS.get(choice.handle.finish_reason or ""),
-                    stop_reason=self._stop_reason(choice),
-                    logprobs=self._logprobs(tuple(choice.events), 0) if self._spec.wants_logprobs else None,
-                )
-                for index, choice in enumerate(kept)
-            ),
-            prompt_logprobs=self.prompt_logprobs,
-            usage=self.usage,
-            seed=self._spec.seed,
-            timings=self.timings,
-            id=self._spec.id,
-            model=self._spec.model,
-            created=self._spec.created,
-        )
-
-    @property
-    def timings(self) -> Timings:
-        """Where the time went; a part that is not over is 0."""
-        submit, start, prefill, first, end = self._choices[0].handle.times
-        last = max(choice.handle.times[4] for choice in self._choices)
-        return Timings(
-            queue=max(0.0, start - submit) if start else max(0.0, end - submit),
-            prefill=max(0.0, prefill - start),
-            decode=max(0.0, last - prefill) if prefill else 0.0,
-            ttft=max(0.0, first - submit),
-        )
-
     def wait_news(self, seconds: float) -> None:
         """Waits until something has come, or `seconds` have passed."""
         self._lifecycle.check_process()
-        waiting = next((choice for choice in self._choices if not choice.finished), None)
-        if waiting is not None and not any(choice.handle.has_news() for choice in self._choices):
+        handles = self._builder.open_handles
+        if handles and not any(handle.has_news() for handle in handles):
             # With several choices the others may have news first; they are seen after one short wait.
-            waiting.handle.wait(seconds if len(self._choices) == 1 else min(seconds, 0.005))
+            handles[0].wait(seconds if len(self.handles) == 1 else min(seconds, 0.005))
 
     async def await_news(self) -> None:
         """Waits until something has come."""
         self._lifecycle.check_process()
         loop = LoopMailbox.current()
-        handles = [choice.handle for choice in self._choices if not choice.finished]
+        handles = self._builder.open_handles
         for handle in handles:
             handle.attach(loop.mailbox)
         # Another waiter may have taken the news, but not the end.
         await loop.wait(lambda: any(handle.has_news() or handle.finish_reason for handle in handles))
 
-
-def _mean_logprob(choice: _Choice) -> float:
-    values = [event.logprob for event in choice.events]
-    return sum(values) / len(values) if values else -math.inf
+    def _result(self) -> Completion:
+        self.raise_for_end()
+        return self._builder.completion()
 
 
 class CompletionStream(RequestStream[RequestHandle, CompletionChunk]):

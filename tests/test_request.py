@@ -397,7 +397,7 @@ def test_repr_shows_counts_and_no_text(demo: Engine, caplog: pytest.LogCaptureFi
         repr(value)
         for value in (handle, handle.handles[0], handle._spec, completion, completion.logprobs, stream, *chunks)
     ]
-    events = handle._choices[0].events
+    events = handle._builder._choices[0].events
     shown += [repr(events), caplog.text]
     assert "dragon" in completion.text
     words = {word for word in (*SECRET.split(), *completion.text.split(), "stop") if len(word) > 2}
