@@ -82,9 +82,9 @@ def process(arguments: Sequence[str], **changes: str) -> Iterator[subprocess.Pop
 
 
 @contextmanager
-def serving(*arguments: str, **changes: str) -> Iterator[ServerProcess]:
+def serving(*arguments: str, port: int = 0, **changes: str) -> Iterator[ServerProcess]:
     """`oxillama serve` on a free port, ready."""
-    with process(command("serve", *(arguments or ("--demo",)), "--port", "0", "-t", "1"), **changes) as started:
+    with process(command("serve", *(arguments or ("--demo",)), "--port", str(port), "-t", "1"), **changes) as started:
         assert started.stdout is not None
         line = started.stdout.readline()
         if not line:
