@@ -35,7 +35,7 @@ class SanitizedBuild:
     preload: str
 
     def run(
-        self, script: str | Path, *args: str, timeout: float = 120, allocation_limit_mb: int = 256
+        self, script: str | Path, *args: str, timeout: float = 300, allocation_limit_mb: int = 256
     ) -> subprocess.CompletedProcess[str]:
         """Run a Python script of the repository; stdout and stderr come back together in ``stdout``.
 

@@ -8,7 +8,8 @@ from tests.sanitizer import SanitizedBuild, sanitized
 
 MODULES = ["filemap", "ggml_types", "gguf", "gguf_scan", "gguf_values"]
 
-pytestmark = pytest.mark.sanitizer
+# The first test builds: as long as that takes.
+pytestmark = [pytest.mark.sanitizer, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
