@@ -24,7 +24,6 @@ STRUCT_CODES = {
     "int64": "q",
     "float64": "d",
 }
-FLOATS = ("float32", "float64")
 
 
 def encode_value(value: Any, value_type: str | None = None) -> tuple[int, bytes]:

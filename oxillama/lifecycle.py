@@ -25,7 +25,7 @@ State = Literal["loading", "ready", "draining", "closed", "failed"]
 
 # Waiting raises a request's priority by one level each time this has passed.
 PRIORITY_AGING_SECONDS = 10.0
-# How often a drain looks whether the last request has ended.
+# How often a drain looks whether the last request has ended: the worker posts to requests, and to nobody when idle.
 DRAIN_POLL_SECONDS = 0.005
 
 _open: weakref.WeakSet[Lifecycle] = weakref.WeakSet()

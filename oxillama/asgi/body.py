@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio.to_thread
 import msgspec
@@ -132,8 +132,3 @@ def validation_error(message: str, within: str = "") -> HTTPError:
         return refusal(f"`{path}` {wording}", path, code="unknown_field" if "unknown" in what else "missing_field")
     what = what[:1].lower() + what[1:]
     return refusal(f"`{path}`: {what}" if path else f"the body: {what}", path or None, code="invalid_value")
-
-
-def encode_for_python(value: msgspec.Struct) -> Any:
-    """A decoded Struct as plain dicts and lists, without what the client left out."""
-    return msgspec.to_builtins(value)

@@ -7,8 +7,6 @@ import os
 import tomllib
 from typing import Any
 
-from oxillama.engine import Engine
-
 PREFIX = "OXILLAMA_"
 CONFIG = PREFIX + "CONFIG"
 # Options that exclude each other: a default for one of them counts only where none of its rivals was typed.
@@ -70,15 +68,14 @@ def use_fallbacks(args: argparse.Namespace) -> None:
             setattr(args, name, value)
 
 
-def open_engine(path: str | None, args: argparse.Namespace) -> Engine:
-    options: dict[str, Any] = {
+def loading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What add_loading() lets one choose, as Engine takes it."""
+    return {
         "n_ctx": args.ctx_size,
         "n_threads": args.threads,
         "kv_dtype": args.kv_dtype,
         "mmap": not args.no_mmap,
-        "max_batch_size": 1,
     }
-    return Engine.demo(**options) if path is None else Engine(path, **options)
 
 
 def read_defaults(parser: argparse.ArgumentParser, from_file: dict[str, Any]) -> set[str]:

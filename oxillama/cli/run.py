@@ -7,7 +7,9 @@ import sys
 from functools import partial
 from typing import Any
 
-from oxillama.cli.options import add_loading, add_model, model_path, open_engine
+from oxillama.cli.options import add_loading, add_model, loading_options, model_path
+from oxillama.demo import demo_path
+from oxillama.engine import Engine
 from oxillama.params import SamplingParams
 from oxillama.results import CompletionChunk, Timings, Usage
 
@@ -62,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
         stop=args.stop,
         ignore_eos=args.ignore_eos,
     )
-    with open_engine(path, args) as engine:
+    with Engine(demo_path() if path is None else path, max_batch_size=1, **loading_options(args)) as engine:
         last: CompletionChunk | None = None
         with engine.stream(prompt, params) as stream:
             if not args.no_display_prompt:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oxillama.cli.options import add_loading, add_model, model_path
+from oxillama.cli.options import add_loading, add_model, loading_options, model_path
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
@@ -191,10 +191,7 @@ def _check(parser_error: Any, args: argparse.Namespace) -> str | None:
 
 def _engine_options(args: argparse.Namespace) -> dict[str, Any]:
     return {
-        "n_ctx": args.ctx_size,
-        "n_threads": args.threads,
-        "kv_dtype": args.kv_dtype,
-        "mmap": not args.no_mmap,
+        **loading_options(args),
         "max_batch_size": args.max_batch_size,
         "max_batch_tokens": args.max_batch_tokens,
         "max_step_ms": args.max_step_ms,
