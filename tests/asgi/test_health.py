@@ -1,22 +1,13 @@
-"""Health while the engine loads, serves, drains, fails, sticks; what the app says of itself."""
+"""Health of an engine that serves, drains and is closed; what the app says of itself."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
-from httpx2 import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
-from oxillama import Engine, ModelLoadError
-from oxillama.asgi import create_app, service
-from oxillama.asgi.service import _StallWatch
-from oxillama.demo import demo_path
+from oxillama import Engine
+from oxillama.asgi import create_app
 from tests.asgi.replies import error_of
-from tests.patience import eventually
 
 NEEDS_ENGINE = ["/v1/models", "/v1/models/demo", "/props"]
 
@@ -36,84 +27,6 @@ def test_props_describe_the_model(client: TestClient, demo: Engine) -> None:
     assert props["model_alias"] == "demo"
 
 
-def test_a_factory_is_called_with_the_lifespan_and_its_engine_closed_with_it() -> None:
-    allowed = asyncio.Event()
-    made: list[Engine] = []
-
-    async def factory() -> Engine:
-        await allowed.wait()
-        made.append(Engine.demo(n_threads=1, progress=False))
-        return made[0]
-
-    with TestClient(create_app(factory)) as client:
-        assert client.get("/livez").status_code == 200
-        for path in ("/readyz", "/health", *NEEDS_ENGINE):
-            error = error_of(client.get(path), 503)
-            assert error["code"] == "loading"
-        assert client.get("/health").headers["retry-after"] == "1"
-        error_of(client.post("/tokenize", json={"content": "a"}), 503)
-        assert client.portal is not None
-        client.portal.call(allowed.set)
-        eventually(lambda: client.get("/readyz").status_code == 200)
-        for path in NEEDS_ENGINE:
-            assert client.get(path).status_code == 200
-        states = [made[0].state]
-    assert [*states, made[0].state] == ["ready", "closed"]
-
-
-def test_without_a_lifespan_the_first_request_opens_the_engine() -> None:
-    calls = []
-
-    async def factory() -> Engine:
-        calls.append(1)
-        return await Engine.aopen(demo_path(), n_threads=1)
-
-    async def ask() -> None:
-        app = create_app(factory)
-        async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
-            assert calls == []
-            statuses = {(await client.get("/readyz")).status_code for _ in range(3)}
-            assert statuses <= {503, 200}
-            while (await client.get("/readyz")).status_code != 200:
-                await asyncio.sleep(0.01)
-            assert calls == [1]
-        await app.state.service.loaded_engine.aclose()
-
-    asyncio.run(ask())
-
-
-def test_a_factory_that_fails_stays_failed(caplog: pytest.LogCaptureFixture) -> None:
-    async def factory() -> Engine:
-        raise ModelLoadError("the file is damaged")
-
-    with TestClient(create_app(factory)) as client:
-        eventually(lambda: client.get("/readyz").json()["error"]["code"] == "failed")
-        error_of(client.get("/v1/models"), 503)
-        assert client.get("/livez").status_code == 200
-    assert "the file is damaged" in caplog.text
-
-
-def test_leaving_while_loading_ends_the_loading() -> None:
-    ended: list[bool] = []
-
-    async def factory() -> Engine:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            ended.append(True)
-        raise AssertionError
-
-    with TestClient(create_app(factory)) as client:
-        error_of(client.get("/readyz"), 503)
-    assert ended == [True]
-
-
-def test_a_given_engine_is_not_closed_by_the_app(demo: Engine) -> None:
-    with TestClient(create_app(demo)) as client:
-        assert client.get("/readyz").status_code == 200
-    assert demo.state == "ready"
-
-
 @pytest.mark.parametrize("state", ["draining", "closed"])
 def test_an_engine_that_takes_no_requests_is_not_ready(state: str) -> None:
     with Engine.demo(n_threads=1, progress=False) as engine:
@@ -125,25 +38,3 @@ def test_an_engine_that_takes_no_requests_is_not_ready(state: str) -> None:
         for path in ("/readyz", "/health", *NEEDS_ENGINE):
             assert error_of(client.get(path), 503)["code"] == state
         assert client.get("/livez").status_code == 200
-
-
-def test_a_worker_that_does_not_move_is_noticed(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("oxillama.asgi.service.monotonic", lambda: now)
-    stats = replace(demo.stats(), running=1, steps=5)
-    engine = cast(Any, SimpleNamespace(stats=lambda: stats))
-    watch = _StallWatch()
-    assert not watch.is_stalled(engine)
-    now += service.STALL_SECONDS - 1
-    assert not watch.is_stalled(engine)
-    now += 2
-    assert watch.is_stalled(engine)
-    stats = replace(stats, steps=6)
-    assert not watch.is_stalled(engine)
-    now += service.STALL_SECONDS + 1
-    assert watch.is_stalled(engine)
-    stats = replace(stats, running=0)  # nothing to do is no stall
-    assert not watch.is_stalled(engine)
-    now += service.STALL_SECONDS + 1
-    stats = replace(stats, running=1)  # nor is a request that has just come, however long nobody had asked
-    assert not watch.is_stalled(engine)
