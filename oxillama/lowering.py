@@ -88,6 +88,7 @@ class Lowered:
     storage: dict[Value, Value]  # a value to the one whose buffer it shares
     values: dict[Value, _Lifetime]
     twins: dict[Value, _Lifetime]
+    forms: dict[Value, int]  # of those that have a twin: what is in it
     arena_bytes: int
     max_tokens: int
     max_outputs: int
@@ -97,6 +98,10 @@ class Lowered:
     def rows(self, value: Value) -> int:
         """The most rows of a value in one step."""
         return _most_rows(value.space, self.max_tokens, self.max_outputs, self.hidden)
+
+    def twin(self, value: Value) -> tuple[int, int]:
+        """The forms in a buffer's twin, and its offset; zeros where no product wants one."""
+        return (self.forms[value], self.twins[value].offset) if value in self.twins else (0, 0)
 
 
 def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
@@ -109,6 +114,7 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
     hidden = graph.last_hidden
     values: dict[Value, _Lifetime] = {}
     twins: dict[Value, _Lifetime] = {}
+    forms: dict[Value, int] = {}
     for node, phase in zip(nodes, phases, strict=True):
         for value in (*node.reads, *node.writes):
             home = storage[value]
@@ -116,16 +122,20 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
             values.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
         if isinstance(node, Quantize):
             home = storage[node.reads[0]]
-            n_bytes = twin_bytes(home.width, _most_rows(home.space, max_tokens, max_outputs, hidden))
-            # A sum that grows in place is quantised anew: one stretch must hold all of its twins.
-            twins.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
+            # A sum that grows in place is quantised anew, and always in all forms that are wanted of it.
+            forms[home] = forms.get(home, 0) | node.forms
+            twin = twins.setdefault(home, _Lifetime(0, phase, phase))
+            twin.n_bytes = twin_bytes(home.width, _most_rows(home.space, max_tokens, max_outputs, hidden), forms[home])
+            twin.last = phase
         elif isinstance(node, Matmul | MatmulSwiGLU) and storage[node.reads[0]] in twins:
             twins[storage[node.reads[0]]].last = phase
     for kept in (graph.result, hidden):
         if kept is not None:
             values[storage[kept]].last = phases[-1] + 1
     arena_bytes = _place([*values.values(), *twins.values()])
-    return Lowered(nodes, phases, storage, values, twins, arena_bytes, max_tokens, max_outputs, graph.result, hidden)
+    return Lowered(
+        nodes, phases, storage, values, twins, forms, arena_bytes, max_tokens, max_outputs, graph.result, hidden
+    )
 
 
 def _most_rows(space: RowSpace, max_tokens: int, max_outputs: int, hidden: Value | None) -> int:
@@ -139,10 +149,7 @@ def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> 
     """Builds the program over loaded weights."""
     index = {home: i for i, home in enumerate(lowered.values)}
     program = Program(
-        [
-            (home.width, lowered.rows(home), life.offset, lowered.twins[home].offset if home in lowered.twins else -1)
-            for home, life in lowered.values.items()
-        ],
+        [(home.width, lowered.rows(home), life.offset, *lowered.twin(home)) for home, life in lowered.values.items()],
         arena_bytes=lowered.arena_bytes,
         n_ops=len(lowered.nodes),
         kv=kv,
@@ -176,7 +183,7 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
             n_heads = node.n_heads
             program.rms_norm(dst[0], src[0], weight, node.epsilon, n_heads=n_heads, space=space, barrier=barrier)
         case Quantize():
-            program.quantize(src[0], node.forms, space=space, barrier=barrier)
+            program.quantize(src[0], space=space, barrier=barrier)
         case Add():
             program.add(dst[0], src[0], src[1], space=space, barrier=barrier)
         case SwiGLU():

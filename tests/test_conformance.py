@@ -38,9 +38,6 @@ ROUNDED_MODELS = FLOAT_MODELS if LEVEL == "avx512bf16" else []
 INT8_MODELS = [
     *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"),
 ]
-# ggml rounds activations in blocks of 32 for these, we in blocks of 256, as ggml itself does for the K-quants. The
-# first case is sensitive to that: there ggml's divergence in the IQ4_XS file is ten times that in the IQ4_NL file.
-JUDGED_BY_THE_MEAN = ["Q5_0", "IQ4_NL"]
 
 
 @contextmanager
@@ -116,8 +113,6 @@ def test_quantised_model(fixtures_dir: Path, name: str) -> None:
     folder = fixtures_dir / "quant" / "models"
     recorded = read(folder / f"llama-q-a-{name}.json")
     arrays = np.load(folder / f"llama-q-a-{name}.npz")
-    found: list[float] = []
-    allowed: list[float] = []
     with opened(folder / f"llama-q-a-{name}.gguf", recorded["n_ctx"]) as engine:
         for k, case in enumerate(recorded["cases"]):
             logits = engine.logits(case["ids"])[-1]
@@ -128,12 +123,8 @@ def test_quantised_model(fixtures_dir: Path, name: str) -> None:
                 continue
             tolerance = max(0.05, 3 * case["max_abs_ggml_vs_deq"])
             assert np.abs(logits - exact).max() <= tolerance
-            found.append(kl(exact, logits))
-            allowed.append(max(2e-3, 3 * case["kl_deq_vs_ggml"]))
+            assert kl(exact, logits) <= max(2e-3, 3 * case["kl_deq_vs_ggml"])
             check_greedy(engine, case["ids"], case["greedy_deq"], case["greedy_deq_margin"], tolerance)
-    if found and name in JUDGED_BY_THE_MEAN:
-        found, allowed = [float(np.mean(found))], [float(np.mean(allowed))]
-    assert all(value <= most for value, most in zip(found, allowed, strict=True))
 
 
 @pytest.mark.parametrize("level", other_levels())

@@ -40,6 +40,7 @@ SHAPES = {
     "q3_k": TinyModel(type_name="Q3_K", n_embd=256, n_ff=256, head_dim=64),
     "q5_k": TinyModel(type_name="Q5_K", n_embd=256, n_ff=256, head_dim=64),
     "iq4_nl": TinyModel(type_name="IQ4_NL", n_embd=96, n_ff=160, head_dim=24),
+    "q8_0 and iq4_nl": TinyModel(type_name="Q8_0", v_type_name="IQ4_NL", n_embd=288, n_ff=320, head_dim=72),
     "iq4_xs": TinyModel(type_name="IQ4_XS", n_embd=256, n_ff=512, head_dim=64),
     "q6_k": TinyModel(type_name="Q6_K", n_embd=256, n_ff=256, head_dim=64, n_head_kv=1),
 }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oxillama import Engine
+from oxillama._core.kernel_harness import dequantize
+from oxillama._core.program import activation_form, reads_quants, twin_bytes
 from oxillama.gguf import GGUFFile
+from oxillama.gguf_writer import TYPE_IDS, GGUFWriter
 from oxillama.graph import Add, Attention, Graph, KVStore, Node, RMSNorm, Rope, RopeLayout, Select, SwiGLU, Value
 from oxillama.loader import FileTensors
 from oxillama.lowering import ROW_WISE, Lowered, Matmul, MatmulSwiGLU, Quantize, lower
@@ -109,6 +115,36 @@ def test_a_sum_that_is_multiplied_twice_keeps_room_for_both_twins() -> None:
     lowered = lower(graph, max_tokens=8, max_outputs=2)
     assert any(isinstance(node, Matmul) and node.accumulate for node in lowered.nodes)
     check_memory(lowered)
+
+
+@pytest.mark.skipif(not reads_quants(TYPE_IDS["Q8_0"]), reason="this level reads float32 only")
+def test_a_value_has_every_form_that_its_products_read(tmp_path: Path) -> None:
+    model = TinyModel(type_name="Q8_0", v_type_name="IQ4_NL", n_ff=64)
+    plain, mixed = lowered_of(replace(model, v_type_name="Q8_0"), tmp_path), lowered_of(model, tmp_path)
+    found = [{lowered.forms[home] for home in lowered.twins} for lowered in (plain, mixed)]
+    by_256, by_32 = (activation_form(TYPE_IDS[name]) for name in ("Q8_0", "IQ4_NL"))
+    assert found == [{by_256}, {by_256, by_256 | by_32}]
+    for home, twin in mixed.twins.items():
+        assert twin.n_bytes == twin_bytes(home.width, mixed.rows(home), mixed.forms[home])
+    assert twin_bytes(64, 16, by_256 | by_32) == 2 * twin_bytes(64, 16, by_256)
+    check_memory(mixed)
+
+
+def test_two_forms_of_one_value_do_not_disturb_each_other(tmp_path: Path) -> None:
+    model = TinyModel(type_name="Q8_0", v_type_name="IQ4_NL", n_embd=288, n_ff=320, head_dim=72)
+    model.write(tmp_path / "mixed.gguf")
+    with GGUFFile(tmp_path / "mixed.gguf") as file, GGUFWriter(tmp_path / "floats.gguf") as writer:
+        for key, value in file.metadata.items():
+            writer.add(key, value)
+        for name, tensor in file.tensors.items():
+            raw = np.frombuffer(tensor.data, np.uint8).reshape(tensor.n_elements // tensor.shape[0], -1)
+            values = dequantize(tensor.type_id, tensor.shape[0], raw)
+            writer.add_tensor(name, values, shape=tensor.shape, type_name="F32")
+    logits = []
+    for name in ("mixed", "floats"):
+        with Engine(tmp_path / f"{name}.gguf", kv_dtype="f32", progress=False) as engine:
+            logits.append(engine.logits(list(range(40))))
+    assert np.abs(logits[0] - logits[1]).mean() < 0.05 * np.abs(logits[1]).mean()
 
 
 @st.composite

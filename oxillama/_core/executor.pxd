@@ -58,7 +58,7 @@ ctypedef struct ox_buffer:
     int32_t width          # floats used in a row
     size_t stride          # floats from row to row, a multiple of 16
     float *data
-    ox_activations acts    # values == data; the int8 twin, if some product reads it
+    ox_activations acts    # values == data; the twin, in the forms that products read
 
 # Consecutive tokens of one sequence.
 ctypedef struct ox_run:

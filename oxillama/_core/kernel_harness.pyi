@@ -28,7 +28,7 @@ class Matrix:
         """Writes, or adds, the products to ``out`` [n, rows]; row groups are divided statically between threads."""
 
 class Activations:
-    """Rows of float32 activations [n, k] with their int8 form, made by ``level`` (`reference` leaves it unwritten).
+    """Rows of float32 activations [n, k] with their int8 forms, made by ``level`` (`reference` leaves it unwritten).
 
     Rows may lie apart, the values of a row may not.
     """
@@ -56,9 +56,18 @@ class Activations:
     @property
     def sums32(self) -> NDArray[np.int16]:
         """[n, blocks of 32]"""
+    @property
+    def quants_by_32(self) -> NDArray[np.int8]:
+        """Those with a scale per 32: [n, k rounded up to 256]"""
+    @property
+    def scales_by_32(self) -> NDArray[np.float32]:
+        """[n, blocks of 32]"""
+    @property
+    def scaled_sums_by_32(self) -> NDArray[np.float32]:
+        """Scale times the sum of the quants: [n, blocks of 32]"""
 
 def activation_form(level: str, type: int) -> str:
-    """What products with this ggml type read: ``float32``, ``int8`` or ``bfloat16``."""
+    """What products with this ggml type read: ``float32``, ``int8``, ``int8 by 32`` or ``bfloat16``."""
 
 def twin(level: str, type: int, raw: NDArray[np.uint8], x: Activations) -> NDArray[np.float32]:
     """The products [n, rows] by the scalar twin, rounded as ``level`` rounds."""

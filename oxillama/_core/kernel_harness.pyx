@@ -16,6 +16,7 @@ from oxillama._core.kernels cimport (
     OX_ALIGN,
     OX_FORM_BF16,
     OX_FORM_INT8,
+    OX_FORM_INT8_32,
     OX_GROUP_ROWS,
     kernels_of,
     ox_act_block,
@@ -38,10 +39,19 @@ cdef extern from "matmul_twin.h" nogil:
 
 cdef size_t HUGE_PAGE = 2 << 20
 
-# ox_act_block of csrc/kernels.h
+# ox_act_block of csrc/kernels.h, in the form INT8 and in INT8_32
 ACT_BLOCK = np.dtype([
     ("quants", np.int8, 256),
     ("neg_sums16", np.int32, 16),
+    ("neg_sums32", np.int32, 8),
+    ("sums32", np.int16, 8),
+    ("scale", np.float32),
+    ("unused", np.int32, 3),
+])
+ACT_BLOCK_32 = np.dtype([
+    ("quants", np.int8, 256),
+    ("scales32", np.float32, 8),
+    ("scaled_sums32", np.float32, 8),
     ("neg_sums32", np.int32, 8),
     ("sums32", np.int16, 8),
     ("scale", np.float32),
@@ -158,7 +168,7 @@ cdef class Activations:
     cdef readonly int32_t n
     cdef readonly object values
     cdef readonly object rounded
-    cdef object memory, blocks
+    cdef object memory, blocks, blocks32
 
     def __cinit__(self, str level, values not None):
         cdef const float[:, :] rows = values
@@ -169,16 +179,19 @@ cdef class Activations:
         self.values = values
         self.n = <int32_t>rows.shape[0]
         # rubbish, so that a test sees what the kernel leaves unwritten
-        self.memory = np.full(n_blocks * max(self.n, 1) * sizeof(ox_act_block) + OX_ALIGN, 99, np.uint8)
+        n_bytes = n_blocks * max(self.n, 1) * sizeof(ox_act_block)
+        self.memory = np.full(2 * n_bytes + OX_ALIGN, 99, np.uint8)
         start = -self.memory.ctypes.data % OX_ALIGN
-        self.blocks = self.memory[start:start + self.memory.size - OX_ALIGN].view(ACT_BLOCK).reshape(n_blocks, -1)
+        self.blocks = self.memory[start:start + n_bytes].view(ACT_BLOCK).reshape(n_blocks, -1)
+        self.blocks32 = self.memory[start + n_bytes:start + 2 * n_bytes].view(ACT_BLOCK_32).reshape(n_blocks, -1)
         cdef uint8_t[::1] bytes_of_blocks = self.memory[start:]
         self.view.k = <int32_t>rows.shape[1]
         self.view.max_rows = <int32_t>self.blocks.shape[1]
         self.view.value_stride = rows.strides[0] // sizeof(float)
         self.view.values = &rows[0, 0] if self.n else NULL
-        self.view.forms = OX_FORM_INT8 | OX_FORM_BF16
+        self.view.forms = OX_FORM_INT8 | OX_FORM_INT8_32 | OX_FORM_BF16
         self.view.blocks = <ox_act_block *>&bytes_of_blocks[0]
+        self.view.blocks32 = self.view.blocks + n_blocks * self.view.max_rows
         self.rounded = np.full((n_blocks, max(self.n, 1), OX_ACT_BLOCK), 0x4141, np.uint16)
         cdef uint16_t[:, :, ::1] rounded = self.rounded
         self.view.rounded = &rounded[0, 0, 0]
@@ -190,33 +203,46 @@ cdef class Activations:
             for row in range(self.n):
                 self.kernels.quantize_row(&self.view, row)
 
-    def _rows(self, str field):
+    def _rows(self, blocks, str field):
         # [block][token][...] to [token][k]
-        return np.ascontiguousarray(np.moveaxis(self.blocks[field], 0, 1)).reshape(self.blocks.shape[1], -1)
+        return np.ascontiguousarray(np.moveaxis(blocks[field], 0, 1)).reshape(self.blocks.shape[1], -1)
 
     @property
     def quants(self):
-        return self._rows("quants")
+        return self._rows(self.blocks, "quants")
 
     @property
     def scales(self):
-        return self._rows("scale")
+        return self._rows(self.blocks, "scale")
 
     @property
     def neg_sums16(self):
-        return self._rows("neg_sums16")
+        return self._rows(self.blocks, "neg_sums16")
 
     @property
     def neg_sums32(self):
-        return self._rows("neg_sums32")
+        return self._rows(self.blocks, "neg_sums32")
 
     @property
     def sums32(self):
-        return self._rows("sums32")
+        return self._rows(self.blocks, "sums32")
+
+    @property
+    def quants_by_32(self):
+        return self._rows(self.blocks32, "quants")
+
+    @property
+    def scales_by_32(self):
+        return self._rows(self.blocks32, "scales32")
+
+    @property
+    def scaled_sums_by_32(self):
+        return self._rows(self.blocks32, "scaled_sums32")
 
 
 def activation_form(str level, int32_t type):
-    return {0: "float32", OX_FORM_INT8: "int8", OX_FORM_BF16: "bfloat16"}[kernels_of(level).activation_form(type)]
+    names = {0: "float32", OX_FORM_INT8: "int8", OX_FORM_INT8_32: "int8 by 32", OX_FORM_BF16: "bfloat16"}
+    return names[kernels_of(level).activation_form(type)]
 
 
 def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activations x not None):

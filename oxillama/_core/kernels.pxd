@@ -12,6 +12,7 @@ cdef extern from "kernels.h" nogil:
         OX_ALIGN
         OX_FORM_INT8
         OX_FORM_BF16
+        OX_FORM_INT8_32
 
     ctypedef struct ox_matrix:
         int32_t type
@@ -32,8 +33,8 @@ cdef extern from "kernels.h" nogil:
         size_t value_stride
         int32_t forms
         ox_act_block *blocks
+        ox_act_block *blocks32
         uint16_t *rounded
-    ox_act_block *ox_act_block_at(const ox_activations *x, int32_t block, int32_t row)
 
     ctypedef enum ox_kv_type:
         OX_KV_F32

@@ -32,16 +32,17 @@ from oxillama._core.executor cimport (
     ox_buffer,
     ox_run,
 )
-from oxillama._core.ggml_types cimport GGML_BF16
 from oxillama._core.kernels cimport (
     OX_ACT_BLOCK,
     OX_ALIGN,
     OX_FORM_BF16,
     OX_FORM_INT8,
+    OX_FORM_INT8_32,
     OX_GROUP_ROWS,
     OX_KV_BLOCK,
     active_kernels,
     ox_act_block,
+    ox_activations,
     ox_rope_layout,
 )
 
@@ -78,13 +79,11 @@ cdef Py_ssize_t int8_bytes(Py_ssize_t width, Py_ssize_t rows) noexcept nogil:
     return rows * (padded(width, OX_ACT_BLOCK) // OX_ACT_BLOCK) * sizeof(ox_act_block)
 
 
-cdef bint has_bf16_form() noexcept nogil:
-    return active_kernels().activation_form(GGML_BF16) == OX_FORM_BF16
-
-
-def twin_bytes(Py_ssize_t width, Py_ssize_t rows):
-    """Bytes of the twin of such a buffer: its int8 form, and the bfloat16 form where these kernels have one."""
-    return int8_bytes(width, rows) + rows * padded(width, OX_ACT_BLOCK) * sizeof(uint16_t) * has_bf16_form()
+def twin_bytes(Py_ssize_t width, Py_ssize_t rows, int forms):
+    """Bytes of the twin of such a buffer: the activations in these forms (bits), one after another."""
+    cdef Py_ssize_t n_int8 = bool(forms & OX_FORM_INT8) + bool(forms & OX_FORM_INT8_32)
+    cdef Py_ssize_t bf16 = rows * padded(width, OX_ACT_BLOCK) * sizeof(uint16_t)
+    return n_int8 * int8_bytes(width, rows) + bool(forms & OX_FORM_BF16) * bf16
 
 
 def activation_form(int type_id):
@@ -94,21 +93,21 @@ def activation_form(int type_id):
 
 def reads_quants(int type_id):
     """Do products with this ggml type read int8 activations under the active kernels?"""
-    return active_kernels().activation_form(type_id) == OX_FORM_INT8
+    return active_kernels().activation_form(type_id) in (OX_FORM_INT8, OX_FORM_INT8_32)
 
 
 cdef class Program:
     """A network ready to run.
 
-    buffers: (width, rows, offset, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
-    twin_offset is -1 where no product reads int8 activations. n_ops: most operations to be appended.
+    buffers: (width, rows, offset, forms, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
+    forms: those besides float32 in which products read it, as bits. n_ops: most operations to be appended.
     max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. logits, hidden: buffer numbers; hidden -1
     where the last hidden state cannot be read."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
                  int max_outputs, int n_threads, int logits, int n_vocab, int hidden=-1):
         cdef Py_ssize_t width, rows, offset, twin_offset
-        cdef int i
+        cdef int i, forms
         self.kv = kv
         self.n_vocab = n_vocab
         self._kept = []
@@ -121,12 +120,12 @@ cdef class Program:
         self.c.row_runs = <int32_t *>calloc(max_tokens, sizeof(int32_t))
         if not (self.c.buffers and self.c.ops and self.c.counters and self.c.row_runs):
             raise MemoryError("no memory for the program")
-        for i, (width, rows, offset, twin_offset) in enumerate(buffers):
+        for i, (width, rows, offset, forms, twin_offset) in enumerate(buffers):
             if (offset < 0 or offset + buffer_bytes(width, rows) > <Py_ssize_t>arena_bytes
-                    or (twin_offset >= 0 and twin_offset + twin_bytes(width, rows) > <Py_ssize_t>arena_bytes)):
+                    or twin_offset < 0 or twin_offset + twin_bytes(width, rows, forms) > <Py_ssize_t>arena_bytes):
                 raise ValueError(f"buffer {i} lies outside the arena")
-            place_buffer(&self.c.buffers[i], width, rows, self._arena.c.data + offset,
-                         NULL if twin_offset < 0 else self._arena.c.data + twin_offset)
+            place_buffer(&self.c.buffers[i], width, rows, self._arena.c.data + offset)
+            place_twin(&self.c.buffers[i].acts, forms, self._arena.c.data + twin_offset)
         self.c.logits = logits
         self.c.hidden = hidden
         self.c.max_tokens = max_tokens
@@ -195,11 +194,9 @@ cdef class Program:
         op.scalar = epsilon
         op.n_heads, op.head_dim = n_heads, self.c.buffers[dst].width // n_heads
 
-    def quantize(self, int src, int forms, *, int space=TOKENS, bint barrier=False):
+    def quantize(self, int src, *, int space=TOKENS, bint barrier=False):
         cdef ox_op *op = self._append(OX_OP_QUANTIZE, <ox_row_space>space, barrier)
         op.src = op.dst[0] = src
-        # Values that share a buffer get each other's forms too.
-        self.c.buffers[src].acts.forms |= forms
 
     def add(self, int dst, int src, int src2, *, int space=TOKENS, bint barrier=False):
         cdef ox_op *op = self._append(OX_OP_ADD, <ox_row_space>space, barrier)
@@ -408,7 +405,7 @@ cdef class Program:
         return out
 
 
-cdef void place_buffer(ox_buffer *buffer, Py_ssize_t width, Py_ssize_t rows, uint8_t *data, uint8_t *twin) noexcept:
+cdef void place_buffer(ox_buffer *buffer, Py_ssize_t width, Py_ssize_t rows, uint8_t *data) noexcept:
     buffer.width = <int32_t>width
     buffer.stride = row_floats(width)
     buffer.data = <float *>data
@@ -416,5 +413,15 @@ cdef void place_buffer(ox_buffer *buffer, Py_ssize_t width, Py_ssize_t rows, uin
     buffer.acts.max_rows = <int32_t>rows
     buffer.acts.values = buffer.data
     buffer.acts.value_stride = buffer.stride
-    buffer.acts.blocks = <ox_act_block *>twin
-    buffer.acts.rounded = <uint16_t *>(twin + int8_bytes(width, rows)) if has_bf16_form() else NULL
+
+
+cdef void place_twin(ox_activations *acts, int32_t forms, uint8_t *twin) noexcept:
+    acts.forms = forms
+    if forms & OX_FORM_INT8:
+        acts.blocks = <ox_act_block *>twin
+        twin += int8_bytes(acts.k, acts.max_rows)
+    if forms & OX_FORM_INT8_32:
+        acts.blocks32 = <ox_act_block *>twin
+        twin += int8_bytes(acts.k, acts.max_rows)
+    if forms & OX_FORM_BF16:
+        acts.rounded = <uint16_t *>twin

@@ -32,6 +32,7 @@ class TinyModel:
     head_dim: int = 16
     n_ctx: int = 256
     type_name: str = "F32"
+    v_type_name: str | None = None  # of attn_v alone, beside which q and k read the same activations
     window: int = 0
     tied: bool = False
     biases: bool = False
@@ -86,7 +87,8 @@ class TinyModel:
                     writer.add_tensor(name, (centre + 0.2 * rng.standard_normal(shape)).astype(np.float32))
                     continue
                 rows, k = shape
-                type_name = self.type_name if k % FORMATS[self.type_name].block_size == 0 else "F16"
+                type_name = self.v_type_name if self.v_type_name and "attn_v" in name else self.type_name
+                type_name = type_name if k % FORMATS[type_name].block_size == 0 else "F16"
                 blocks = FORMATS[type_name]
                 # Sharp enough that attention and logits are not flat.
                 data = blocks.fill(rng, rows * k // blocks.block_size, 1.5 / np.sqrt(k))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from oxillama._core import kernel_harness, kernels
 from oxillama._core.kernel_harness import Activations, Matrix
@@ -13,6 +14,8 @@ from tests.core.weights import FORMATS, Floats, Format, decode, random_rows
 
 LEVELS = kernels.usable_levels()
 VECTOR_LEVELS = [level for level in LEVELS if level != "reference"]
+# Their products read activations with a scale per 32 values instead of 256.
+BY_32 = ("Q4_1", "Q5_0", "Q5_1", "IQ4_NL")
 ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=str)
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -115,16 +118,29 @@ def test_error_is_that_of_rounding_the_activations(level: str, fmt: Format) -> N
     rng = np.random.default_rng(4)
     raw = random_rows(rng, fmt, 40, 1024)
     values = rng.standard_normal((7, 1024)).astype(np.float32)
+    values[:, :32] *= 100  # the step of the other values in its block, if they share a scale
     weights = decode(fmt, raw)
     x = Activations(level, values)
     form = kernel_harness.activation_form(level, fmt.type)
     pairs = level == "avx512bf16" and fmt.name == "BF16"
-    assert form == ("int8" if fmt.block > 1 else "bfloat16" if pairs else "float32")
-    steps = np.repeat(x.scales, 256, axis=1) if form == "int8" else np.abs(values) * (2.0**-8 if pairs else 0.0)
+    if fmt.block > 1:
+        assert form == ("int8 by 32" if fmt.name in BY_32 else "int8")
+        steps = np.repeat(x.scales_by_32, 32, axis=1) if fmt.name in BY_32 else np.repeat(x.scales, 256, axis=1)
+    else:
+        assert form == ("bfloat16" if pairs else "float32")
+        steps = np.abs(values) * np.float32(2.0**-8 if pairs else 0.0)
     rounding = 1e-6 * np.abs(values.astype(np.float64)) @ np.abs(weights).T
     bound = 0.5001 * steps.astype(np.float64) @ np.abs(weights).T + 20 * rounding
     found = multiply(Matrix(level, fmt.type, 1024, raw), x, 40)
     assert np.all(np.abs(found - values @ weights.T) <= bound)
+
+
+def round_to_int8(blocks: Floats, run: int) -> tuple[Floats, NDArray[np.int8]]:
+    """The scale of each `run` values of the rows, and the values as multiples of it."""
+    largest = np.abs(blocks.reshape(len(blocks), -1, run)).max(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+    return largest / np.float32(127), np.rint(blocks * np.repeat(inverse, run, axis=1)).astype(np.int8)
 
 
 @pytest.mark.parametrize("level", VECTOR_LEVELS)
@@ -136,20 +152,22 @@ def test_quantised_activations(level: str, k: int, n: int, seed: int) -> None:
     padded = -(-k // 256) * 256
     blocks = np.zeros((n, padded), np.float32)
     blocks[:, :k] = values
-    largest = np.abs(blocks.reshape(n, -1, 256)).max(axis=2)
-    assert same_bits(x.scales, largest / np.float32(127))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
-    expected = np.rint(blocks * np.repeat(inverse, 256, axis=1)).astype(np.int8)
+    scales, expected = round_to_int8(blocks, 256)
+    assert same_bits(x.scales, scales)
     assert np.array_equal(x.quants, expected)
     assert np.array_equal(x.neg_sums16, -expected.reshape(n, -1, 16).sum(axis=2, dtype=np.int32))
     assert np.array_equal(x.neg_sums32, -expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32))
     assert np.array_equal(x.sums32, expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32))
+    scales, expected = round_to_int8(blocks, 32)
+    assert same_bits(x.scales_by_32, scales)
+    assert np.array_equal(x.quants_by_32, expected)
+    sums = expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32)
+    assert same_bits(x.scaled_sums_by_32, sums.astype(np.float32) * scales)
 
 
 @pytest.mark.parametrize("level", VECTOR_LEVELS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("fmt", [FORMATS["Q4_0"], FORMATS["Q6_K"], FORMATS["Q4_K"]], ids=str)
+@pytest.mark.parametrize("fmt", [FORMATS[name] for name in ("Q4_0", "Q6_K", "Q4_K", "Q5_0", "Q4_1")], ids=str)
 def test_a_value_that_is_not_finite_shows_in_every_result_of_its_token(level: str, bad: float, fmt: Format) -> None:
     values = np.ones((3, 512), np.float32)
     values[1, 300] = bad
@@ -166,6 +184,8 @@ def test_tiny_activations_do_not_overflow(level: str, tiny: float) -> None:
     assert np.isfinite(x.scales).all()
     assert (x.quants.astype(np.float32) * x.scales <= 1.01 * np.float32(tiny)).all()
     assert set(np.unique(x.quants)) <= {0, 127}
+    assert np.array_equal(x.quants_by_32, x.quants)
+    assert (x.scales_by_32 == x.scales).all()
 
 
 def test_what_does_not_fit_is_refused() -> None:

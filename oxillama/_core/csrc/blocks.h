@@ -48,6 +48,7 @@ typedef struct ox_format {
     int32_t sub;          /* consecutive values that share a scale */
     enum ox_minima minima;
     int32_t has_codebook;
+    int32_t act_sub;      /* consecutive activations that share an int8 scale in products with this type */
 } ox_format;
 
 /* The values of IQ4_NL and IQ4_XS codes. */
@@ -55,22 +56,22 @@ static const int8_t ox_codebook[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 
 static inline ox_format ox_format_of(int32_t type) {
     switch (type) {
-        case OX_F32: return (ox_format){1, 4, 0, 0, 0, OX_NO_MIN, 0};
-        case OX_F16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0};
-        case OX_BF16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0};
-        case OX_Q4_0: return (ox_format){32, 18, 4, 8, 32, OX_NO_MIN, 0};
-        case OX_Q4_1: return (ox_format){32, 20, 4, 0, 32, OX_ADDED_MIN, 0};
-        case OX_Q5_0: return (ox_format){32, 22, 5, 16, 32, OX_NO_MIN, 0};
-        case OX_Q5_1: return (ox_format){32, 24, 5, 0, 32, OX_ADDED_MIN, 0};
-        case OX_Q8_0: return (ox_format){32, 34, 8, 128, 32, OX_NO_MIN, 0};
-        case OX_Q2_K: return (ox_format){256, 84, 2, 0, 16, OX_SUBTRACTED_MIN, 0};
-        case OX_Q3_K: return (ox_format){256, 110, 3, 4, 16, OX_NO_MIN, 0};
-        case OX_Q4_K: return (ox_format){256, 144, 4, 0, 32, OX_SUBTRACTED_MIN, 0};
-        case OX_Q5_K: return (ox_format){256, 176, 5, 0, 32, OX_SUBTRACTED_MIN, 0};
-        case OX_Q6_K: return (ox_format){256, 210, 6, 32, 16, OX_NO_MIN, 0};
-        case OX_IQ4_NL: return (ox_format){32, 18, 4, 128, 32, OX_NO_MIN, 1};
-        case OX_IQ4_XS: return (ox_format){256, 136, 4, 128, 32, OX_NO_MIN, 1};
-        default: return (ox_format){0, 0, 0, 0, 0, OX_NO_MIN, 0};
+        case OX_F32: return (ox_format){1, 4, 0, 0, 0, OX_NO_MIN, 0, 0};
+        case OX_F16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0, 0};
+        case OX_BF16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0, 0};
+        case OX_Q4_0: return (ox_format){32, 18, 4, 8, 32, OX_NO_MIN, 0, 256};
+        case OX_Q4_1: return (ox_format){32, 20, 4, 0, 32, OX_ADDED_MIN, 0, 32};
+        case OX_Q5_0: return (ox_format){32, 22, 5, 16, 32, OX_NO_MIN, 0, 32};
+        case OX_Q5_1: return (ox_format){32, 24, 5, 0, 32, OX_ADDED_MIN, 0, 32};
+        case OX_Q8_0: return (ox_format){32, 34, 8, 128, 32, OX_NO_MIN, 0, 256};
+        case OX_Q2_K: return (ox_format){256, 84, 2, 0, 16, OX_SUBTRACTED_MIN, 0, 256};
+        case OX_Q3_K: return (ox_format){256, 110, 3, 4, 16, OX_NO_MIN, 0, 256};
+        case OX_Q4_K: return (ox_format){256, 144, 4, 0, 32, OX_SUBTRACTED_MIN, 0, 256};
+        case OX_Q5_K: return (ox_format){256, 176, 5, 0, 32, OX_SUBTRACTED_MIN, 0, 256};
+        case OX_Q6_K: return (ox_format){256, 210, 6, 32, 16, OX_NO_MIN, 0, 256};
+        case OX_IQ4_NL: return (ox_format){32, 18, 4, 128, 32, OX_NO_MIN, 1, 32};
+        case OX_IQ4_XS: return (ox_format){256, 136, 4, 128, 32, OX_NO_MIN, 1, 256};
+        default: return (ox_format){0, 0, 0, 0, 0, OX_NO_MIN, 0, 0};
     }
 }
 

@@ -11,7 +11,7 @@
 
 enum {
     OX_GROUP_ROWS = 32,      /* weight rows per group: the unit in which a matrix product is divided */
-    OX_ACT_BLOCK = 256,      /* values of an activation row that share one int8 scale */
+    OX_ACT_BLOCK = 256,      /* values of an activation row that lie together in an int8 block */
     OX_KV_BLOCK = 32,        /* tokens per KV block, and per attention tile */
     OX_ATTN_RANGE = 1024,    /* keys per partial softmax; ranges are combined in ascending order */
     OX_ALIGN = 64            /* alignment of every packed weight, activation and KV block */
@@ -28,18 +28,25 @@ typedef struct ox_matrix {
     const float *bias;        /* [rows], or NULL */
 } ox_matrix;
 
+/* The forms of activations beside the float32 values that a product may read, as bits. INT8 has a scale for each
+ * OX_ACT_BLOCK values, INT8_32 for each 32 of them. */
+enum { OX_FORM_INT8 = 1, OX_FORM_BF16 = 2, OX_FORM_INT8_32 = 4 };
+
 /* OX_ACT_BLOCK consecutive activations of one token as int8, with everything that a product needs to know of them. */
 typedef struct ox_act_block {
-    int8_t quants[OX_ACT_BLOCK];           /* in [-127, 127]; zero behind the end of the row */
-    int32_t neg_sums16[OX_ACT_BLOCK / 16]; /* minus the sum of 16 quants */
+    int8_t quants[OX_ACT_BLOCK];                   /* in [-127, 127]; zero behind the end of the row */
+    union {
+        int32_t neg_sums16[OX_ACT_BLOCK / 16];     /* OX_FORM_INT8: minus the sum of 16 quants */
+        struct {                                   /* OX_FORM_INT8_32 */
+            float scales32[OX_ACT_BLOCK / 32];     /* value = quant * scale of its 32 */
+            float scaled_sums32[OX_ACT_BLOCK / 32];
+        };
+    };
     int32_t neg_sums32[OX_ACT_BLOCK / 32];
-    int16_t sums32[OX_ACT_BLOCK / 32];     /* the sum of 32 quants */
-    float scale;                           /* value = quant * scale */
-    int32_t unused[3];                     /* to a multiple of OX_ALIGN */
+    int16_t sums32[OX_ACT_BLOCK / 32];             /* the sum of 32 quants */
+    float scale;                                   /* OX_FORM_INT8: value = quant * scale; else 1 */
+    int32_t unused[3];                             /* to a multiple of OX_ALIGN */
 } ox_act_block;
-
-/* The forms of activations beside the float32 values that a product may read, as bits. */
-enum { OX_FORM_INT8 = 1, OX_FORM_BF16 = 2 };
 
 /* Rows of activations as the products read them. `values` always holds the float32 rows; quantize_row() writes the other
  * forms that `forms` names. A product works on one block of k and all tokens at a time, so those lie
@@ -51,11 +58,13 @@ typedef struct ox_activations {
     size_t value_stride;      /* floats */
     int32_t forms;
     ox_act_block *blocks;     /* OX_FORM_INT8: [ceil(k / OX_ACT_BLOCK)][max_rows], OX_ALIGN-aligned */
+    ox_act_block *blocks32;   /* OX_FORM_INT8_32: the same */
     uint16_t *rounded;        /* OX_FORM_BF16: [ceil(k / OX_ACT_BLOCK)][max_rows][OX_ACT_BLOCK], the same */
 } ox_activations;
 
-static inline ox_act_block *ox_act_block_at(const ox_activations *x, int32_t block, int32_t row) {
-    return x->blocks + (size_t)block * (size_t)x->max_rows + row;
+/* act_sub: 32 or OX_ACT_BLOCK values per scale. */
+static inline ox_act_block *ox_act_block_at(const ox_activations *x, int32_t act_sub, int32_t block, int32_t row) {
+    return (act_sub == 32 ? x->blocks32 : x->blocks) + (size_t)block * (size_t)x->max_rows + row;
 }
 static inline uint16_t *ox_rounded_at(const ox_activations *x, int32_t block, int32_t row) {
     return x->rounded + ((size_t)block * (size_t)x->max_rows + (size_t)row) * OX_ACT_BLOCK;

@@ -14,12 +14,16 @@ static int32_t K(activation_form)(int32_t type) {
     if (OX_BF16_PAIRS && type == OX_BF16) {
         return OX_FORM_BF16;
     }
-    return ox_format_of(type).bits != 0 ? OX_FORM_INT8 : 0;
+    const int32_t act_sub = ox_format_of(type).act_sub;
+    return act_sub == 32 ? OX_FORM_INT8_32 : act_sub == OX_ACT_BLOCK ? OX_FORM_INT8 : 0;
 }
 
 static void K(quantize_row)(const ox_activations *x, int32_t row) {
     if (x->forms & OX_FORM_INT8) {
-        K(quantize_blocks)(x, row);
+        K(quantize_blocks)(x, OX_ACT_BLOCK, row);
+    }
+    if (x->forms & OX_FORM_INT8_32) {
+        K(quantize_blocks)(x, 32, row);
     }
 #if defined(OX_HAS_BF16)
     if (x->forms & OX_FORM_BF16) {

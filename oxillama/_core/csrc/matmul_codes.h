@@ -129,6 +129,12 @@ OX_INLINE vf K(minima_float)(const int32_t type, vi sum) {
     return vi_float(ox_format_of(type).sub == 32 ? sum : vi_negate(sum));
 }
 
+/* An integer sum of products within sub-block `sub` of 32 k, before the weight's scale. */
+OX_INLINE vf K(products_float)(const int32_t type, vi sum, const ox_act_block *x, int32_t sub) {
+    const vf products = vi_float(sum);
+    return ox_format_of(type).act_sub == 32 ? vf_mul(products, vf_set(x->scales32[sub])) : products;
+}
+
 /* Unpacks 32 rows x `n_subs` * 32 k of one activation block. */
 OX_INLINE void K(unpack_panel)(const int32_t type, const uint8_t *group, int32_t block, int32_t n_subs,
                                ox_panel *panel) {

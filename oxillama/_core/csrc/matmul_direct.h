@@ -51,14 +51,15 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
             const vf scale = K(load_scale)(type, tile, d[s], sub * halves + h, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                part[c][s] = vf_fma(vi_float(va_end(bits, sum[c][h][s], first[c][h])), scale, part[c][s]);
+                const vf products = K(products_float)(type, va_end(bits, sum[c][h][s], first[c][h]), &x[c], sub);
+                part[c][s] = vf_fma(products, scale, part[c][s]);
             }
         }
         if (f.minima == OX_ADDED_MIN) {
             const vf m = K(load_m)(tile, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                part[c][s] = vf_fma(vf_set((float)x[c].sums32[sub]), m, part[c][s]);
+                part[c][s] = vf_fma(vf_set(x[c].scaled_sums32[sub]), m, part[c][s]);
             }
         }
     }
@@ -123,7 +124,7 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
         total[c][0] = total[c][1] = vf_zero();
     }
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
-        const ox_act_block *tokens = ox_act_block_at(x, block, 0);
+        const ox_act_block *tokens = ox_act_block_at(x, ox_format_of(type).act_sub, block, 0);
         vf part[OX_DIRECT_COLS][2];
         K(direct_block)(type, n_cols, data, tokens, block, ox_subs_of(w->k, block), K(tile_at)(type, data, block, 0) + ahead,
                         (lines + 7) / 8, part);
@@ -163,6 +164,7 @@ OX_INLINE void K(matmul_tiles)(const int32_t type, const ox_matrix *w, int32_t g
                                int32_t n, float *out, size_t out_stride, int32_t accumulate, void *scratch) {
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
     float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
+    const int32_t act_sub = ox_format_of(type).act_sub;
     const int32_t tiles = (n + OX_DIRECT_COLS - 1) / OX_DIRECT_COLS;
     const int32_t share = (ox_block_lines(type) + 8 * tiles - 1) / (8 * tiles);  /* of each sub-block of each tile */
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
@@ -174,7 +176,8 @@ OX_INLINE void K(matmul_tiles)(const int32_t type, const ox_matrix *w, int32_t g
 #define OX_TILE(cols)                                                                                                  \
     case cols:                                                                                                         \
         if (cols <= OX_DIRECT_COLS) {                                                                                  \
-            K(direct_tile)(type, cols, data, ox_act_block_at(x, block, t), block, n_subs, ahead, share, totals + OX_GROUP_ROWS * t); \
+            K(direct_tile)(type, cols, data, ox_act_block_at(x, act_sub, block, t), block, n_subs, ahead, share,       \
+                           totals + OX_GROUP_ROWS * t);                                                                \
         }                                                                                                              \
         break;
             switch (width) { OX_EACH_WIDTH(OX_TILE) }

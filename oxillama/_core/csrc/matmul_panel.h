@@ -63,13 +63,14 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
             const vf scale = vf_load(panel->scales[index] + 16 * (strip + s));
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                part[c][s] = vf_fma(vi_float(va_end(bits, sum[c][s], first[c])), scale, part[c][s]);
+                const vf products = K(products_float)(type, va_end(bits, sum[c][s], first[c]), &x[c], index / halves);
+                part[c][s] = vf_fma(products, scale, part[c][s]);
             }
             if (f.minima == OX_ADDED_MIN) {
                 const vf m = vf_load(panel->added[index] + 16 * (strip + s));
                 OX_UNROLL
                 for (int32_t c = 0; c < n_cols; c++) {
-                    part[c][s] = vf_fma(vf_set((float)x[c].sums32[index]), m, part[c][s]);
+                    part[c][s] = vf_fma(vf_set(x[c].scaled_sums32[index]), m, part[c][s]);
                 }
             }
         }
@@ -104,6 +105,7 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
     ox_panel *panel = scratch;
     float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
+    const int32_t act_sub = ox_format_of(type).act_sub;
     const int32_t tiles = (n + OX_TILE_COLS - 1) / OX_TILE_COLS * (2 / OX_TILE_STRIPS);
     const int32_t share = (ox_block_lines(type) + tiles - 1) / tiles;
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
@@ -119,7 +121,8 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \
-            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, block, t), n_subs, totals + OX_GROUP_ROWS * t); \
+            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, act_sub, block, t), n_subs, \
+                          totals + OX_GROUP_ROWS * t); \
         } \
         break;
                 switch (width) { OX_EACH_WIDTH(OX_TILE) }

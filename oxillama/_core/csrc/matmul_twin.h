@@ -13,7 +13,8 @@ static inline float ox_twin_step(int32_t fused, float x, float y, float z) {
 }
 
 /* The terms of `n` consecutive values (the blocks of one activation block). */
-static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const uint8_t *blocks, const int8_t *quants) {
+static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const uint8_t *blocks,
+                                  const ox_act_block *x) {
     const ox_format f = ox_format_of(type);
     float part = 0.0f;
     for (int32_t i = 0; i < n; i += f.block, blocks += f.block_bytes) {
@@ -26,13 +27,14 @@ static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const 
             int32_t products = 0;
             int32_t sum = 0;
             for (int32_t lane = 0; lane < f.sub; lane++) {
-                const int32_t quant = quants[i + s * f.sub + lane];
+                const int32_t quant = x->quants[i + s * f.sub + lane];
                 products += ox_code_value(&f, codes.code[s * f.sub + lane]) * quant;
                 sum += quant;
             }
-            part = ox_twin_step(fused, (float)products, d * (float)codes.scale[s], part);
+            const float scale = f.act_sub == 32 ? x->scales32[(i + s * f.sub) / 32] : 1.0f;
+            part = ox_twin_step(fused, (float)products * scale, d * (float)codes.scale[s], part);
             if (f.minima == OX_ADDED_MIN) {
-                part = ox_twin_step(fused, (float)sum, m, part);
+                part = ox_twin_step(fused, (float)sum * scale, m, part);
             } else if (f.minima == OX_SUBTRACTED_MIN) {
                 minima += codes.min[s] * sum;
             }
@@ -80,10 +82,10 @@ static inline float ox_twin_dot(int32_t type, int32_t fused, const uint8_t *row,
     }
     for (int32_t block = 0; block * OX_ACT_BLOCK < x->k; block++) {
         const int32_t left = x->k - block * OX_ACT_BLOCK;
-        const ox_act_block *activations = ox_act_block_at(x, block, token);
+        const ox_act_block *activations = ox_act_block_at(x, f.act_sub, block, token);
         const size_t first = (size_t)(block * OX_ACT_BLOCK / f.block) * (size_t)f.block_bytes;
         const float part = ox_twin_block(type, fused, left < OX_ACT_BLOCK ? left : OX_ACT_BLOCK, row + first,
-                                         activations->quants);
+                                         activations);
         total = ox_twin_step(fused, part, activations->scale, total);
     }
     return total;
