@@ -21,13 +21,12 @@ from oxillama.limits import available_memory
 from oxillama.lowering import emit, lower
 from oxillama.models import Architecture, read_architecture
 from oxillama.progress import Progress, reporting
+from oxillama.sampler import MAX_VOCAB
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
 log = logging.getLogger("oxillama")
 
-# Sums of sampling weights are exact up to here; OX_ROW_MAX_VOCAB of the sampler.
-MAX_VOCAB = 2**19
 # Left for everything that is not weights, cache or buffers.
 RESERVE_BYTES = 64 << 20
 # Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.

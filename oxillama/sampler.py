@@ -19,7 +19,8 @@ from oxillama.sequence_breakers import TextVocabulary
 Tokens: TypeAlias = Sequence[int] | NDArray[np.integer]
 History: TypeAlias = Tokens | tuple[Tokens, Tokens]
 
-_MAX_VOCAB = 2**19  # OX_ROW_MAX_VOCAB, the limit of exact weights
+# Sums of sampling weights are exact up to here; OX_ROW_MAX_VOCAB of the core.
+MAX_VOCAB = 2**19
 
 
 class Sampler:
@@ -158,9 +159,9 @@ def _row(logits: ArrayLike) -> NDArray[np.float32]:
     array = np.asarray(logits)
     if array.dtype.kind not in "fiu":
         raise InvalidRequestError(f"logits must be real numbers, found dtype {array.dtype}", param="logits")
-    if array.ndim != 1 or not 1 <= array.size <= _MAX_VOCAB:
+    if array.ndim != 1 or not 1 <= array.size <= MAX_VOCAB:
         raise InvalidRequestError(
-            f"logits must be one row of 1 to {_MAX_VOCAB} values, found shape {array.shape}", param="logits"
+            f"logits must be one row of 1 to {MAX_VOCAB} values, found shape {array.shape}", param="logits"
         )
     with np.errstate(over="ignore"):
         return np.require(array, dtype=np.float32, requirements=["C", "A"])
