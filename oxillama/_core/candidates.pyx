@@ -89,11 +89,16 @@ cdef int copy_above(ox_candidates* c, int start, int stop, float threshold, int 
     cdef int i
     cdef int32_t token
     cdef float value
+    # Locals: for all the compiler knows, the writes below could change what c points to.
+    cdef const int32_t *ids = c.ids
+    cdef const float *x = c.x
+    cdef int32_t *to_ids = c.id_buffer
+    cdef float *to_x = c.x_buffer
     for i in range(start, stop):
-        token = c.ids[i]
-        value = c.x[i]
-        c.id_buffer[kept] = token
-        c.x_buffer[kept] = value
+        token = ids[i]
+        value = x[i]
+        to_ids[kept] = token
+        to_x[kept] = value
         kept += value >= threshold
         # The write above may land one past the last token kept, never past the token just read.
     return kept

@@ -76,7 +76,8 @@ cdef int shape(
         if not ox_edit_logits(c, s, history, position, mask):
             return OX_SAMPLE_HISTORY
         if not ox_load(c, c.edited):
-            ox_keep_above(c, -INFINITY)  # drops the banned ones, the only values that are not finite
+            # Drops the banned ones, the only values that are not finite; greedy needs none but the best.
+            ox_keep_above(c, c.max if s.temperature == 0 else -INFINITY)
             if c.n == 0:
                 return OX_SAMPLE_NO_TOKEN
     if s.temperature == 0:
