@@ -40,7 +40,7 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
         case OX_Q8_0: return INT32_MAX;
         case OX_Q2_K: return OX_DIRECT_COLS;
         case OX_Q3_K: return 10;
-        case OX_Q6_K: return 24;
+        case OX_Q6_K: return 12;
         default: return 32;
     }
 #else

@@ -15,9 +15,11 @@ OX_INLINE int32_t ox_quads_per_step(const int32_t bits) {
 #endif
 }
 
-/* One register tile over one activation block: adds to totals[c][32] of n_cols tokens; x: the block of the first. */
+/* One register tile over one activation block: adds to totals[c][32] of n_cols tokens; x: the block of the first.
+ * Meanwhile fetches `n_ahead` lines at `ahead` with each sub-block: many at once would wait for each other. */
 OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int32_t strip, const ox_panel *panel,
-                             const ox_act_block *x, int32_t n_subs, float *totals) {
+                             const ox_act_block *x, int32_t n_subs, const uint8_t *ahead, int32_t n_ahead,
+                             float *totals) {
     const ox_format f = ox_format_of(type);
     const int32_t halves = 32 / f.sub;
     const int32_t quads = OX_QUADS / halves;
@@ -33,6 +35,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         }
     }
     for (int32_t index = 0; index < n_subs * halves; index++) {
+        ox_fetch_lines(ahead + (size_t)(index * n_ahead) * OX_LINE, n_ahead);
         vi first[OX_TILE_COLS];
         va sum[OX_TILE_COLS][OX_TILE_STRIPS];
         OX_UNROLL
@@ -45,6 +48,11 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         }
         OX_UNROLL
         for (int32_t q0 = 0; q0 < quads; q0 += step) {
+            vb held[OX_TILE_STRIPS];
+            OX_UNROLL
+            for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+                held[s] = vb_hold(vb_load(lines + (2 * (quads * index + q0) + s) * OX_LINE));
+            }
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
                 OX_UNROLL
@@ -52,7 +60,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                     const vq x_quad = vq_load(x[c].quants + f.sub * index + 4 * q);
                     OX_UNROLL
                     for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
-                        const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
+                        const vb line = q == q0 ? held[s] : vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
                         sum[c][s] = va_dot(bits, q, sum[c][s], line, x_quad);
                     }
                 }
@@ -106,22 +114,21 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
     ox_panel *panel = scratch;
     float *totals = (float *)((uint8_t *)scratch + OX_PANEL_BYTES);
     const int32_t act_sub = ox_format_of(type).act_sub;
+    const int32_t halves = 32 / ox_format_of(type).sub;
     const int32_t tiles = (n + OX_TILE_COLS - 1) / OX_TILE_COLS * (2 / OX_TILE_STRIPS);
-    const int32_t share = (ox_block_lines(type) + tiles - 1) / tiles;
+    const int32_t share = (ox_block_lines(type) + 8 * halves * tiles - 1) / (8 * halves * tiles);
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const int32_t n_subs = ox_subs_of(w->k, block);
         const uint8_t *ahead = K(tile_at)(type, data, block + 1, 0);
         K(unpack_panel)(type, data, block, n_subs, panel);
         for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
-            for (int32_t t = 0, width; t < n; t += width) {
+            for (int32_t t = 0, width; t < n; t += width, ahead += 8 * halves * share * OX_LINE) {
                 width = ox_tile_width(n - t, OX_TILE_COLS);
-                ox_fetch_lines(ahead, share);
-                ahead += (size_t)share * OX_LINE;
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \
-            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, act_sub, block, t), n_subs, \
+            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, act_sub, block, t), n_subs, ahead, share, \
                           totals + OX_GROUP_ROWS * t); \
         } \
         break;
