@@ -24,13 +24,20 @@ HEADERS = [
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 
+# Line ends for Python's str.splitlines(), by which some clients (httpx's iter_lines() among them) take a stream apart.
+# JSON need not escape them; the others that it lets through are ASCII, which it escapes.
+UNUSUAL_LINE_ENDS = {"\x85".encode(): b"\\u0085", "\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
+
 _encode = msgspec.json.Encoder().encode
 
 
 def event(data: Any, name: str | None = None) -> bytes:
     """One event with its data in JSON, which has no line breaks of its own."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
-    return head + b"data: " + _encode(data) + b"\n\n"
+    body: bytes = _encode(data)
+    for character, escape in UNUSUAL_LINE_ENDS.items():
+        body = body.replace(character, escape)
+    return head + b"data: " + body + b"\n\n"
 
 
 def error_event(error: HTTPError) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -52,8 +53,15 @@ class Exchange:
 
 
 def test_an_event_is_one_line_of_json() -> None:
-    assert event({"text": "a\nb\r\n\u2028é"}) == 'data: {"text":"a\\nb\\r\\n\u2028é"}\n\n'.encode()
+    assert event({"text": "a\nb\r\n\u2028é"}) == 'data: {"text":"a\\nb\\r\\n\\u2028é"}\n\n'.encode()
     assert event({}, "response.created") == b"event: response.created\ndata: {}\n\n"
+
+
+def test_no_client_finds_a_line_end_within_the_data() -> None:
+    every = "".join(map(chr, [*range(0x300), *range(0x2000, 0x2100), 0x10FFFF]))
+    head, *rest = event({"text": every}).decode().splitlines()
+    assert rest == [""]
+    assert json.loads(head.removeprefix("data: ")) == {"text": every}
 
 
 def test_a_stream_that_ends_well() -> None:
