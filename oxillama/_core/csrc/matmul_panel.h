@@ -48,11 +48,6 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         }
         OX_UNROLL
         for (int32_t q0 = 0; q0 < quads; q0 += step) {
-            vb held[OX_TILE_STRIPS];
-            OX_UNROLL
-            for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
-                held[s] = vb_hold(vb_load(lines + (2 * (quads * index + q0) + s) * OX_LINE));
-            }
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
                 OX_UNROLL
@@ -60,7 +55,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                     const vq x_quad = vq_load(x[c].quants + f.sub * index + 4 * q);
                     OX_UNROLL
                     for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
-                        const vb line = q == q0 ? held[s] : vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
+                        const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
                         sum[c][s] = va_dot(bits, q, sum[c][s], line, x_quad);
                     }
                 }
@@ -121,14 +116,16 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const int32_t n_subs = ox_subs_of(w->k, block);
         const uint8_t *ahead = K(tile_at)(type, data, block + 1, 0);
+        const uint8_t *end = K(tile_at)(type, data, block + 2, 0);
         K(unpack_panel)(type, data, block, n_subs, panel);
         for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
             for (int32_t t = 0, width; t < n; t += width, ahead += 8 * halves * share * OX_LINE) {
+                const int32_t n_ahead = ahead < end ? share : 0;
                 width = ox_tile_width(n - t, OX_TILE_COLS);
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \
-            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, act_sub, block, t), n_subs, ahead, share, \
+            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, act_sub, block, t), n_subs, ahead, n_ahead, \
                           totals + OX_GROUP_ROWS * t); \
         } \
         break;

@@ -29,11 +29,6 @@ OX_INLINE void vb_store(uint8_t *p, vb v) {
     _mm256_store_si256((__m256i *)p, v.a);
     _mm256_store_si256((__m256i *)(p + 32), v.b);
 }
-/* Keeps a line in registers for all tokens of a tile. GCC would load it anew for each, and wait for the loads. */
-OX_INLINE vb vb_hold(vb v) {
-    __asm__("" : "+x"(v.a), "+x"(v.b));
-    return v;
-}
 OX_INLINE vb vb_low(vb v) {
     const __m256i mask = _mm256_set1_epi8(0x0f);
     return (vb){_mm256_and_si256(v.a, mask), _mm256_and_si256(v.b, mask)};

@@ -15,7 +15,6 @@ OX_INLINE vi vi_shift_left(vi v, const int32_t n) { return (vi){_mm512_slli_epi3
 OX_INLINE vf vi_float(vi v) { return (vf){_mm512_cvtepi32_ps(v.a)}; }
 
 OX_INLINE vb vb_load(const uint8_t *p) { return (vb){_mm512_load_si512(p)}; }
-OX_INLINE vb vb_hold(vb v) { return v; }
 OX_INLINE void vb_store(uint8_t *p, vb v) { _mm512_store_si512(p, v.a); }
 OX_INLINE vb vb_low(vb v) { return (vb){_mm512_and_si512(v.a, _mm512_set1_epi8(0x0f))}; }
 OX_INLINE vb vb_high(vb v) { return (vb){_mm512_and_si512(_mm512_srli_epi16(v.a, 4), _mm512_set1_epi8(0x0f))}; }

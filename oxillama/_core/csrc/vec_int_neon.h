@@ -26,7 +26,6 @@ OX_INLINE vf vi_float(vi v) { return VEC_INT_1(vf, vcvtq_f32_s32, v); }
 OX_INLINE vb vb_load(const uint8_t *p) {
     return (vb){vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)};
 }
-OX_INLINE vb vb_hold(vb v) { return v; }
 OX_INLINE void vb_store(uint8_t *p, vb v) {
     vst1q_u8(p, v.a);
     vst1q_u8(p + 16, v.b);

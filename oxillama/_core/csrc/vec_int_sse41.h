@@ -28,7 +28,6 @@ OX_INLINE vb vb_load(const uint8_t *p) {
     const __m128i *line = (const __m128i *)p;
     return (vb){_mm_load_si128(line), _mm_load_si128(line + 1), _mm_load_si128(line + 2), _mm_load_si128(line + 3)};
 }
-OX_INLINE vb vb_hold(vb v) { return v; }
 OX_INLINE void vb_store(uint8_t *p, vb v) {
     __m128i *line = (__m128i *)p;
     _mm_store_si128(line, v.a);
