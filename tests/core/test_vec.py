@@ -126,6 +126,11 @@ def test_signed_bytes_become_floats(probe: Probe) -> None:
     assert np.array_equal(probe.convert("probe_load_i8", x, np.float32), x.astype(np.float32))
 
 
+def test_whole_floats_become_signed_bytes(probe: Probe) -> None:
+    x = np.arange(-128, 128, dtype=np.float32)
+    assert np.array_equal(probe.convert("probe_store_i8", x, np.int8), x.astype(np.int8))
+
+
 def test_exp_is_within_two_units_in_the_last_place(probe: Probe) -> None:
     x = np.concatenate([np.linspace(-87.3, 88.7, 400_001), np.linspace(-1e-3, 1e-3, 20_001)]).astype(np.float32)
     out = probe.convert("probe_exp", x, np.float32).astype(np.float64)

@@ -23,6 +23,9 @@ void probe_store_bf16(int32_t n, const float *x, uint16_t *out) {
 void probe_load_i8(int32_t n, const int8_t *x, float *out) {
     EACH(n) { vf_store(out + i, vf_load_i8(x + i)); }
 }
+void probe_store_i8(int32_t n, const float *x, int8_t *out) {
+    EACH(n) { vf_store_i8(out + i, vf_load(x + i)); }
+}
 void probe_exp(int32_t n, const float *x, float *out) {
     EACH(n) { vf_store(out + i, vf_exp(vf_load(x + i))); }
 }

@@ -3,6 +3,7 @@
 #define OX_MATMUL_QUANTIZE_H
 
 #include "blocks.h"
+#include "vec_int.h"
 
 /* The largest magnitude, as float bits: their integer order keeps an infinity or a NaN on top. */
 OX_INLINE int32_t ox_largest_bits(const float *x, int32_t n) {
@@ -18,11 +19,7 @@ OX_INLINE int32_t ox_largest_bits(const float *x, int32_t n) {
 
 OX_INLINE void K(sum_quants)(const int32_t act_sub, ox_act_block *block) {
     for (int32_t i = 0; i < OX_ACT_BLOCK / 32; i++) {
-        int32_t sum[2] = {0, 0};
-        for (int32_t lane = 0; lane < 16; lane++) {
-            sum[0] += block->quants[32 * i + lane];
-            sum[1] += block->quants[32 * i + 16 + lane];
-        }
+        const int32_t sum[2] = {vec_sum_i8(block->quants + 32 * i), vec_sum_i8(block->quants + 32 * i + 16)};
         if (act_sub == 32) {
             block->scaled_sums32[i] = (float)(sum[0] + sum[1]) * block->scales32[i];
         } else {
@@ -42,14 +39,10 @@ OX_INLINE float K(quantize_run)(const float *values, int32_t n, int8_t *quants) 
     const float largest = ox_bits_float((uint32_t)bits);
     const int32_t finite = bits < 0x7f800000;
     const int32_t usable = finite && largest > 0x1p-119f;  /* 127 / largest is finite */
-    const float inverse = usable ? 127.0f / largest : 0.0f;
+    const vf inverse = vf_set(usable ? 127.0f / largest : 0.0f);
     for (int32_t i = 0; i < n; i += 16) {
-        const vf scaled = vf_mul(vf_load_n(values + i, n - i), vf_set(inverse));
-        float rounded[16];
-        vf_store(rounded, vf_round(scaled));
-        for (int32_t lane = 0; lane < 16; lane++) {
-            quants[i + lane] = usable ? (int8_t)(int32_t)rounded[lane] : 0;
-        }
+        const vf scaled = vf_mul(vf_load_n(values + i, n - i), inverse);
+        vf_store_i8(quants + i, usable ? vf_round(scaled) : vf_zero());
     }
     return usable ? largest / 127.0f : finite ? 0.0f : ox_bits_float(0x7fc00000u);
 }

@@ -18,7 +18,7 @@
  * vf_round(x)       to the nearest integer, ties to even
  * vf_add_exponent(x, n)   x * 2^n by adding to the exponent field: n integral, x and the result normal
  * vf_load_f16, vf_store_f16, vf_load_bf16, vf_store_bf16     16 values; half.h defines the conversions
- * vf_load_i8(p)     16 signed bytes
+ * vf_load_i8(p)     16 signed bytes              vf_store_i8(p, v)   whole numbers in [-128, 127]
  * vf_sum(v), vf_reduce_max(v)   one tree at every level: lane i with i + 8, then i + 4, i + 2, i + 1
  * vf_exp(x)         see below */
 #ifndef OX_VEC_H

@@ -99,6 +99,13 @@ static inline __m256 vec_load_i8(const int8_t *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 static inline vf vf_load_i8(const int8_t *p) { return (vf){vec_load_i8(p), vec_load_i8(p + 8)}; }
+static inline void vf_store_i8(int8_t *p, vf v) {
+    const __m256i a = _mm256_cvtps_epi32(v.a);
+    const __m256i b = _mm256_cvtps_epi32(v.b);
+    const __m128i low = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    const __m128i high = _mm_packs_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+    _mm_storeu_si128((__m128i *)p, _mm_packs_epi16(low, high));
+}
 
 static inline float vf_sum(vf v) {
     const __m256 eight = _mm256_add_ps(v.a, v.b);

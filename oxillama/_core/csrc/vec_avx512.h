@@ -61,6 +61,10 @@ static inline vf vf_load_i8(const int8_t *p) {
     return (vf){_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)))};
 }
 
+static inline void vf_store_i8(int8_t *p, vf v) {
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v.a)));
+}
+
 /* Lane i of 8 = lane i of x op lane i + 8 of x. */
 static inline __m256 vec_high(vf v) { return _mm512_extractf32x8_ps(v.a, 1); }
 static inline float vf_sum(vf v) {

@@ -9,6 +9,7 @@
  * vb_low_crumb(line, c)       bits 2c, 2c + 1 of every byte
  * vb_lookup(table, v)         the byte of a table of 16 for every byte of v, all below 16
  * vq                  four signed bytes (or two int16) repeated in all lanes: vq_load(p), unaligned
+ * vec_sum_i8(p)       the sum of 16 signed bytes, unaligned
  * vw                  16 rows x 2 int16: vw_load_u8(p) widens 32 bytes; vi_dot_words(sum, vw, vq)
  * vi_load_low_nibbles(p), vw_load_high_nibbles(p)   of 16 bytes; as words the second of each two is zero
  *
@@ -35,6 +36,17 @@
 #  include "vec_int_sse41.h"
 #elif defined(OX_HAS_NEON)
 #  include "vec_int_neon.h"
+#endif
+
+#if defined(OX_HAS_NEON)
+OX_INLINE int32_t vec_sum_i8(const int8_t *p) { return vaddlvq_s8(vld1q_s8(p)); }
+#else
+OX_INLINE int32_t vec_sum_i8(const int8_t *p) {
+    /* Only unsigned bytes are summed in one step: 128 more each. */
+    const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8(-128));
+    const __m128i halves = _mm_sad_epu8(bytes, _mm_setzero_si128());
+    return _mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4) - 16 * 128;
+}
 #endif
 
 #endif

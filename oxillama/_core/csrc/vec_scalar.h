@@ -70,6 +70,11 @@ static inline void vf_store_bf16(uint16_t *p, vf v) {
     }
 }
 static inline vf vf_load_i8(const int8_t *p) { VEC_EACH(vf, (float)p[i]); }
+static inline void vf_store_i8(int8_t *p, vf v) {
+    for (int32_t i = 0; i < 16; i++) {
+        p[i] = (int8_t)v.a[i];
+    }
+}
 
 static inline float vf_sum(vf v) {
     for (int32_t width = 8; width > 0; width /= 2) {

@@ -134,6 +134,11 @@ static inline __m128 vec_load_i8(const int8_t *p) {
 static inline vf vf_load_i8(const int8_t *p) {
     return (vf){vec_load_i8(p), vec_load_i8(p + 4), vec_load_i8(p + 8), vec_load_i8(p + 12)};
 }
+static inline void vf_store_i8(int8_t *p, vf v) {
+    const __m128i low = _mm_packs_epi32(_mm_cvtps_epi32(v.a), _mm_cvtps_epi32(v.b));
+    const __m128i high = _mm_packs_epi32(_mm_cvtps_epi32(v.c), _mm_cvtps_epi32(v.d));
+    _mm_storeu_si128((__m128i *)p, _mm_packs_epi16(low, high));
+}
 
 static inline float vf_sum(vf v) {
     const __m128 four = _mm_add_ps(_mm_add_ps(v.a, v.c), _mm_add_ps(v.b, v.d));
