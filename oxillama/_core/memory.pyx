@@ -1,10 +1,11 @@
 """Page-aligned memory, in huge pages where they can be had.
 
-Huge pages are worth 5-10 % of the read bandwidth (`benchmarks/page_speed.py`), and the system gives them only to who asks.
-Mostly they are also the fastest to get: clearing one takes 0.1 ms. In a virtual machine whose host takes free memory
-back, a huge page that was free for seconds must be found again piece by piece, 4 ms, while small pages, of which a
-kernel keeps many that are backed, cost 0.6 ms for as much. So memory that is touched at once begins with huge pages,
-goes on with small ones when they turn out to be dear, and the small ones are made huge when there is nothing to do."""
+Huge pages are worth 5-10 % of the read bandwidth (`benchmarks/page_speed.py`), and the system gives them only to who
+asks. Mostly they are also the fastest to get: clearing one takes 0.1 ms. In a virtual machine whose host takes free
+memory back, a huge page that was free for seconds must be found again piece by piece, 4 ms, while small pages, of
+which a kernel keeps many that are backed, cost 0.6 ms for as much. So memory that is touched at once begins with huge
+pages, goes on with small ones when they turn out to be dear, and the small ones are made huge when there is nothing
+to do."""
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.errno cimport EINVAL, errno
