@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
+from anyio.lowlevel import checkpoint
+
 from oxillama.admission import Prompt
 from oxillama.errors import InvalidRequestError
 from oxillama.progress import Progress, reporting
@@ -52,7 +54,10 @@ class Batch(Generic[ResultT]):
         with self._running() as advance:
             while self._pending or self._flight:
                 while self._has_room():
+                    # Neither this nor what follows waits where there is room, and results are faster than their reader.
+                    await checkpoint()
                     self._flight.append(await submit(self._pending.popleft()))
+                await checkpoint()
                 self._store(await self._flight[0].aresult())
                 advance(1)
         return self._results

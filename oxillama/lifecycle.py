@@ -48,7 +48,8 @@ class Lifecycle:
         )
         self._queue_size = scheduler.queue_size
         self._state: State = "ready"
-        self._closing = threading.RLock()
+        self._closing = threading.RLock()  # held until the worker has ended
+        self._changing = threading.Lock()  # held for a moment, so that no late drain reopens what is closed
         _open.add(self)
 
     @property
@@ -136,15 +137,17 @@ class Lifecycle:
             self._state = "closed"
             return
         with self._closing:
-            self._state = "closed"
+            with self._changing:
+                self._state = "closed"
             self.worker.close()
         _open.discard(self)
 
     def _begin_drain(self) -> None:
         self.check_process()
-        if self._state == "ready":
-            self._state = "draining"
-            self.worker.wake_waiting()
+        with self._changing:
+            if self._state == "ready":
+                self._state = "draining"
+                self.worker.wake_waiting()
 
     def _is_busy(self) -> bool:
         if self.state in ("closed", "failed"):

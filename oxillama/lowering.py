@@ -1,4 +1,4 @@
-"""Turns a graph into a program: fuses, inserts the int8 twins, plans phases and buffers, and emits.
+"""Turns a graph into a program: fuses, inserts the twins of activations, plans phases and buffers, and emits.
 
 Why a barrier stands where it does, and why a buffer lives as long as it does, is in docs/design/program.md."""
 

@@ -40,7 +40,7 @@ class EngineStats:
     def from_worker(cls, raw: dict[str, int]) -> EngineStats:
         busy = raw["busy_ns"] / 1e9
         tokens = raw["num_prompt_tokens"] + raw["num_output_tokens"]
-        # Asleep, the worker has no heartbeat; between its last request and its sleep it has one that tells nothing.
+        # At rest, the worker has no heartbeat; between its last request and its rest it has one that tells nothing.
         is_busy = raw["heartbeat_ns"] > 0 and raw["queue_depth"] + raw["num_running"] + raw["num_waiting"] > 0
         return cls(
             queue_depth=raw["queue_depth"],

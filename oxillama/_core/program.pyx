@@ -159,8 +159,10 @@ cdef class Program:
         return op
 
     cdef int _keep(self, PackedMatrix matrix) except -1:
+        # The worker looks after one stretch of memory.
+        if self.weights is not None and self.weights is not matrix._pages:
+            raise ValueError("the matrices of a program must come from one packer")
         self._kept.append(matrix)
-        # All matrices of a model share one.
         self.weights = matrix._pages
         self.c.weights = &self.weights.c
         return 0

@@ -17,7 +17,7 @@ ctypedef struct ox_worker_stats:
     ox_atomic_i64 num_steps
     ox_atomic_i64 step_ns           # of the last step
     ox_atomic_i64 busy_ns           # in steps, since the start
-    ox_atomic_i64 heartbeat_ns      # when the loop or a layer was last begun; 0 while it sleeps
+    ox_atomic_i64 heartbeat_ns      # when the loop or a layer was last begun; 0 while it rests
 
 ctypedef struct ox_worker:
     ox_ring *ring

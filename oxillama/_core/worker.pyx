@@ -114,8 +114,8 @@ cdef void admit(ox_worker *w) noexcept nogil:
 
 
 cdef void rest(ox_worker *w) noexcept nogil:
-    """Sleeps without using the processor, once the weights lie in the best pages. The team would spin for a while after
-    its last region, or for ever under OMP_WAIT_POLICY=active, so it is let go first."""
+    """Makes one more page of the weights large, or sleeps without using the processor when they all are. The team would
+    spin for a while after its last region, or for ever under OMP_WAIT_POLICY=active, so it is let go first."""
     if w.n_threads > 1:
         omp_pause_resource(omp_pause_soft, omp_get_initial_device())
     ox_store_relaxed_i64(&w.stats.heartbeat_ns, 0)

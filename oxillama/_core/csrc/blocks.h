@@ -48,7 +48,8 @@ typedef struct ox_format {
     int32_t sub;          /* consecutive values that share a scale */
     enum ox_minima minima;
     int32_t has_codebook;
-    int32_t act_sub;      /* consecutive activations that share an int8 scale in products with this type */
+    int32_t act_sub;      /* consecutive activations that share an int8 scale in products with this type: 32 where minima are
+                           * added, 256 where sub is 16, since an ox_act_block has the sums of one or of the other */
 } ox_format;
 
 /* The values of IQ4_NL and IQ4_XS codes. */
