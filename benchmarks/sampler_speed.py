@@ -32,6 +32,8 @@ TARGET_MICROSECONDS = 300.0
 CASES: dict[str, SamplingParams] = {
     TARGET_CASE: SamplingParams(top_k=40, top_p=0.95, temperature=0.8, seed=1),
     "greedy": SamplingParams(temperature=0, seed=1),
+    "greedy, one token banned": SamplingParams(temperature=0, banned_tokens=(2,), seed=1),
+    "top-k 40, one token banned": SamplingParams(top_k=40, banned_tokens=(2,), seed=1),
     "temperature 0.8": SamplingParams(temperature=0.8, seed=1),
     "top-p 0.95": SamplingParams(top_p=0.95, seed=1),
     "min-p 0.05": SamplingParams(min_p=0.05, seed=1),

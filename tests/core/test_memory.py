@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from oxillama._core.memory import Pages
 
 HUGE = 2 << 20
+POPULATE_WRITE = 23  # a number of Linux that the mmap module does not name
 
 
 def bytes_of(pages: Pages) -> npt.NDArray[np.uint8]:
@@ -39,11 +41,21 @@ def test_every_byte_is_there_and_zero(size: int, small: bool) -> None:
     found = bytes_of(pages)
     assert found.shape == (size,)
     assert not found.any()
-    bytes_of(pages)[::4096] = 0  # an old kernel leaves pages to their first writer
-    assert kilobytes(pages, "Rss") >= size / 1024
     while pages.enlarge():
         pass
     assert not found.any()
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_touched_pages_are_resident_before_anybody_writes(small: bool) -> None:
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE).madvise(POPULATE_WRITE)
+    except OSError:
+        pytest.skip("the kernel leaves pages to their first writer (MADV_POPULATE_WRITE, Linux 5.14)")
+    pages = Pages(5 * HUGE + 12345)
+    assert kilobytes(pages, "Rss") == 0
+    pages.touch(small=small)
+    assert kilobytes(pages, "Rss") >= pages.size / 1024
 
 
 def test_small_pages_become_huge_and_keep_their_bytes() -> None:
