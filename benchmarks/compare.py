@@ -189,13 +189,16 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    report: dict[str, Any] = {"cpu": cpu_info().to_dict(), "foreign": args.foreign, "comparisons": []}
+    report: dict[str, Any] = {"cpu": cpu_info().to_dict(), "foreign": args.foreign, "builds": {}, "comparisons": []}
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for model in args.models:
         work = Work.of(model)
         machine = Machine(args.threads, is_int8=work.is_int8)
         print(f"{Path(model).name}, {args.threads} threads", flush=True)
         with contestants(model, args, args.tasks) as found:
+            for contestant in found:
+                report["builds"][contestant.name] = contestant.build
+                print(f"  {contestant.name}: {contestant.build}", flush=True)
             for task in args.tasks:
                 entry = Comparison(Path(model).name, args.threads, task.label, compare(found, task, machine, args))
                 report["comparisons"].append(asdict(entry))

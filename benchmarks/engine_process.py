@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
-from oxillama import Engine
+from oxillama import Engine, cpu_info
 from oxillama.speed import Meter, Task, Work
 
 
 def main() -> None:
     model, (threads, batch, context) = sys.argv[1], map(int, sys.argv[2:])
-    begin = time.perf_counter()
     with Engine(model, n_threads=threads, n_ctx=context, max_batch_size=batch, progress=False) as engine:
-        print(json.dumps({"load_seconds": time.perf_counter() - begin}), flush=True)
+        print(json.dumps({"build": cpu_info().isa}), flush=True)
         meter = Meter(engine, Work.of(model))
         for line in sys.stdin:
             asked = json.loads(line)

@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 
 class Contestant(Protocol):
     name: str
+    build: str
+    """The instructions it uses, as it says itself."""
 
     @property
     def pid(self) -> int | None:
@@ -37,7 +39,7 @@ class Child:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self.load_seconds = float(self._answer()["load_seconds"])
+        self.build = str(self._answer()["build"])
 
     @property
     def pid(self) -> int | None:
@@ -90,6 +92,7 @@ class LlamaBench:
 
     def __init__(self, model: str, threads: int, bench: str, batched_bench: str | None) -> None:
         self.name = "llama.cpp"
+        self.build = "unknown: llama-bench does not say"
         self._common = ["-m", model, "-t", str(threads), "-fa", "1"]
         self._bench, self._batched_bench = bench, batched_bench
 

@@ -78,9 +78,8 @@ class LlamaCpp:
 
 
 def main() -> None:
-    begin = time.perf_counter()
     engine = LlamaCpp(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1")
-    print(json.dumps({"load_seconds": time.perf_counter() - begin}), flush=True)
+    print(json.dumps({"build": c.llama_print_system_info().decode()}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
         if asked["prepare"]:
