@@ -5,7 +5,7 @@ asks. Mostly they are also the fastest to get: clearing one takes 0.1 ms. In a v
 memory back, a huge page that was free for seconds must be found again piece by piece, 4 ms, while small pages, of
 which a kernel keeps many that are backed, cost 0.6 ms for as much. So memory that is touched at once begins with huge
 pages, goes on with small ones when they turn out to be dear, and the small ones are made huge when there is nothing
-to do."""
+to do, or now and then if there always is."""
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.errno cimport EINVAL, errno

@@ -36,6 +36,7 @@ ctypedef struct ox_worker:
     ox_candidates **memories        # [n_threads]
     ox_plan *plan                   # of the step that is running
     ox_atomic_i32 is_running        # the thread has started and not yet left
+    int64_t next_page_ns            # no page is made large before this while steps are run
     ox_worker_stats stats
 
 cdef class Worker:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
 import pytest
 
-from oxillama import Engine, EngineClosedError
+from oxillama import Engine, EngineClosedError, SamplingParams
+from oxillama._core.memory import Pages
 from tests.patience import eventually
 
 
@@ -56,17 +57,43 @@ def test_two_waiters_of_one_request_both_see_its_end(demo: Engine) -> None:
             assert len({outcome.result(20).token_ids for outcome in found}) == 1
 
 
-def test_an_idle_worker_makes_the_pages_of_the_weights_large() -> None:
+@pytest.fixture
+def idle() -> Iterator[tuple[Engine, Pages]]:
+    """An engine with nothing to do, and the memory of its weights, which holds a huge page."""
     with Engine.demo(progress=False, n_threads=2) as engine:
-        before = engine.generate("Once", max_tokens=20, temperature=0).text
-        program = engine._worker.program
-        assert program is not None
-        pages = program.weights
+        assert engine._worker.program is not None
+        pages = engine._worker.program.weights
         assert pages is not None
+        assert pages.size >= 2 << 20
+        yield engine, pages
+
+
+def test_an_idle_worker_makes_the_pages_of_the_weights_large(idle: tuple[Engine, Pages]) -> None:
+    engine, pages = idle
+    before = engine.generate("Once", max_tokens=20, temperature=0).text
+    pages.touch(small=True)
+    assert engine.generate("Once", max_tokens=20, temperature=0).text == before
+    eventually(lambda: pages.is_settled)
+    assert engine.generate("Once", max_tokens=20, temperature=0).text == before
+
+
+def test_a_busy_worker_does_so_between_its_steps(idle: tuple[Engine, Pages]) -> None:
+    engine, pages = idle
+    sampling = SamplingParams(max_tokens=300, ignore_eos=True, temperature=0)
+    expected = engine.generate("Once", sampling).text
+    texts: set[str] = set()
+
+    def settles_while_busy() -> bool:
+        running = [engine.submit("Once", sampling) for _ in range(16)]
+        eventually(lambda: running[0].usage.completion_tokens > 0)
         pages.touch(small=True)
-        assert engine.generate("Once", max_tokens=20, temperature=0).text == before
         eventually(lambda: pages.is_settled)
-        assert engine.generate("Once", max_tokens=20, temperature=0).text == before
+        was_busy = not any(handle.done for handle in running)
+        texts.update(handle.result().text for handle in running)
+        return was_busy
+
+    eventually(settles_while_busy)
+    assert texts == {expected}
 
 
 def test_a_closed_worker_takes_nothing_more(open_long: Callable[..., Engine]) -> None:
