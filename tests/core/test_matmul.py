@@ -62,6 +62,29 @@ def test_bits_are_those_of_the_scalar_twin(level: str, fmt: Format, data: st.Dat
     assert same_bits(found, kernel_harness.twin(level, fmt.type, raw, x))
 
 
+@pytest.mark.parametrize("level", VECTOR_LEVELS)
+@pytest.mark.parametrize("fmt", [fmt for fmt in FORMATS.values() if fmt.block > 1], ids=str)
+@pytest.mark.parametrize("n", [1, 2, 5, 40])
+def test_the_largest_sums_fit_their_width(level: str, fmt: Format, n: int) -> None:
+    """Every code the smallest or the largest of its format, every activation 127 or -127, and signs that add up."""
+    rng = np.random.default_rng(n)
+    raw = random_rows(rng, fmt, 34, 512)
+    blocks = raw.reshape(34, -1, fmt.block_bytes)
+    scales = {at: blocks[:, :, at : at + 2].copy() for at in fmt.halves}
+    blocks[::2], blocks[1::2] = 0, 0xFF
+    blocks[2:4] = 0x88  # Q8_0: the most negative; nibbles of zero
+    for at, scale in scales.items():
+        blocks[:, :, at : at + 2] = scale
+    signs = np.ones((n, 512), np.float32)
+    signs[1:] *= np.repeat(rng.choice([-1.0, 1.0], (n - 1, 128)), 4, axis=1)
+    signs[2:] *= np.tile([[1.0, 1.0, -1.0, -1.0]], 128)
+    signs[3:] *= np.repeat(rng.choice([-1.0, 1.0], (max(n - 3, 0), 512 // 32)), 32, axis=1)
+    x = Activations(level, signs)
+    assert set(np.unique(x.quants)) <= {-127, 127}
+    found = multiply(Matrix(level, fmt.type, 512, raw), x, 34)
+    assert same_bits(found, kernel_harness.twin(level, fmt.type, raw, x))
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @ALL_FORMATS
 @settings(max_examples=6, deadline=None)
@@ -143,6 +166,15 @@ def round_to_int8(blocks: Floats, run: int) -> tuple[Floats, NDArray[np.int8]]:
     return largest / np.float32(127), np.rint(blocks * np.repeat(inverse, run, axis=1)).astype(np.int8)
 
 
+def negative_sums(level: str, quants: NDArray[np.int8], run: int) -> NDArray[np.int32]:
+    """Minus the sums of each `run` values. Levels that add in 16 bits keep two words in each: the sums of the first and
+    of the second two of every four values."""
+    if level not in ("base", "avx2"):
+        return np.asarray(-quants.reshape(len(quants), -1, run).sum(axis=2, dtype=np.int32))
+    words = np.asarray(-quants.reshape(len(quants), -1, run // 4, 2, 2).sum(axis=(2, 4), dtype=np.int16))
+    return words.reshape(len(quants), -1).view(np.int32)
+
+
 @pytest.mark.parametrize("level", VECTOR_LEVELS)
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 700), st.integers(1, 3), SEEDS)
@@ -155,8 +187,8 @@ def test_quantised_activations(level: str, k: int, n: int, seed: int) -> None:
     scales, expected = round_to_int8(blocks, 256)
     assert same_bits(x.scales, scales)
     assert np.array_equal(x.quants, expected)
-    assert np.array_equal(x.neg_sums16, -expected.reshape(n, -1, 16).sum(axis=2, dtype=np.int32))
-    assert np.array_equal(x.neg_sums32, -expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32))
+    assert np.array_equal(x.neg_sums16, negative_sums(level, expected, 16))
+    assert np.array_equal(x.neg_sums32, negative_sums(level, expected, 32))
     assert np.array_equal(x.sums32, expected.reshape(n, -1, 32).sum(axis=2, dtype=np.int32))
     scales, expected = round_to_int8(blocks, 32)
     assert same_bits(x.scales_by_32, scales)

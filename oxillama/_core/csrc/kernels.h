@@ -36,13 +36,13 @@ enum { OX_FORM_INT8 = 1, OX_FORM_BF16 = 2, OX_FORM_INT8_32 = 4 };
 typedef struct ox_act_block {
     int8_t quants[OX_ACT_BLOCK];                   /* in [-127, 127]; zero behind the end of the row */
     union {
-        int32_t neg_sums16[OX_ACT_BLOCK / 16];     /* OX_FORM_INT8: minus the sum of 16 quants */
+        int32_t neg_sums16[OX_ACT_BLOCK / 16];     /* OX_FORM_INT8: minus the sum of 16 quants, a vn_word() */
         struct {                                   /* OX_FORM_INT8_32 */
             float scales32[OX_ACT_BLOCK / 32];     /* value = quant * scale of its 32 */
             float scaled_sums32[OX_ACT_BLOCK / 32];
         };
     };
-    int32_t neg_sums32[OX_ACT_BLOCK / 32];
+    int32_t neg_sums32[OX_ACT_BLOCK / 32];         /* the same of 32 */
     int16_t sums32[OX_ACT_BLOCK / 32];             /* the sum of 32 quants */
     float scale;                                   /* OX_FORM_INT8: value = quant * scale; else 1 */
     int32_t unused[3];                             /* to a multiple of OX_ALIGN */

@@ -39,8 +39,8 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
         case OX_Q4_0:
         case OX_Q8_0: return INT32_MAX;
         case OX_Q2_K: return OX_DIRECT_COLS;
-        case OX_Q3_K: return 10;
-        case OX_Q6_K: return 12;
+        case OX_Q3_K:
+        case OX_Q6_K: return 10;
         default: return 32;
     }
 #else

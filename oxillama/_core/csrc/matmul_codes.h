@@ -19,13 +19,14 @@ static const uint8_t K(codebook)[16] = {
 #undef OX_ENTRY
 };
 
-/* What is subtracted from a stored code; every offset is a power of two, so the start of a sum is a shift. */
-OX_INLINE int32_t ox_stored_offset(int32_t type) {
+/* What is subtracted from a stored code: a power of two or 0. */
+OX_INLINE int32_t ox_stored_offset(const int32_t type) {
     return ox_factor_bits(type) == 8 && OX_SIGNED_BYTES ? 0 : ox_format_of(type).offset;
 }
-OX_INLINE vi K(first_sum)(const int32_t type, const int32_t *neg_sum) {
-    const int32_t offset = ox_stored_offset(type);
-    return offset == 0 ? vi_set(0) : vi_shift_left(vi_set(*neg_sum), __builtin_ctz((unsigned)offset));
+
+/* Minus the sum of the activations of the format's sub-block `index`, as va_begin() reads it. */
+OX_INLINE const int32_t *K(neg_sum)(const int32_t type, const ox_act_block *x, int32_t index) {
+    return ox_format_of(type).sub == 16 ? &x->neg_sums16[index] : &x->neg_sums32[index];
 }
 
 /* Lines are read in pairs in memory order: nibbles give quads j and j + 4, bytes quads 2j and 2j + 1. */

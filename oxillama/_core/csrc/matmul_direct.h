@@ -12,15 +12,14 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
     const ox_format f = ox_format_of(type);
     const int32_t halves = 32 / f.sub;
     const int32_t bits = ox_factor_bits(type);
+    const int32_t offset = ox_stored_offset(type);
     const uint8_t *codes = K(codes_at)(type, tile, sub);
-    vi first[OX_DIRECT_COLS][2];
     va sum[OX_DIRECT_COLS][2][2];  /* [token][half][strip] */
     OX_UNROLL
     for (int32_t c = 0; c < n_cols; c++) {
         OX_UNROLL
         for (int32_t h = 0; h < halves; h++) {
-            first[c][h] = K(first_sum)(type, halves == 2 ? &x[c].neg_sums16[2 * sub + h] : &x[c].neg_sums32[sub]);
-            sum[c][h][0] = sum[c][h][1] = va_begin(bits, first[c][h]);
+            sum[c][h][0] = sum[c][h][1] = va_begin(bits, offset, K(neg_sum)(type, &x[c], halves * sub + h));
         }
     }
     OX_UNROLL
@@ -35,11 +34,11 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
             OX_UNROLL
             for (int32_t s = 0; s < 2; s++) {
                 if (halves == 2) {
-                    sum[c][0][s] = va_dot(bits, j, sum[c][0][s], low[s], x_low);
-                    sum[c][1][s] = va_dot(bits, j, sum[c][1][s], high[s], x_high);
+                    sum[c][0][s] = va_dot(bits, sum[c][0][s], low[s], x_low);
+                    sum[c][1][s] = va_dot(bits, sum[c][1][s], high[s], x_high);
                 } else {
-                    sum[c][0][s] = va_dot(bits, 2 * j, sum[c][0][s], low[s], x_low);
-                    sum[c][0][s] = va_dot(bits, 2 * j + 1, sum[c][0][s], high[s], x_high);
+                    sum[c][0][s] = va_dot(bits, sum[c][0][s], low[s], x_low);
+                    sum[c][0][s] = va_dot(bits, sum[c][0][s], high[s], x_high);
                 }
             }
         }
@@ -51,8 +50,8 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
             const vf scale = K(load_scale)(type, tile, d[s], sub * halves + h, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                const vf products = K(products_float)(type, va_end(bits, sum[c][h][s], first[c][h]), &x[c], sub);
-                part[c][s] = vf_fma(products, scale, part[c][s]);
+                const vi products = va_end(bits, offset, sum[c][h][s], K(neg_sum)(type, &x[c], halves * sub + h));
+                part[c][s] = vf_fma(K(products_float)(type, products, &x[c], sub), scale, part[c][s]);
             }
         }
         if (f.minima == OX_ADDED_MIN) {
@@ -170,7 +169,7 @@ OX_INLINE void K(matmul_tiles)(const int32_t type, const ox_matrix *w, int32_t g
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const int32_t n_subs = ox_subs_of(w->k, block);
-        const uint8_t *ahead = K(tile_at)(type, data, block + 1, 0);
+        const uint8_t *ahead = K(tile_at)(type, data, block + OX_AHEAD_BLOCKS, 0);
         for (int32_t t = 0, width; t < n; t += width, ahead += 8 * share * OX_LINE) {
             width = ox_tile_width(n - t, OX_DIRECT_COLS);
 #define OX_TILE(cols)                                                                                                  \

@@ -5,16 +5,6 @@
 
 #include "matmul_codes.h"
 
-/* Quads that are multiplied together before the next token's turn: as many as the 16-bit sums of the level bridge. */
-OX_INLINE int32_t ox_quads_per_step(const int32_t bits) {
-#if defined(OX_HAS_AVX2) || defined(OX_HAS_SSE41)
-    return bits == 5 ? 4 : bits == 6 ? 2 : 1;
-#else
-    (void)bits;
-    return 1;
-#endif
-}
-
 /* One register tile over one activation block: adds to totals[c][32] of n_cols tokens; x: the block of the first.
  * Meanwhile fetches `n_ahead` lines at `ahead` with each sub-block: many at once would wait for each other. */
 OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int32_t strip, const ox_panel *panel,
@@ -24,7 +14,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
     const int32_t halves = 32 / f.sub;
     const int32_t quads = OX_QUADS / halves;
     const int32_t bits = ox_factor_bits(type);
-    const int32_t step = ox_quads_per_step(bits);
+    const int32_t offset = ox_stored_offset(type);
     const uint8_t *lines = panel->codes + strip * OX_LINE;
     vf part[OX_TILE_COLS][OX_TILE_STRIPS];
     OX_UNROLL
@@ -36,28 +26,23 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
     }
     for (int32_t index = 0; index < n_subs * halves; index++) {
         ox_fetch_lines(ahead + (size_t)(index * n_ahead) * OX_LINE, n_ahead);
-        vi first[OX_TILE_COLS];
         va sum[OX_TILE_COLS][OX_TILE_STRIPS];
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
-            first[c] = K(first_sum)(type, halves == 2 ? &x[c].neg_sums16[index] : &x[c].neg_sums32[index]);
             OX_UNROLL
             for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
-                sum[c][s] = va_begin(bits, first[c]);
+                sum[c][s] = va_begin(bits, offset, K(neg_sum)(type, &x[c], index));
             }
         }
         OX_UNROLL
-        for (int32_t q0 = 0; q0 < quads; q0 += step) {
+        for (int32_t q = 0; q < quads; q++) {
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
+                const vq x_quad = vq_load(x[c].quants + f.sub * index + 4 * q);
                 OX_UNROLL
-                for (int32_t q = q0; q < q0 + step; q++) {
-                    const vq x_quad = vq_load(x[c].quants + f.sub * index + 4 * q);
-                    OX_UNROLL
-                    for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
-                        const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
-                        sum[c][s] = va_dot(bits, q, sum[c][s], line, x_quad);
-                    }
+                for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
+                    const vb line = vb_load(lines + (2 * (quads * index + q) + s) * OX_LINE);
+                    sum[c][s] = va_dot(bits, sum[c][s], line, x_quad);
                 }
             }
         }
@@ -66,8 +51,8 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
             const vf scale = vf_load(panel->scales[index] + 16 * (strip + s));
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
-                const vf products = K(products_float)(type, va_end(bits, sum[c][s], first[c]), &x[c], index / halves);
-                part[c][s] = vf_fma(products, scale, part[c][s]);
+                const vi products = va_end(bits, offset, sum[c][s], K(neg_sum)(type, &x[c], index));
+                part[c][s] = vf_fma(K(products_float)(type, products, &x[c], index / halves), scale, part[c][s]);
             }
             if (f.minima == OX_ADDED_MIN) {
                 const vf m = vf_load(panel->added[index] + 16 * (strip + s));
@@ -115,13 +100,14 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
     memset(totals, 0, (size_t)n * OX_GROUP_ROWS * sizeof *totals);
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const int32_t n_subs = ox_subs_of(w->k, block);
-        const uint8_t *ahead = K(tile_at)(type, data, block + 1, 0);
-        const uint8_t *end = K(tile_at)(type, data, block + 2, 0);
+        const uint8_t *ahead = K(tile_at)(type, data, block + OX_AHEAD_BLOCKS, 0);
+        const uint8_t *end = K(tile_at)(type, data, block + OX_AHEAD_BLOCKS + 1, 0);
         K(unpack_panel)(type, data, block, n_subs, panel);
-        for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS) {
-            for (int32_t t = 0, width; t < n; t += width, ahead += 8 * halves * share * OX_LINE) {
+        for (int32_t t = 0, width; t < n; t += width) {
+            width = ox_tile_width(n - t, OX_TILE_COLS);
+            /* The activations of a tile come from the second-level cache once for both strips. */
+            for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS, ahead += 8 * halves * share * OX_LINE) {
                 const int32_t n_ahead = ahead < end ? share : 0;
-                width = ox_tile_width(n - t, OX_TILE_COLS);
 #define OX_TILE(cols) \
     case cols: \
         if (cols <= OX_TILE_COLS) { \

@@ -19,15 +19,17 @@ OX_INLINE int32_t ox_largest_bits(const float *x, int32_t n) {
 
 OX_INLINE void K(sum_quants)(const int32_t act_sub, ox_act_block *block) {
     for (int32_t i = 0; i < OX_ACT_BLOCK / 32; i++) {
-        const int32_t sum[2] = {vec_sum_i8(block->quants + 32 * i), vec_sum_i8(block->quants + 32 * i + 16)};
+        const vn first = vn_load(block->quants + 32 * i);
+        const vn second = vn_load(block->quants + 32 * i + 16);
+        block->neg_sums32[i] = vn_word(vn_add(first, second));
+        const int32_t sum = -vn_total(block->neg_sums32[i]);
+        block->sums32[i] = (int16_t)sum;
         if (act_sub == 32) {
-            block->scaled_sums32[i] = (float)(sum[0] + sum[1]) * block->scales32[i];
+            block->scaled_sums32[i] = (float)sum * block->scales32[i];
         } else {
-            block->neg_sums16[2 * i] = -sum[0];
-            block->neg_sums16[2 * i + 1] = -sum[1];
+            block->neg_sums16[2 * i] = vn_word(first);
+            block->neg_sums16[2 * i + 1] = vn_word(second);
         }
-        block->neg_sums32[i] = -(sum[0] + sum[1]);
-        block->sums32[i] = (int16_t)(sum[0] + sum[1]);
     }
 }
 

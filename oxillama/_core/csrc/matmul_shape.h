@@ -39,6 +39,10 @@ enum { OX_PANEL_BYTES = (sizeof(ox_panel) + OX_ALIGN - 1) / OX_ALIGN * OX_ALIGN 
  * without this K-quants reach 60 % of the read bandwidth, and eight tokens half of their speed (matmul_speed.py). */
 enum { OX_AHEAD_LINES = 128 };
 
+/* The same where tiles of tokens take turns over an activation block. A single block ahead comes too late: seven tokens are
+ * done with theirs in a quarter of a microsecond, and lose a quarter of their speed (matmul_speed.py). */
+enum { OX_AHEAD_BLOCKS = 2 };
+
 /* A line behind the end of the weights does no harm: a fetch cannot fault. */
 OX_INLINE void ox_fetch_lines(const uint8_t *at, int32_t n) {
     OX_UNROLL

@@ -6,7 +6,7 @@ typedef struct { __m256i a, b; } vi;
 typedef struct { __m256i a, b; } vb;
 typedef struct { __m256i a; } vq;
 typedef struct { __m256i a, b; } vw;
-typedef struct { __m256i short_a, short_b, a, b; } va; /* int16 sums of the open steps, int32 sums */
+typedef struct { __m256i a, b; } va; /* int16 sums of pairs of products; int32 sums with 8 bits */
 
 OX_INLINE vi vi_set(int32_t x) {
     const __m256i v = _mm256_set1_epi32(x);
@@ -77,17 +77,23 @@ OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
     const __m256i mask = _mm256_set1_epi32(0x0f);
     return (vi){_mm256_and_si256(vec_widen_8(p), mask), _mm256_and_si256(vec_widen_8(p + 8), mask)};
 }
+OX_INLINE __m256i vec_high_nibbles_twice(const uint8_t *p) {
+    const __m256i nibbles = _mm256_srli_epi32(vec_widen_8(p), 4);
+    return _mm256_or_si256(nibbles, _mm256_slli_epi32(nibbles, 16));
+}
 OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) {
-    return (vw){_mm256_srli_epi32(vec_widen_8(p), 4), _mm256_srli_epi32(vec_widen_8(p + 8), 4)};
+    return (vw){vec_high_nibbles_twice(p), vec_high_nibbles_twice(p + 8)};
 }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
     return (vi){_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x.a)),
                 _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, x.a))};
 }
 
-OX_INLINE va va_begin(const int32_t bits, vi first) {
-    const __m256i zero = _mm256_setzero_si256();
-    return bits == 4 ? (va){zero, zero, zero, zero} : (va){zero, zero, first.a, first.b};
+OX_INLINE va va_begin(const int32_t bits, const int32_t offset, const int32_t *neg_sum) {
+    const int32_t least = ox_pairs_offset(bits, offset);
+    const __m256i v = least == 0 ? _mm256_setzero_si256()
+                                 : _mm256_slli_epi16(vq_load(neg_sum).a, __builtin_ctz((unsigned)least));
+    return (va){v, v};
 }
 /* Holds a running sum in place. GCC would regroup the additions of all steps into a tree, and spill every product. */
 OX_INLINE __m256i vec_in_order(__m256i sum) {
@@ -95,31 +101,27 @@ OX_INLINE __m256i vec_in_order(__m256i sum) {
     return sum;
 }
 OX_INLINE __m256i vec_widen(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
-OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
-    __m256i a, b;
+OX_INLINE __m256i vec_dot_bytes(const int32_t bits, __m256i sum, __m256i w, __m256i x) {
     if (bits == 8) {  /* signed weights: the sign moves to the activation, since one factor must be unsigned */
-        a = _mm256_maddubs_epi16(_mm256_abs_epi8(w.a), _mm256_sign_epi8(x.a, w.a));
-        b = _mm256_maddubs_epi16(_mm256_abs_epi8(w.b), _mm256_sign_epi8(x.a, w.b));
-    } else {
-        a = _mm256_maddubs_epi16(w.a, x.a);
-        b = _mm256_maddubs_epi16(w.b, x.a);
+        const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+        return vec_in_order(_mm256_add_epi32(sum, vec_widen(pairs)));
     }
-    const int32_t period = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
-    if (step % period != 0) {
-        a = vec_in_order(_mm256_add_epi16(a, sum.short_a));
-        b = vec_in_order(_mm256_add_epi16(b, sum.short_b));
-    }
-    if (bits != 4 && step % period == period - 1) {
-        return (va){a, b, vec_in_order(_mm256_add_epi32(sum.a, vec_widen(a))),
-                    vec_in_order(_mm256_add_epi32(sum.b, vec_widen(b)))};
-    }
-    return (va){a, b, sum.a, sum.b};
+    return vec_in_order(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)));
 }
-OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
-    if (bits == 4) {
-        return vi_add((vi){vec_widen(sum.short_a), vec_widen(sum.short_b)}, first);
+OX_INLINE va va_dot(const int32_t bits, va sum, vb w, vq x) {
+    return (va){vec_dot_bytes(bits, sum.a, w.a, x.a), vec_dot_bytes(bits, sum.b, w.b, x.a)};
+}
+OX_INLINE vi va_end(const int32_t bits, const int32_t offset, va sum, const int32_t *neg_sum) {
+    if (bits == 8) {
+        return (vi){sum.a, sum.b};
     }
-    return (vi){sum.a, sum.b};
+    const vi total = {vec_widen(sum.a), vec_widen(sum.b)};
+    const int32_t excess = ox_pairs_offset(bits, offset) - offset;
+    if (excess == 0) {
+        return total;
+    }
+    const __m256i added = _mm256_madd_epi16(vq_load(neg_sum).a, _mm256_set1_epi16((int16_t)-excess));
+    return vi_add(total, (vi){added, added});
 }
 
 #endif

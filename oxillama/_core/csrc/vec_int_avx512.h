@@ -57,18 +57,18 @@ OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) { return (vi){_mm512_dpwssd_epi32(
 OX_INLINE vf vf_dot_bf16(vf sum, vb w, vq x) { return (vf){_mm512_dpbf16_ps(sum.a, (__m512bh)w.a, (__m512bh)x.a)}; }
 #endif
 
-OX_INLINE va va_begin(const int32_t bits, vi first) {
+OX_INLINE va va_begin(const int32_t bits, const int32_t offset, const int32_t *neg_sum) {
     (void)bits;
-    return first;
+    return offset == 0 ? vi_set(0) : vi_shift_left(vi_set(*neg_sum), __builtin_ctz((unsigned)offset));
 }
-OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
+OX_INLINE va va_dot(const int32_t bits, va sum, vb w, vq x) {
     (void)bits;
-    (void)step;
     return (va){_mm512_dpbusd_epi32(sum.a, w.a, x.a)};
 }
-OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
+OX_INLINE vi va_end(const int32_t bits, const int32_t offset, va sum, const int32_t *neg_sum) {
     (void)bits;
-    (void)first;
+    (void)offset;
+    (void)neg_sum;
     return sum;
 }
 

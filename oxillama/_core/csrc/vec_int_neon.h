@@ -91,9 +91,9 @@ OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
                 vec_dot_words(sum.d, w.d, words)};
 }
 
-OX_INLINE va va_begin(const int32_t bits, vi first) {
+OX_INLINE va va_begin(const int32_t bits, const int32_t offset, const int32_t *neg_sum) {
     (void)bits;
-    return first;
+    return offset == 0 ? vi_set(0) : vi_shift_left(vi_set(*neg_sum), __builtin_ctz((unsigned)offset));
 }
 OX_INLINE int32x4_t vec_dot_bytes(int32x4_t sum, uint8x16_t w, int8x16_t x) {
     const int8x16_t weights = vreinterpretq_s8_u8(w);  /* below 64, or signed */
@@ -106,15 +106,15 @@ OX_INLINE int32x4_t vec_dot_bytes(int32x4_t sum, uint8x16_t w, int8x16_t x) {
     return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(weights, x)));
 #endif
 }
-OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
+OX_INLINE va va_dot(const int32_t bits, va sum, vb w, vq x) {
     (void)bits;
-    (void)step;
     return (va){vec_dot_bytes(sum.a, w.a, x.a), vec_dot_bytes(sum.b, w.b, x.a), vec_dot_bytes(sum.c, w.c, x.a),
                 vec_dot_bytes(sum.d, w.d, x.a)};
 }
-OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
+OX_INLINE vi va_end(const int32_t bits, const int32_t offset, va sum, const int32_t *neg_sum) {
     (void)bits;
-    (void)first;
+    (void)offset;
+    (void)neg_sum;
     return sum;
 }
 

@@ -10,7 +10,7 @@ typedef struct { __m128i a, b, c, d; } vi;
 typedef struct { __m128i a, b, c, d; } vb;
 typedef struct { __m128i a; } vq;
 typedef struct { __m128i a, b, c, d; } vw;
-typedef struct { vi pairs, sum; } va; /* int16 sums of the open steps, int32 sums */
+typedef vi va; /* int16 sums of pairs of products; int32 sums with 8 bits */
 
 OX_INLINE vi vi_set(int32_t x) {
     const __m128i v = _mm_set1_epi32(x);
@@ -83,9 +83,13 @@ OX_INLINE __m128i vec_low_nibbles(const uint8_t *p) { return _mm_and_si128(vec_w
 OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
     return (vi){vec_low_nibbles(p), vec_low_nibbles(p + 4), vec_low_nibbles(p + 8), vec_low_nibbles(p + 12)};
 }
-OX_INLINE __m128i vec_high_nibbles(const uint8_t *p) { return _mm_srli_epi32(vec_widen_4(p), 4); }
+OX_INLINE __m128i vec_high_nibbles_twice(const uint8_t *p) {
+    const __m128i nibbles = _mm_srli_epi32(vec_widen_4(p), 4);
+    return _mm_or_si128(nibbles, _mm_slli_epi32(nibbles, 16));
+}
 OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) {
-    return (vw){vec_high_nibbles(p), vec_high_nibbles(p + 4), vec_high_nibbles(p + 8), vec_high_nibbles(p + 12)};
+    return (vw){vec_high_nibbles_twice(p), vec_high_nibbles_twice(p + 4), vec_high_nibbles_twice(p + 8),
+                vec_high_nibbles_twice(p + 12)};
 }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
     const vi products = {_mm_madd_epi16(w.a, x.a), _mm_madd_epi16(w.b, x.a), _mm_madd_epi16(w.c, x.a),
@@ -93,9 +97,11 @@ OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
     return vi_add(sum, products);
 }
 
-OX_INLINE va va_begin(const int32_t bits, vi first) {
-    const vi zero = vi_set(0);
-    return (va){zero, bits == 4 ? zero : first};
+OX_INLINE va va_begin(const int32_t bits, const int32_t offset, const int32_t *neg_sum) {
+    const int32_t least = ox_pairs_offset(bits, offset);
+    const __m128i v = least == 0 ? _mm_setzero_si128()
+                                 : _mm_slli_epi16(vq_load(neg_sum).a, __builtin_ctz((unsigned)least));
+    return (va){v, v, v, v};
 }
 /* Holds a running sum in place. GCC would regroup the additions of all steps into a tree, and spill every product. */
 OX_INLINE __m128i vec_in_order(__m128i sum) {
@@ -103,26 +109,28 @@ OX_INLINE __m128i vec_in_order(__m128i sum) {
     return sum;
 }
 OX_INLINE __m128i vec_widen(__m128i pairs) { return _mm_madd_epi16(pairs, _mm_set1_epi16(1)); }
-/* Signed weights: the sign moves to the activation, since one factor must be unsigned. */
-OX_INLINE __m128i vec_pairs(const int32_t bits, __m128i w, __m128i x) {
-    return bits == 8 ? _mm_maddubs_epi16(_mm_abs_epi8(w), _mm_sign_epi8(x, w)) : _mm_maddubs_epi16(w, x);
-}
-OX_INLINE va va_dot(const int32_t bits, const int32_t step, va sum, vb w, vq x) {
-    const int32_t period = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
-    vi pairs = {vec_pairs(bits, w.a, x.a), vec_pairs(bits, w.b, x.a), vec_pairs(bits, w.c, x.a),
-                vec_pairs(bits, w.d, x.a)};
-    if (step % period != 0) {
-        pairs = VEC_INT_2(vi, _mm_add_epi16, pairs, sum.pairs);
-        pairs = VEC_INT_1(vi, vec_in_order, pairs);
+OX_INLINE __m128i vec_dot_bytes(const int32_t bits, __m128i sum, __m128i w, __m128i x) {
+    if (bits == 8) {  /* signed weights: the sign moves to the activation, since one factor must be unsigned */
+        const __m128i pairs = _mm_maddubs_epi16(_mm_abs_epi8(w), _mm_sign_epi8(x, w));
+        return vec_in_order(_mm_add_epi32(sum, vec_widen(pairs)));
     }
-    if (bits != 4 && step % period == period - 1) {
-        const vi total = vi_add(sum.sum, VEC_INT_1(vi, vec_widen, pairs));
-        return (va){pairs, VEC_INT_1(vi, vec_in_order, total)};
-    }
-    return (va){pairs, sum.sum};
+    return vec_in_order(_mm_add_epi16(sum, _mm_maddubs_epi16(w, x)));
 }
-OX_INLINE vi va_end(const int32_t bits, va sum, vi first) {
-    return bits == 4 ? vi_add(VEC_INT_1(vi, vec_widen, sum.pairs), first) : sum.sum;
+OX_INLINE va va_dot(const int32_t bits, va sum, vb w, vq x) {
+    return (va){vec_dot_bytes(bits, sum.a, w.a, x.a), vec_dot_bytes(bits, sum.b, w.b, x.a),
+                vec_dot_bytes(bits, sum.c, w.c, x.a), vec_dot_bytes(bits, sum.d, w.d, x.a)};
+}
+OX_INLINE vi va_end(const int32_t bits, const int32_t offset, va sum, const int32_t *neg_sum) {
+    if (bits == 8) {
+        return sum;
+    }
+    const vi total = VEC_INT_1(vi, vec_widen, sum);
+    const int32_t excess = ox_pairs_offset(bits, offset) - offset;
+    if (excess == 0) {
+        return total;
+    }
+    const __m128i added = _mm_madd_epi16(vq_load(neg_sum).a, _mm_set1_epi16((int16_t)-excess));
+    return vi_add(total, (vi){added, added, added, added});
 }
 
 #endif
