@@ -11,6 +11,11 @@
 #  define OX_ISA avx2
 #  define OX_HAS_AVX2 1
 #  define OX_HAS_FMA 1
+#elif defined(OX_LEVEL_AVXVNNI)
+#  define OX_ISA avxvnni
+#  define OX_HAS_AVX2 1
+#  define OX_HAS_AVX_VNNI 1
+#  define OX_HAS_FMA 1
 #elif defined(OX_LEVEL_AVX512VNNI)
 #  define OX_ISA avx512vnni
 #  define OX_HAS_AVX512 1
@@ -63,6 +68,13 @@
 #  else
 #    pragma GCC push_options
 #    pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#  endif
+#elif defined(OX_HAS_AVX_VNNI)
+#  if defined(__clang__)
+#    pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi,bmi2,avxvnni"))), apply_to = function)
+#  else
+#    pragma GCC push_options
+#    pragma GCC target("avx2,fma,f16c,bmi,bmi2,avxvnni")
 #  endif
 #elif defined(OX_HAS_AVX2)
 #  if defined(__clang__)

@@ -11,7 +11,9 @@
 #undef OX_ISA
 #undef OX_HAS_SSE41
 #undef OX_HAS_AVX2
+#undef OX_HAS_AVX_VNNI
 #undef OX_HAS_AVX512
+#undef OX_HAS_BF16
 #undef OX_HAS_NEON
 #undef OX_HAS_NEON_DOT
 #undef OX_HAS_FMA

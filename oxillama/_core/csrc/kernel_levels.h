@@ -15,6 +15,9 @@ static const ox_kernels *const ox_compiled_levels[] = {
 #if defined(__x86_64__)
     &ox_kernels_base,
     &ox_kernels_avx2,
+#  if defined(OX_COMPILES_AVX_VNNI)
+    &ox_kernels_avxvnni,
+#  endif
     &ox_kernels_avx512vnni,
     &ox_kernels_avx512bf16,
 #elif defined(__aarch64__)
@@ -27,7 +30,7 @@ enum { OX_COMPILED_LEVELS = sizeof(ox_compiled_levels) / sizeof(ox_compiled_leve
 
 static inline int ox_level_usable(const ox_kernels *level) {
 #if defined(__x86_64__)
-    if (level == &ox_kernels_avx2 || level == &ox_kernels_avx512vnni || level == &ox_kernels_avx512bf16) {
+    if (level != &ox_kernels_reference && level != &ox_kernels_base) {
         unsigned eax, ebx, ecx, edx;
         __builtin_cpu_init();  /* __builtin_cpu_supports also asks whether the system saves the registers */
         /* not every compiler knows the name "f16c", so that bit is read from leaf 1 */
@@ -36,6 +39,10 @@ static inline int ox_level_usable(const ox_kernels *level) {
         if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi") ||
             !__builtin_cpu_supports("bmi2"))
             return 0;
+#  if defined(OX_COMPILES_AVX_VNNI)
+        if (level == &ox_kernels_avxvnni)
+            return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & (1u << 4));
+#  endif
     }
     if (level == &ox_kernels_avx512vnni || level == &ox_kernels_avx512bf16)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -9,6 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The first compilers that know AVX-VNNI; an older one leaves the level out. */
+#if defined(__x86_64__)
+#  if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+#    define OX_COMPILES_AVX_VNNI
+#  endif
+#endif
+
 enum {
     OX_GROUP_ROWS = 32,      /* weight rows per group: the unit in which a matrix product is divided */
     OX_ACT_BLOCK = 256,      /* values of an activation row that lie together in an int8 block */
@@ -158,6 +165,9 @@ extern const ox_kernels ox_kernels_reference;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const ox_kernels ox_kernels_base;
 extern const ox_kernels ox_kernels_avx2;
+#if defined(OX_COMPILES_AVX_VNNI)
+extern const ox_kernels ox_kernels_avxvnni;
+#endif
 extern const ox_kernels ox_kernels_avx512vnni;
 extern const ox_kernels ox_kernels_avx512bf16;
 #elif defined(__aarch64__)

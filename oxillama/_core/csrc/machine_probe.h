@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels.h"
+
 #if defined(__x86_64__)
 #  include <immintrin.h>
 #endif
@@ -54,6 +56,25 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) static inline int32_t ox_
 #undef OX_STEP
 #undef OX_SUM
 }
+
+#if defined(OX_COMPILES_AVX_VNNI)
+__attribute__((target("avx2,avxvnni"))) static inline int32_t ox_probe_dot_avxvnni(void) {
+    const __m256i w = _mm256_set1_epi8(3), x = _mm256_set1_epi8(5);
+#define OX_DECLARE(i) __m256i s##i = _mm256_set1_epi32(i);
+#define OX_STEP(i) s##i = _mm256_dpbusd_avx_epi32(s##i, w, x); __asm__ volatile("" : "+x"(s##i));
+#define OX_SUM(i) total = _mm256_add_epi32(total, s##i);
+    OX_PROBE_EACH(OX_DECLARE)
+    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
+        OX_PROBE_EACH(OX_STEP)
+    }
+    __m256i total = _mm256_setzero_si256();
+    OX_PROBE_EACH(OX_SUM)
+    return _mm_cvtsi128_si32(_mm256_castsi256_si128(total));
+#undef OX_DECLARE
+#undef OX_STEP
+#undef OX_SUM
+}
+#endif
 
 /* The classic three instructions; 4-bit weights need the middle one only every eighth time. */
 __attribute__((target("avx2"))) static inline int32_t ox_probe_dot_avx2(void) {
@@ -134,6 +155,12 @@ static inline int64_t ox_probe_dot(const char *level) {
         result = ox_probe_dot_avx512vnni();
         return 64 * per_byte;
     }
+#  if defined(OX_COMPILES_AVX_VNNI)
+    if (strcmp(level, "avxvnni") == 0) {
+        result = ox_probe_dot_avxvnni();
+        return 32 * per_byte;
+    }
+#  endif
     if (strcmp(level, "avx2") == 0) {
         result = ox_probe_dot_avx2();
         return 32 * per_byte;
@@ -158,7 +185,7 @@ static inline int64_t ox_probe_fma(const char *level) {
         result = ox_probe_fma_avx512();
         return 16 * per_lane;
     }
-    if (strcmp(level, "avx2") == 0) {
+    if (strcmp(level, "avx2") == 0 || strcmp(level, "avxvnni") == 0) {
         result = ox_probe_fma_avx2();
         return 8 * per_lane;
     }

@@ -23,7 +23,7 @@
 enum { OX_LINE = 64, OX_QUADS = 8 };
 
 /* Eight-bit codes are kept unsigned where the dot product wants unsigned weights, else as the signed value. */
-#if defined(OX_HAS_AVX512)
+#if defined(OX_HAS_AVX512) || defined(OX_HAS_AVX_VNNI)
 enum { OX_SIGNED_BYTES = 0 };
 #else
 enum { OX_SIGNED_BYTES = 1 };

@@ -36,7 +36,7 @@
  * range on its way if it ends inside: codes from -2^(bits-1) to 2^(bits-1), activations in [-127, 127] and half of the
  * sub-block make at most 16 * 16 * 127 or 8 * 32 * 127 = 32512. So do 16 * 15 * 127 for nibbles without offset; unsigned
  * codes of 5 bits get an offset for the time of adding. A pair of products, at most 2 * 63 * 127, never saturates. */
-#if !defined(OX_HAS_AVX512) && !defined(OX_HAS_NEON)
+#if !defined(OX_HAS_AVX512) && !defined(OX_HAS_AVX_VNNI) && !defined(OX_HAS_NEON)
 #  define OX_PAIR_SUMS
 OX_INLINE int32_t ox_pairs_offset(const int32_t bits, const int32_t offset) { return bits == 5 ? 16 : offset; }
 #endif

@@ -1,4 +1,4 @@
-/* vec_int.h with AVX2: two ymm registers. Bytes multiply into pairs of int16, which are kept as long as they fit. */
+/* vec_int.h with AVX2: two ymm registers. Bytes multiply straight into int32 with AVX-VNNI, else into pairs of int16. */
 #ifndef OX_VEC_INT_AVX2_H
 #define OX_VEC_INT_AVX2_H
 
@@ -6,7 +6,6 @@ typedef struct { __m256i a, b; } vi;
 typedef struct { __m256i a, b; } vb;
 typedef struct { __m256i a; } vq;
 typedef struct { __m256i a, b; } vw;
-typedef struct { __m256i a, b; } va; /* int16 sums of pairs of products; int32 sums with 8 bits */
 
 OX_INLINE vi vi_set(int32_t x) {
     const __m256i v = _mm256_set1_epi32(x);
@@ -77,18 +76,41 @@ OX_INLINE vi vi_load_low_nibbles(const uint8_t *p) {
     const __m256i mask = _mm256_set1_epi32(0x0f);
     return (vi){_mm256_and_si256(vec_widen_8(p), mask), _mm256_and_si256(vec_widen_8(p + 8), mask)};
 }
-OX_INLINE __m256i vec_high_nibbles_twice(const uint8_t *p) {
+OX_INLINE __m256i vec_high_nibbles(const uint8_t *p) {
     const __m256i nibbles = _mm256_srli_epi32(vec_widen_8(p), 4);
+#if defined(OX_PAIR_SUMS)
     return _mm256_or_si256(nibbles, _mm256_slli_epi32(nibbles, 16));
+#else
+    return nibbles;
+#endif
 }
-OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) {
-    return (vw){vec_high_nibbles_twice(p), vec_high_nibbles_twice(p + 8)};
-}
+OX_INLINE vw vw_load_high_nibbles(const uint8_t *p) { return (vw){vec_high_nibbles(p), vec_high_nibbles(p + 8)}; }
 OX_INLINE vi vi_dot_words(vi sum, vw w, vq x) {
     return (vi){_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x.a)),
                 _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, x.a))};
 }
 
+#if defined(OX_HAS_AVX_VNNI)
+
+typedef vi va;
+OX_INLINE va va_begin(const int32_t bits, const int32_t offset, const int32_t *neg_sum) {
+    (void)bits;
+    return offset == 0 ? vi_set(0) : vi_shift_left(vi_set(*neg_sum), __builtin_ctz((unsigned)offset));
+}
+OX_INLINE va va_dot(const int32_t bits, va sum, vb w, vq x) {
+    (void)bits;
+    return (va){_mm256_dpbusd_avx_epi32(sum.a, w.a, x.a), _mm256_dpbusd_avx_epi32(sum.b, w.b, x.a)};
+}
+OX_INLINE vi va_end(const int32_t bits, const int32_t offset, va sum, const int32_t *neg_sum) {
+    (void)bits;
+    (void)offset;
+    (void)neg_sum;
+    return sum;
+}
+
+#else
+
+typedef struct { __m256i a, b; } va; /* int16 sums of pairs of products; int32 sums with 8 bits */
 OX_INLINE va va_begin(const int32_t bits, const int32_t offset, const int32_t *neg_sum) {
     const int32_t least = ox_pairs_offset(bits, offset);
     const __m256i v = least == 0 ? _mm256_setzero_si256()
@@ -123,5 +145,7 @@ OX_INLINE vi va_end(const int32_t bits, const int32_t offset, va sum, const int3
     const __m256i added = _mm256_madd_epi16(vq_load(neg_sum).a, _mm256_set1_epi16((int16_t)-excess));
     return vi_add(total, (vi){added, added});
 }
+
+#endif
 
 #endif
