@@ -20,7 +20,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oxillama.chat_results import ChatCompletion
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 class OxillamaError(Exception):
     """Base class of everything raised on purpose by oxillama."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is copied and unpickled from its message alone, too little for a class with required keywords.
+        return _restore, (type(self), self.args), self.__dict__
 
 
 class ModelLoadError(OxillamaError, ValueError):
@@ -110,3 +114,9 @@ class EngineForkedError(OxillamaError):
 
 class NumericalError(OxillamaError):
     """The model produced NaN or infinite logits for this request."""
+
+
+def _restore(kind: type[OxillamaError], args: tuple[Any, ...]) -> OxillamaError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
