@@ -7,11 +7,12 @@ import operator
 
 from oxillama.errors import InvalidRequestError
 
+# Of an integer that a message quotes. Python itself refuses to write one of some thousand digits.
+SHOWN_BITS = 256
+
 
 def refused(name: str, expected: str, found: object) -> InvalidRequestError:
-    # Only numbers are quoted: anything else might be somebody's text.
-    shown = repr(found) if isinstance(found, (int, float)) else f"a value of type {type(found).__name__}"
-    return InvalidRequestError(f"{name} must be {expected}, found {shown}", param=name)
+    return InvalidRequestError(f"{name} must be {expected}, found {_shown(found)}", param=name)
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
@@ -37,3 +38,10 @@ def real(name: str, value: object, low: float, high: float) -> float:
     if math.isinf(high):
         raise refused(name, "a finite number" if math.isinf(low) else f"a finite number of at least {low:g}", value)
     raise refused(name, f"a number from {low:g} to {high:g}", value)
+
+
+def _shown(found: object) -> str:
+    if isinstance(found, int) and found.bit_length() > SHOWN_BITS:
+        return f"an integer of {found.bit_length()} bits"
+    # Only numbers are quoted: anything else might be somebody's text.
+    return repr(found) if isinstance(found, (int, float)) else f"a value of type {type(found).__name__}"

@@ -43,3 +43,11 @@ def test_no_reals(value: Any) -> None:
 def test_texts_are_not_quoted() -> None:
     with pytest.raises(InvalidRequestError, match="found a value of type str"):
         integer("x", "secret", 1, 9)
+
+
+@pytest.mark.parametrize("check", [integer, real])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_number_that_python_does_not_write_is_refused_all_the_same(check: Any, sign: int) -> None:
+    with pytest.raises(InvalidRequestError, match=r"found an integer of \d+ bits") as caught:
+        check("x", sign * 10**5000, 0, 9)
+    assert caught.value.param == "x"
