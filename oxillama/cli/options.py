@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import tomllib
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 PREFIX = "OXILLAMA_"
@@ -20,6 +22,7 @@ RIVALS = {
     # Options that add up: what was typed replaces the default instead of joining it.
     "alias": (),
     "cors_origin": (),
+    "stop": (),
 }
 
 
@@ -52,20 +55,39 @@ def numbers(text: str) -> list[int]:
     return found
 
 
+def on_or_off(text: str) -> bool:
+    """Whether an option that has no value of its own was wanted."""
+    for wanted, words in ((True, ("1", "true", "yes", "on")), (False, ("0", "false", "no", "off", ""))):
+        if text.lower() in words:
+            return wanted
+    raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
+
+
+def choice(choices: Sequence[str], text: str) -> str:
+    """One of the choices, in argparse's words."""
+    if text not in choices:
+        known = ", ".join(map(repr, choices))
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known})")
+    return text
+
+
 def model_path(parser_error: Any, args: argparse.Namespace) -> str | None:
     """The path asked for, or None for the embedded model. Anything but exactly one of them is wrong use."""
-    use_fallbacks(args)
+    use_fallbacks(parser_error, args)
     named = [path for path in (args.model, args.model_option) if path]
     if len(named) + args.demo != 1:
         parser_error("expected one of MODEL, -m MODEL and --demo")
     return named[0] if named else None
 
 
-def use_fallbacks(args: argparse.Namespace) -> None:
+def use_fallbacks(parser_error: Any, args: argparse.Namespace) -> None:
     typed = {name for name, value in vars(args).items() if value not in (None, False)}
     for name, value in args.fallbacks.items():
         if typed.isdisjoint({name, *RIVALS[name]}):
-            setattr(args, name, value)
+            try:
+                setattr(args, name, on_or_off(value) if name == "demo" else value)
+            except argparse.ArgumentTypeError as error:
+                parser_error(f"argument --{name}: {error}")
 
 
 def loading_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -92,13 +114,15 @@ def read_defaults(parser: argparse.ArgumentParser, from_file: dict[str, Any]) ->
         value: Any = from_file.get(name) if text is None else text
         if value is None:
             continue
-        if isinstance(action, argparse._StoreTrueAction):
-            default: Any = str(value).lower() in ("1", "true", "yes", "on")
-        elif isinstance(action, argparse._AppendAction):
-            default = value if isinstance(value, list) else [value]
+        if isinstance(action, argparse._AppendAction):
+            default: Any = value if isinstance(value, list) else [value]
         else:
-            # A string default is converted and checked by argparse as if it had been typed.
+            # A string default is converted by argparse as if it had been typed, but its choices are not looked at.
             default = str(value)
+            if isinstance(action, argparse._StoreTrueAction):
+                action.type = on_or_off
+            elif action.choices is not None:
+                action.type = partial(choice, tuple(action.choices))
         if action.dest in RIVALS:
             fallbacks[action.dest] = default
         else:

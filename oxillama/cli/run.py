@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--min-p", type=float, default=0.0, metavar="X", help="0: off (default)")
     sampling.add_argument("--repeat-penalty", type=float, default=1.0, metavar="X", help="1: off (default)")
     sampling.add_argument("-s", "--seed", type=int, metavar="N", help="repeats a run (default: a new one each time)")
-    sampling.add_argument(
-        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
-    )
+    sampling.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be repeated")
     sampling.add_argument("--ignore-eos", action="store_true", help="go on after the model's own end")
     parser.add_argument("--no-display-prompt", action="store_true", help="print only what the model writes")
     parser.add_argument("-q", "--quiet", action="store_true", help="no figures at the end")
@@ -61,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
         min_p=args.min_p,
         repetition_penalty=args.repeat_penalty,
         seed=args.seed,
-        stop=args.stop,
+        stop=args.stop or (),
         ignore_eos=args.ignore_eos,
     )
     with Engine(demo_path() if path is None else path, max_batch_size=1, **loading_options(args)) as engine:

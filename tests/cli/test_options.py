@@ -120,7 +120,47 @@ def test_a_wrong_value_in_the_environment_exits_with_two(
         main(["run", "--demo", "-p", "a"])
     assert exit_info.value.code == 2
     assert "invalid int value: 'many'" in capsys.readouterr().err
-    monkeypatch.setenv("OXILLAMA_CTX_SIZE", "64")
-    monkeypatch.setenv("OXILLAMA_KV_DTYPE", "f8")
-    assert main(["run", "--demo", "-p", "a"]) == 2
-    assert "f8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "message"),
+    [
+        (["run", "--demo", "-p", "a"], "KV_DTYPE", "--kv-dtype: invalid choice: 'maybe' (choose from 'f16', "),
+        (["serve"], "LOG_LEVEL", "--log-level: invalid choice: 'maybe'"),
+        (["run", "--demo", "-p", "a"], "QUIET", "--quiet: expected true or false, found 'maybe'"),
+        (["run", "-p", "a"], "DEMO", "--demo: expected true or false, found 'maybe'"),
+    ],
+)
+def test_what_could_not_be_typed_is_wrong_in_the_environment_too(
+    arguments: list[str], name: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"OXILLAMA_{name}", "maybe")
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+    # It is no option of this command, or another one was typed.
+    assert main(["info", "--demo"]) == 0
+
+
+@pytest.mark.parametrize(("text", "quiet"), [("1", True), ("ON", True), ("0", False), ("No", False), ("", False)])
+def test_an_option_without_a_value_is_on_or_off_in_the_environment(
+    text: str, quiet: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OXILLAMA_QUIET", text)
+    assert main(["run", "--demo", "-p", "a", "-n", "1"]) == 0
+    assert (capsys.readouterr().err == "") == quiet
+
+
+def test_typed_stops_replace_those_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["run", "--demo", "-p", "Once upon", "-n", "12", "--temp", "0", "-q"]
+    assert main([*run, "--stop", "was"]) == 0
+    expected = capsys.readouterr().out
+    assert " time" in expected
+    monkeypatch.setenv("OXILLAMA_STOP", "time")
+    assert main([*run, "--stop", "was"]) == 0
+    assert capsys.readouterr().out == expected
+    assert main(run) == 0
+    assert "time" not in capsys.readouterr().out
