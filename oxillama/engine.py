@@ -99,17 +99,17 @@ class Engine:
         return cls(demo_path(), **options)
 
     @classmethod
-    async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Engine:
+    async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Self:
         """Opens a model without blocking the event loop. Cancelling ends the loading at the next tensor."""
         cancelled = False
         wanted = options.pop("progress", None)
 
-        def load() -> Engine:
+        def load(kind: type[Self]) -> Self:
             with stoppable(wanted, lambda: cancelled, label="loading") as progress:
-                return cls(path, progress=progress, **options)
+                return kind(path, progress=progress, **options)
 
         try:
-            return await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(load, cls, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
             cancelled = True
             raise

@@ -118,7 +118,9 @@ class SamplingParams:
     mirostat: int = 0
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
-    logit_bias: Mapping[int | str, float] = field(default_factory=dict, hash=False)
+    logit_bias: Mapping[int | str, float] | Mapping[int, float] | Mapping[str, float] = field(
+        default_factory=dict, hash=False
+    )
     banned_tokens: Sequence[int] = ()
     seed: int | None = None
     stop: Sequence[str] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from oxillama import (
     SamplingParams,
     UnsupportedModelError,
 )
+from oxillama.demo import demo_path
 from oxillama.stats import Memory
 from oxillama.testing.tiny_models import BOS, EOS, FIRST_BYTE, TinyModel
 from tests.patience import eventually, is_idle
@@ -481,3 +483,15 @@ def test_logprobs_of_tokens_that_the_vocabulary_does_not_have(tmp_path: Path) ->
     assert logprobs is not None
     tokens = [other for entry in logprobs.content for other in entry.top]
     assert {entry.token_bytes for entry in tokens if entry.token_id > 3} == {b""}
+
+
+def test_a_subclass_opens_as_itself() -> None:
+    class Counter(Engine):
+        def count(self, text: str) -> int:
+            return len(self.tokenize(text, add_special=False))
+
+    async def opened() -> int:
+        async with await Counter.aopen(demo_path(), n_threads=1, progress=False) as engine:
+            return engine.count("a")  # a type checker has to know this method too
+
+    assert asyncio.run(opened()) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oxillama import ChatMessage, InvalidRequestError
-from oxillama.messages import MAX_DEPTH, checked_kwargs, checked_messages, checked_tools, strings
+from oxillama.messages import MAX_DEPTH, Message, checked_kwargs, checked_messages, checked_tools, strings
 
 USER: dict[Any, Any] = {"role": "user", "content": "x"}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -182,3 +182,9 @@ def test_keywords_are_plain_data() -> None:
 
 def test_strings_are_found_at_any_depth() -> None:
     assert list(strings([{"a": ["b", 1, None, {"c": "d"}]}])) == ["a", "b", "c", "d"]
+
+
+def test_a_typed_conversation_holds_mappings_and_replies() -> None:
+    conversation: list[Message] = [{"role": "user", "content": "Who are you?"}]
+    conversation += [ChatMessage(content="A fox."), {"role": "user", "content": [{"type": "text", "text": "Really?"}]}]
+    assert [message["role"] for message in checked_messages(conversation)] == ["user", "assistant", "user"]

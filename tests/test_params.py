@@ -171,7 +171,7 @@ def test_it_is_frozen() -> None:
 
 def test_it_keeps_no_reference_to_what_it_was_given() -> None:
     stop, bias = ["a"], {1: 1.0}
-    params = SamplingParams(stop=stop, logit_bias=bias)  # type: ignore[arg-type]
+    params = SamplingParams(stop=stop, logit_bias=bias)
     stop.append("b")
     bias[2] = 1.0
     assert params.stop == ("a",)
@@ -300,3 +300,11 @@ def test_breakers_need_a_tokenizer_only_where_dry_is_on() -> None:
         SamplingParams(dry_multiplier=0.8).resolve(n_vocab=5)
     assert caught.value.param == "dry_sequence_breakers"
     SamplingParams(dry_multiplier=0.8, dry_sequence_breakers=["b"]).resolve(n_vocab=5, tokenizer=Words())
+
+
+def test_biases_may_be_a_typed_mapping_of_either_kind() -> None:
+    # Of a variable with a type of its own, a type checker takes no other mapping for it: keys are invariant.
+    ids: dict[int, float] = {5: 1.0}
+    texts: dict[str, float] = {"a": -1.0}
+    assert SamplingParams(logit_bias=ids).logit_bias == ids
+    assert SamplingParams(logit_bias=texts).logit_bias == texts
