@@ -43,7 +43,8 @@ class _Reply:
 class ChatHandle:
     """A chat on its way. Iterate it for chunks, synchronously or asynchronously, or ask for the whole ``result()``.
 
-    A handle keeps its engine alive; dropping it cancels the request. Threads may share it."""
+    A handle keeps its engine alive; dropping it cancels the request. Threads may share it, and tasks
+    of one event loop."""
 
     def __init__(self, request: RequestHandle, reply_format: ReplyFormat) -> None:
         self._request = request

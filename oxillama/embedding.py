@@ -38,7 +38,8 @@ def split_inputs(inputs: Inputs) -> list[Prompt]:
 
 
 class EmbeddingHandle:
-    """An embedding on its way. Keeps its engine alive; dropping it cancels the request. Threads may share it."""
+    """An embedding on its way. Keeps its engine alive; dropping it cancels the request. Threads may share it, and tasks
+    of one event loop."""
 
     def __init__(self, request: RequestHandle) -> None:
         self._request = request

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class RequestHandle:
     """A request on its way. Iterate it for chunks, synchronously or asynchronously, or ask for the whole ``result()``.
 
-    A handle keeps its engine alive; dropping it cancels the request. Threads may share it.
+    A handle keeps its engine alive; dropping it cancels the request. Threads may share it, and tasks of one event loop.
     patience: seconds it may wait for room in the queue. owner: whom it keeps alive."""
 
     def __init__(self, lifecycle: Lifecycle, builder: CompletionBuilder, *, patience: float, owner: object) -> None:
