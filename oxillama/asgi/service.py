@@ -18,6 +18,7 @@ from oxillama.asgi.errors import HTTPError, unavailable
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.asgi.settings import ANY_MODEL, Settings
 from oxillama.engine import Engine
+from oxillama.values import refused
 
 log = logging.getLogger("oxillama")
 
@@ -35,6 +36,8 @@ class Service:
     lifespan is run (a mounted app), it is opened by the first request and ends with the process."""
 
     def __init__(self, source: Engine | EngineFactory, settings: Settings) -> None:
+        if not isinstance(source, Engine) and not callable(source):
+            raise refused("engine", "an Engine, or an async function that makes one", source)
         self.settings = settings
         self.limits = settings.limits
         self.created = int(time.time())

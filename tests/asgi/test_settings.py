@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from oxillama import Engine, InvalidRequestError
@@ -25,6 +27,13 @@ from oxillama.asgi import Limits, create_app
 def test_a_bad_option_is_named(demo: Engine, options: dict[str, object], named: str) -> None:
     with pytest.raises(InvalidRequestError, match=named):
         create_app(demo, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", [None, "model.gguf"])
+def test_what_is_no_engine_and_makes_none_is_refused_at_once(engine: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="engine must be an Engine, or an async function") as caught:
+        create_app(engine)
+    assert caught.value.param == "engine"
 
 
 def test_the_limits_are_checked() -> None:
