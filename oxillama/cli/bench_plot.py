@@ -31,6 +31,8 @@ def check_plot(path: str) -> None:
         raise InvalidRequestError(
             f"--plot is {path!r}, expected a name that ends with .svg, .png or .pdf", param="plot"
         )
+    if not Path(path).parent.is_dir():
+        raise OxillamaError(f"--plot is {path!r}, but there is no folder {str(Path(path).parent)!r}")
     load_matplotlib()
 
 

@@ -119,6 +119,15 @@ def test_without_matplotlib_a_plot_is_refused_before_anything_is_measured(
     assert "pip install 'oxillama-engine[bench]'" in written.err
 
 
+def test_a_plot_without_a_folder_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["bench", *SMALL, "--plot", str(tmp_path / "missing" / "a.svg")]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "there is no folder" in written.err
+
+
 def test_the_picture_names_every_row(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     found = report(capsys, "--prefill", "16", "--decode", "8", "--depth", "0,32", "--batch", "1,2")
     for peak in (found["results"][0]["peak"], 0):
