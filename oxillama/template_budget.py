@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -29,8 +29,11 @@ MAX_WIDTH = 1000
 # Texts that a template makes on its way, by trimming, joining and so on, of these many times what it may write.
 MADE = 100
 
-# A width in a format specification that is large, or comes from a value: `%2000d`, `%*d`, `{:2000}`, `{:{}}`.
-_WIDE = re.compile(r"%[^a-zA-Z%]*(?:\d{4}|\*)|\{[^{}]*(?:\d{4}|\{)")
+# A width in a format specification that is large, or comes from a value: `%2000d`, `%(name)2000d`, `%*d`, `{:2000}`,
+# `{:{}}`. Also a name with parentheses in it, whose end Python finds by counting them.
+_WIDE = re.compile(r"%(?:\([^()]*\))?[^a-zA-Z%(]*(?:\d{4}|\*)|%\([^()]*\(|\{[^{}]*(?:\d{4}|\{)")
+# Where the other widths stand.
+_SPECIFICATION = re.compile(r"%(?:\([^()]*\))?[^a-zA-Z%(]*|\{[^{}]*\}")
 
 
 class Budget:
@@ -89,20 +92,27 @@ class Budget:
                         if one.bit_length() + other.bit_length() > MAX_BITS:
                             raise SecurityError("the template computes a number that is too large")
                     elif isinstance(one, int) and hasattr(other, "__len__"):
-                        self.check_size(len(other) * max(0, one))
+                        self.check_size(self._length(other) * max(0, one))
             case "+":
                 if hasattr(left, "__len__") and hasattr(right, "__len__"):
-                    self.check_size(len(left) + len(right))
+                    self.check_size(self._length(left) + self._length(right))
             case "%":
                 if isinstance(left, str | bytes):
                     self.check_format(left, right)
 
+    def _length(self, value: Any) -> int:
+        # Of a tuple with all that it holds, because it may be hashed.
+        return weight(value, limit=self.max_characters) if isinstance(value, tuple) else len(value)
+
     def check_format(self, template: object, *values: object) -> None:
         text = template.decode("latin-1") if isinstance(template, bytes) else str(template)
-        if _WIDE.search(text.replace("{{", "")):
+        specified = text.replace("{{", "")
+        if _WIDE.search(specified):
             raise SecurityError("the template formats with a width")
         self.check_text(text, *values)
-        self.check_size((text.count("%") + text.count("{") + 1) * sum(weight(v, limit=1 << 40) for v in values))
+        widths = sum(int(number) for one in _SPECIFICATION.findall(specified) for number in re.findall(r"\d+", one))
+        written = (text.count("%") + text.count("{") + 1) * sum(weight(v, limit=1 << 40) for v in values)
+        self.check_size(widths + written)
 
     def check_replace(self, text: Any, old: Any, new: Any) -> None:
         self.check_size(len(text) + (text.count(old) if old else len(text) + 1) * len(new))
@@ -170,9 +180,11 @@ def weight(value: object, *, limit: int) -> int:
         total += 1
         if isinstance(one, str | bytes):
             total += len(one)
+        elif isinstance(one, int):
+            total += one.bit_length() // 3  # its digits
         elif isinstance(one, Mapping):
             pending.extend(one)
             pending.extend(one.values())
-        elif isinstance(one, list | tuple | set | frozenset):
+        elif isinstance(one, list | tuple | Set | ValuesView):
             pending.extend(one)
     return total

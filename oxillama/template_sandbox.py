@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame
+from jinja2.compiler import CodeGenerator, Frame, operators
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
 from oxillama.template_budget import MAX_WIDTH, Budget, current_budget, weight
 
 # What no prompt needs: text without end, and searches that can take forever.
 _DROPPED_FILTERS = ("urlize", "pprint", "wordwrap", "random")
 _DROPPED_GLOBALS = ("lipsum",)
-# Filters that look at a value without turning it into text.
+# Filters that look at a value without turning it into text or comparing what it holds.
 _STRUCTURAL = frozenset(
-    {"abs", "attr", "batch", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items", "last"}
-    | {"length", "list", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr"}
-    | {"slice", "sort", "sum", "unique"}
+    {"abs", "attr", "batch", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "map"}
+    | {"reject", "rejectattr", "reverse", "round", "select", "selectattr", "slice", "sum"}
+)
+# Tests that compare, under each of their names.
+_COMPARISONS = frozenset(
+    {"==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le", "in"}
 )
 
 
@@ -52,6 +57,32 @@ class _CodeGenerator(CodeGenerator):
             self.write(", ")
         self.write("))")
 
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802 - jinja2's name
+        self.write("(")
+        self._weighed(node.expr, frame)
+        for operand in node.ops:
+            self.write(f" {operators[operand.op]} ")
+            self._weighed(operand.expr, frame)
+        self.write(")")
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:  # noqa: N802 - jinja2's name
+        if node.ctx == "load":
+            # It may become a key, and what it holds is hashed anew each time.
+            self.write("environment.weighed(")
+        super().visit_Tuple(node, frame)
+        if node.ctx == "load":
+            self.write(")")
+
+    def _weighed(self, node: nodes.Expr, frame: Frame) -> None:
+        self.write("environment.weighed(")
+        self.visit(node, frame)
+        self.write(")")
+
+
+class _Namespace(Namespace):
+    def __repr__(self) -> str:
+        return "<Namespace>"  # jinja2's own writes what it holds, which nobody has weighed
+
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
     """Compiles templates whose every loop, call and operation looks at the budget of the rendering it is part of."""
@@ -67,8 +98,12 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             del self.filters[name]
         for name in _DROPPED_GLOBALS:
             del self.globals[name]
+        self.globals["namespace"] = _Namespace
         for name, function in self.filters.items():
             self.filters[name] = guarded(name, function)
+        for name in _COMPARISONS:
+            test: Any = self.tests[name]
+            self.tests[name] = _compared(test)
 
     def spend(self, characters: int) -> None:
         """Runs at the beginning of every loop's body and every macro, with the characters that stand in it."""
@@ -81,6 +116,12 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         current_budget().make(text)
         return text
 
+    def weighed(self, value: Any) -> Any:
+        """A side of a comparison: a few lists that hold each other take for ever to compare."""
+        if not isinstance(value, str):
+            current_budget().check_text(value)
+        return value
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         current_budget().check_operation(operator, left, right)
         return self._made(super().call_binop(context, operator, left, right))
@@ -92,6 +133,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, str | bytes):
             args = tuple(list(value) if isinstance(value, Iterator) else value for value in args)
             budget.check_method(owner, getattr(function, "__name__", ""), args, kwargs)
+        elif args and isinstance(function, BuiltinMethodType | MethodType):
+            # Such as `list.count` and `loop.changed`, which compare.
+            budget.check_text(*args, owner if isinstance(owner, list | tuple) else None)
+        budget.check_text(*(value for value in args if isinstance(value, tuple)))  # `varargs` is a tuple of them
         return self._made(super().call(context, function, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -128,6 +173,15 @@ def _finalized(value: Any) -> Any:
     if not isinstance(value, str):
         current_budget().check_text(value)
     return value
+
+
+def _compared(test: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(test)
+    def checked(*values: Any) -> Any:
+        current_budget().check_text(*values)
+        return test(*values)
+
+    return checked
 
 
 def guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

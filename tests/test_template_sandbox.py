@@ -7,13 +7,11 @@ import subprocess
 import sys
 import textwrap
 import time
-from typing import Any
 
 import pytest
 
 from oxillama import TemplateError
 from oxillama.chat import render
-from oxillama.template_budget import Budget, size_held, weight
 
 TURN = [{"role": "user", "content": "Who are you?"}]
 
@@ -81,7 +79,42 @@ HUGE = {
     + "{% endfor %}{% endmacro %}{{ f() }}",
     "a block that is set": "{% set s %}{% for a in range(90000) %}" + "x" * 5000 + "{% endfor %}{% endset %}",
     "bytes of a number": "{{ (1).to_bytes(10 ** 9) }}",
+    "a width after a name": "{{ '%(a)999999999d' % {'a': 1} }}",
+    "a width after a name, by the filter": "{{ '%(a)999999999d' | format(a=1) }}",
+    "a width after a name with parentheses": "{{ '%(a(b))999999999d' % {'a(b)': 1} }}",
+    "many widths": "{{ ('{0:\U0001f600>999}' * 100000).format(1) }}",
+    "many precisions": "{{ ('%(a).999f' * 90000) % {'a': 1.5} }}",
+    "the same long number many times": (
+        "{% set ns = namespace(n=3) %}{% for a in range(11) %}{% set ns.n = ns.n * ns.n %}{% endfor %}"
+        "{{ [ns.n] * 900000 }}"
+    ),
+    "a view of a mapping": DOUBLED.format(start="[1]", step="[ns.s, ns.s]", end="{{ {'a': ns.s}.items() }}"),
+    "another view of a mapping": DOUBLED.format(start="[1]", step="[ns.s, ns.s]", end="{{ {'a': ns.s}.values() }}"),
     "filler": "{{ lipsum(n=10 ** 6) }}",
+}
+# Two of these are equal, and hold each other so often that nobody can find that out.
+TWINS = DOUBLED.format(start="[1], t=[1]", step="[ns.s, ns.s]", end="").replace(
+    "{% endfor %}", "{% set ns.t = [ns.t, ns.t] %}{% endfor %}"
+)
+KEY = {"start": "(1,)", "end": "{{ {ns.s: 1} | length }}"}
+COMPARED = {
+    "operators": TWINS + "{{ ns.s == ns.t }}",
+    "operators in a row": TWINS + "{{ 1 != ns.s == ns.t }}",
+    "membership": TWINS + "{{ ns.s in [ns.t] }}",
+    "a test": TWINS + "{{ ns.s is eq(ns.t) }}",
+    "a test by name": TWINS + "{{ [ns.s] | select('in', [ns.t]) | list | length }}",
+    "sorting": TWINS + "{{ [ns.s, ns.t] | sort | length }}",
+    "extremes": TWINS + "{{ [ns.s, ns.t] | max | length }}",
+    "groups": TWINS + "{{ [{'a': ns.s}, {'a': ns.t}] | groupby('a') | length }}",
+    "counting": TWINS + "{{ [ns.s].count(ns.t) }}",
+    "a look at what changes": TWINS + "{% for a in [ns.s, ns.t] %}{{ loop.changed(a) }}{% endfor %}",
+    "keys": DOUBLED.format(**KEY, step="(ns.s, ns.s)"),
+    "sums as keys": DOUBLED.format(**KEY, step="((ns.s,) + (ns.s,))"),
+    "products as keys": DOUBLED.format(**KEY, step="(ns.s,) * 2"),
+    "arguments as keys": (
+        "{% set ns = namespace(s=(1,)) %}{% macro f() %}{% set ns.s = varargs %}{% endmacro %}"
+        "{% for a in range(60) %}{{ f(ns.s, ns.s) }}{% endfor %}{{ {ns.s: 1} | length }}"
+    ),
 }
 
 
@@ -91,6 +124,34 @@ def test_what_would_never_end_ends(template: str) -> None:
     with pytest.raises(TemplateError):
         render(template, TURN)
     assert time.thread_time() - started < 6
+
+
+def test_comparisons_that_would_never_end_are_refused() -> None:
+    # In a process of its own, which the system ends: nothing of Python's own interrupts a comparison.
+    script = textwrap.dedent("""
+        from oxillama.chat import render
+        from oxillama import TemplateError
+        from tests.test_template_sandbox import COMPARED, TURN
+        for name, template in COMPARED.items():
+            print(name, end=": ", flush=True)
+            try:
+                print("rendered", render(template, TURN))
+            except TemplateError as error:
+                print(error)
+    """)
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)),
+    )
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(COMPARED), result.stdout + result.stderr
+    assert [line for line in lines if "makes a value of more than" not in line] == []
+
+
+def test_a_namespace_does_not_write_what_it_holds() -> None:
+    assert render("{% set ns = namespace(a='held') %}{{ ns }}", TURN) == "<Namespace>"
 
 
 def test_time_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +212,14 @@ def test_what_would_eat_the_memory_is_stopped() -> None:
             "<1x><2>",
         ),
         ("{{ none }} {{ missing }} {{ true }}", "None  True"),
+        ("{{ 1 < 2 < 3 }} {{ 1 < 3 < 2 }} {{ 'a' in {'a': 1} }} {{ missing == 1 }}", "True False True False"),
+        ("{{ [[1], [2]].index([2]) }} {{ (1, 2) + (3,) }} {{ (1,) * 2 }} {{ ('a',)[0] }}", "1 (1, 2, 3) (1, 1) a"),
+        ("{% for a, b in {'x': 1}.items() %}{{ a }}{{ b }}{% endfor %}{% set a, b = 1, 2 %}{{ a }}{{ b }}", "x112"),
+        (
+            "{{ [2, 1, 2] | sort | unique | list }} {{ [1, 2] | max }} {{ 1 is in [1] }} {{ 1 is ne 2 }}",
+            "[1, 2] 2 True True",
+        ),
+        ("{% for a in [1, 1, 2] %}{{ a if loop.changed(a) }}{% endfor %}", "12"),
         ("{{ 'b,a'.split(',') | sort | first | center(3) }}", " a "),
     ],
 )
@@ -168,15 +237,3 @@ def test_a_long_conversation_is_no_attack() -> None:
     assert len(rendered) > 3 * 500 * 4000
     messages = [{"role": "user", "content": "word " * 400_000}]
     assert len(render(template, messages)) > 3 * 1_990_000
-
-
-def test_what_is_given_counts_once_and_may_contain_itself() -> None:
-    value: list[Any] = ["four"]
-    value.append(value)
-    assert size_held([value, value]) < 20
-    assert weight([["four"]] * 100, limit=10**6) > 500
-    assert weight(value, limit=1000) > 1000
-
-
-def test_a_budget_grows_with_what_is_given() -> None:
-    assert Budget(["a" * 10**6]).max_characters > Budget().max_characters + 10**6
