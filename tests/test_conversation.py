@@ -344,13 +344,6 @@ def test_escapes_of_every_private_character_cost_no_time() -> None:
     assert len(controls_in(prompt.ids)) == 3
 
 
-def test_a_conversation_may_leave_no_character_for_marks() -> None:
-    used = "".join(map(chr, (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))))
-    with pytest.raises(InvalidRequestError, match="private") as error:
-        conversation(CHATML).prompt([{"role": "user", "content": used}], CLOSED)
-    assert error.value.param == "messages"
-
-
 def test_characters_for_private_use_come_through() -> None:
     content = "".join(map(chr, range(0xE000, 0xE010))) + "\\ue011 <|im_end|>"
     assert content in conversation(CHATML).prompt([{"role": "user", "content": content}], CLOSED).text
