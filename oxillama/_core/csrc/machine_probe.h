@@ -40,82 +40,44 @@ enum { OX_PROBE_SUMS = 12, OX_PROBE_TURNS = 1 << 20 };
 #if defined(__x86_64__)
 #define OX_PROBE_EACH(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
 
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) static inline int32_t ox_probe_dot_avx512vnni(void) {
-    const __m512i w = _mm512_set1_epi8(3), x = _mm512_set1_epi8(5);
-#define OX_DECLARE(i) __m512i s##i = _mm512_set1_epi32(i);
-#define OX_STEP(i) s##i = _mm512_dpbusd_epi32(s##i, w, x); __asm__ volatile("" : "+v"(s##i));
-#define OX_SUM(i) w_sum = _mm512_add_epi32(w_sum, s##i);
-    OX_PROBE_EACH(OX_DECLARE)
-    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
-        OX_PROBE_EACH(OX_STEP)
+/* Multiply-adds of bytes; nothing is known of a factor after each step, so that none is left out. */
+#define OX_DOT_LOOP(name, features, type, set)                                                                         \
+    __attribute__((target(features))) static inline int32_t name(void) {                                               \
+        const type x = set(5);                                                                                         \
+        type w = set(3);                                                                                               \
+        OX_PROBE_EACH(OX_DECLARE)                                                                                      \
+        for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {                                                        \
+            OX_PROBE_EACH(OX_STEP)                                                                                     \
+        }                                                                                                              \
+        int32_t total = 0;                                                                                             \
+        OX_PROBE_EACH(OX_SUM)                                                                                          \
+        return total;                                                                                                  \
     }
-    __m512i w_sum = _mm512_setzero_si512();
-    OX_PROBE_EACH(OX_SUM)
-    return _mm_cvtsi128_si32(_mm512_castsi512_si128(w_sum));
-#undef OX_DECLARE
+#define OX_DECLARE(i) __typeof__(w) s##i = w;
+#define OX_SUM(i) total += (int32_t)s##i[0];
+#define OX_STEP(i) s##i = _mm512_dpbusd_epi32(s##i, w, x); __asm__ volatile("" : "+v"(s##i), "+v"(w));
+OX_DOT_LOOP(ox_probe_dot_avx512vnni, "avx512f,avx512bw,avx512vnni", __m512i, _mm512_set1_epi8)
 #undef OX_STEP
-#undef OX_SUM
-}
-
 #if defined(OX_COMPILES_AVX_VNNI)
-__attribute__((target("avx2,avxvnni"))) static inline int32_t ox_probe_dot_avxvnni(void) {
-    const __m256i w = _mm256_set1_epi8(3), x = _mm256_set1_epi8(5);
-#define OX_DECLARE(i) __m256i s##i = _mm256_set1_epi32(i);
-#define OX_STEP(i) s##i = _mm256_dpbusd_avx_epi32(s##i, w, x); __asm__ volatile("" : "+x"(s##i));
-#define OX_SUM(i) total = _mm256_add_epi32(total, s##i);
-    OX_PROBE_EACH(OX_DECLARE)
-    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
-        OX_PROBE_EACH(OX_STEP)
-    }
-    __m256i total = _mm256_setzero_si256();
-    OX_PROBE_EACH(OX_SUM)
-    return _mm_cvtsi128_si32(_mm256_castsi256_si128(total));
-#undef OX_DECLARE
-#undef OX_STEP
-#undef OX_SUM
-}
+#  define OX_STEP(i) s##i = _mm256_dpbusd_avx_epi32(s##i, w, x); __asm__ volatile("" : "+x"(s##i), "+x"(w));
+OX_DOT_LOOP(ox_probe_dot_avxvnni, "avx2,avxvnni", __m256i, _mm256_set1_epi8)
+#  undef OX_STEP
 #endif
-
-/* The classic three instructions; 4-bit weights need the middle one only every eighth time. */
-__attribute__((target("avx2"))) static inline int32_t ox_probe_dot_avx2(void) {
-    const __m256i x = _mm256_set1_epi8(5), ones = _mm256_set1_epi16(1);
-    __m256i w = _mm256_set1_epi8(3);
-#define OX_DECLARE(i) __m256i s##i = _mm256_set1_epi32(i);
+/* The classic three instructions; weights below seven bits need the middle one once in a sub-block. */
 #define OX_STEP(i)                                                                                                     \
-    __asm__ volatile("" : "+x"(w));                                                                                    \
-    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
-#define OX_SUM(i) total = _mm256_add_epi32(total, s##i);
-    OX_PROBE_EACH(OX_DECLARE)
-    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
-        OX_PROBE_EACH(OX_STEP)
-    }
-    __m256i total = _mm256_setzero_si256();
-    OX_PROBE_EACH(OX_SUM)
-    return _mm_cvtsi128_si32(_mm256_castsi256_si128(total));
-#undef OX_DECLARE
+    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));                \
+    __asm__ volatile("" : "+x"(s##i), "+x"(w));
+OX_DOT_LOOP(ox_probe_dot_avx2, "avx2", __m256i, _mm256_set1_epi8)
 #undef OX_STEP
-#undef OX_SUM
-}
-
-static inline int32_t ox_probe_dot_base(void) {
-    const __m128i x = _mm_set1_epi8(5), ones = _mm_set1_epi16(1);
-    __m128i w = _mm_set1_epi8(3);
-#define OX_DECLARE(i) __m128i s##i = _mm_set1_epi32(i);
 #define OX_STEP(i)                                                                                                     \
-    __asm__ volatile("" : "+x"(w));                                                                                    \
-    s##i = _mm_add_epi32(s##i, _mm_madd_epi16(_mm_maddubs_epi16(w, x), ones));
-#define OX_SUM(i) total = _mm_add_epi32(total, s##i);
-    OX_PROBE_EACH(OX_DECLARE)
-    for (int32_t turn = 0; turn < OX_PROBE_TURNS; turn++) {
-        OX_PROBE_EACH(OX_STEP)
-    }
-    __m128i total = _mm_setzero_si128();
-    OX_PROBE_EACH(OX_SUM)
-    return _mm_cvtsi128_si32(total);
-#undef OX_DECLARE
+    s##i = _mm_add_epi32(s##i, _mm_madd_epi16(_mm_maddubs_epi16(w, x), _mm_set1_epi16(1)));                            \
+    __asm__ volatile("" : "+x"(s##i), "+x"(w));
+OX_DOT_LOOP(ox_probe_dot_base, "sse4.1", __m128i, _mm_set1_epi8)
 #undef OX_STEP
+#undef OX_DECLARE
 #undef OX_SUM
-}
+#undef OX_DOT_LOOP
+
 /* Float32 multiply-adds; all factors are small enough that no sum ever leaves the normal numbers. */
 #define OX_FMA_LOOP(name, features, type, set)                                                                         \
     __attribute__((target(features))) static inline float name(void) {                                                 \
