@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import threading
 import time
@@ -19,6 +18,7 @@ from oxillama.config import SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.loader import LoadedModel
 from oxillama.stats import EngineStats
+from oxillama.values import moment_after
 
 # "loading" is for whoever shows an engine that is not there yet.
 State = Literal["loading", "ready", "draining", "closed", "failed"]
@@ -113,7 +113,7 @@ class Lifecycle:
 
     def drain(self, timeout: float | None) -> bool:
         """Refuses new requests and waits for those that run; False if some still run after `timeout` seconds."""
-        limit = math.inf if timeout is None else time.monotonic() + timeout
+        limit = moment_after(timeout)
         self._begin_drain()
         while self._is_busy():
             if time.monotonic() >= limit:
@@ -122,7 +122,7 @@ class Lifecycle:
         return True
 
     async def adrain(self, timeout: float | None) -> bool:
-        limit = math.inf if timeout is None else time.monotonic() + timeout
+        limit = moment_after(timeout)
         self._begin_drain()
         while self._is_busy():
             if time.monotonic() >= limit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from oxillama.errors import (
 )
 from oxillama.results import Completion, CompletionChunk, Logprobs, Timings, Usage
 from oxillama.stream import WAIT_SECONDS, RequestStream
+from oxillama.values import moment_after
 from oxillama.wakeup import LoopMailbox
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class RequestHandle:
 
     def result(self, timeout: float | None = None) -> Completion:
         """Waits for the whole completion. TimeoutError after `timeout` seconds leaves the request running."""
-        limit = math.inf if timeout is None else time.monotonic() + timeout
+        limit = moment_after(timeout)
         self.enter()
         while not self._builder.collect():
             if time.monotonic() >= limit:

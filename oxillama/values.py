@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import time
 
 from oxillama.errors import InvalidRequestError
 
@@ -38,6 +39,13 @@ def real(name: str, value: object, low: float, high: float) -> float:
     if math.isinf(high):
         raise refused(name, "a finite number" if math.isinf(low) else f"a finite number of at least {low:g}", value)
     raise refused(name, f"a number from {low:g} to {high:g}", value)
+
+
+def moment_after(timeout: float | None) -> float:
+    """The time.monotonic() at which `timeout` seconds are over; None and infinity never are."""
+    if timeout is None or timeout == math.inf:
+        return math.inf
+    return time.monotonic() + real("timeout", timeout, -math.inf, math.inf)
 
 
 def _shown(found: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from oxillama import InvalidRequestError
-from oxillama.values import integer, real
+from oxillama.values import integer, moment_after, real
 
 
 @pytest.mark.parametrize("value", [1, 9, np.int8(9), np.uint64(1)])
@@ -51,3 +53,21 @@ def test_a_number_that_python_does_not_write_is_refused_all_the_same(check: Any,
     with pytest.raises(InvalidRequestError, match=r"found an integer of \d+ bits") as caught:
         check("x", sign * 10**5000, 0, 9)
     assert caught.value.param == "x"
+
+
+@pytest.mark.parametrize("timeout", [None, math.inf])
+def test_a_timeout_that_is_never_over(timeout: float | None) -> None:
+    assert moment_after(timeout) == math.inf
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 2.5, np.float32(0.5)])
+def test_a_timeout_is_over_after_its_seconds(timeout: float) -> None:
+    before = time.monotonic()
+    found = moment_after(timeout)
+    assert before + timeout <= found <= time.monotonic() + timeout
+
+
+@pytest.mark.parametrize("timeout", [math.nan, -math.inf, "1", True])
+def test_a_timeout_that_is_no_number_of_seconds(timeout: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="timeout must be a finite number, found"):
+        moment_after(timeout)
