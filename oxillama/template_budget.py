@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import LoopContext
+from jinja2.utils import Cycler, Joiner, Namespace
 
 # Characters that a template may write on top of this many times what it is given. Real ones write some thousands.
 BASE_CHARACTERS = 1_000_000
@@ -31,9 +33,11 @@ MADE = 100
 
 # A width in a format specification that is large, or comes from a value: `%2000d`, `%(name)2000d`, `%*d`, `{:2000}`,
 # `{:{}}`. Also a name with parentheses in it, whose end Python finds by counting them.
-_WIDE = re.compile(r"%(?:\([^()]*\))?[^a-zA-Z%(]*(?:\d{4}|\*)|%\([^()]*\(|\{[^{}]*(?:\d{4}|\{)")
+_WIDE = re.compile(r"%(?:\([^()]*\))?[^a-zA-Z%(]*(?:\d{4}|\*)|%\([^()]*\(|\{[^{}]*(?::[^{}]*\d{4}|\{)")
 # Where the other widths stand.
-_SPECIFICATION = re.compile(r"%(?:\([^()]*\))?[^a-zA-Z%(]*|\{[^{}]*\}")
+_SPECIFICATION = re.compile(r"%(?:\([^()]*\))?([^a-zA-Z%(]*)|\{[^{}:]*:([^{}]*)\}")
+# Signs that are written as they are. Before a parenthesis the second one may begin a specification: `%5%%(name)d`.
+_ESCAPED = re.compile(r"\{\{|%%(?!\()")
 
 
 class Budget:
@@ -54,6 +58,8 @@ class Budget:
 
     def make(self, value: object) -> None:
         """An operation made a value."""
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise SecurityError("the template computes a number that is too large")
         if isinstance(value, str | bytes | list | tuple):
             self._made += len(value)
             if self._made > MADE * self.max_characters:
@@ -106,11 +112,13 @@ class Budget:
 
     def check_format(self, template: object, *values: object) -> None:
         text = template.decode("latin-1") if isinstance(template, bytes) else str(template)
-        specified = text.replace("{{", "")
+        specified = _ESCAPED.sub("", text)
         if _WIDE.search(specified):
             raise SecurityError("the template formats with a width")
         self.check_text(text, *values)
-        widths = sum(int(number) for one in _SPECIFICATION.findall(specified) for number in re.findall(r"\d+", one))
+        widths = sum(
+            int(number) for one in _SPECIFICATION.findall(specified) for number in re.findall(r"\d+", "".join(one))
+        )
         written = (text.count("%") + text.count("{") + 1) * sum(weight(v, limit=1 << 40) for v in values)
         self.check_size(widths + written)
 
@@ -187,4 +195,12 @@ def weight(value: object, *, limit: int) -> int:
             pending.extend(one.values())
         elif isinstance(one, list | tuple | Set | ValuesView):
             pending.extend(one)
+        elif isinstance(one, Namespace):
+            pending.append(getattr(one, "_Namespace__attrs"))  # noqa: B009 - jinja2's own name, mangled
+        elif isinstance(one, LoopContext):
+            pending.extend((one.previtem, one.nextitem))
+        elif isinstance(one, Cycler):
+            pending.append(one.items)
+        elif isinstance(one, Joiner):
+            pending.append(one.sep)
     return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set, ValuesView
 from types import BuiltinMethodType, MethodType
 from typing import Any
 
@@ -16,7 +16,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from oxillama.template_budget import MAX_WIDTH, Budget, current_budget, weight
+from oxillama.template_budget import MAX_EXPONENT, MAX_WIDTH, Budget, current_budget, weight
 
 # What no prompt needs: text without end, and searches that can take forever.
 _DROPPED_FILTERS = ("urlize", "pprint", "wordwrap", "random")
@@ -26,10 +26,13 @@ _STRUCTURAL = frozenset(
     {"abs", "attr", "batch", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "map"}
     | {"reject", "rejectattr", "reverse", "round", "select", "selectattr", "slice", "sum"}
 )
-# Tests that compare, under each of their names.
-_COMPARISONS = frozenset(
+# Tests that compare, under each of their names, or write what they test.
+_WEIGHED_TESTS = frozenset(
     {"==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le", "in"}
+    | {"lower", "upper"}
 )
+# Tests that compute a remainder, which formats where the value is a text.
+_REMAINDERS = ("odd", "even", "divisibleby")
 
 
 class _Generation(Extension):
@@ -101,9 +104,12 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         self.globals["namespace"] = _Namespace
         for name, function in self.filters.items():
             self.filters[name] = guarded(name, function)
-        for name in _COMPARISONS:
-            test: Any = self.tests[name]
-            self.tests[name] = _compared(test)
+        for name in _WEIGHED_TESTS:
+            weighed: Any = self.tests[name]
+            self.tests[name] = _weighed(weighed)
+        for name in _REMAINDERS:
+            divides: Any = self.tests[name]
+            self.tests[name] = _divided(divides)
 
     def spend(self, characters: int) -> None:
         """Runs at the beginning of every loop's body and every macro, with the characters that stand in it."""
@@ -130,12 +136,14 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         budget = current_budget()
         budget.check_integers((*args, *kwargs.values()))
         owner = getattr(function, "__self__", None)
-        if isinstance(owner, str | bytes):
+        if isinstance(function, BuiltinMethodType | MethodType):
+            # What is made while it is looked at can only be looked at once.
             args = tuple(list(value) if isinstance(value, Iterator) else value for value in args)
+        if isinstance(owner, str | bytes):
             budget.check_method(owner, getattr(function, "__name__", ""), args, kwargs)
         elif args and isinstance(function, BuiltinMethodType | MethodType):
             # Such as `list.count` and `loop.changed`, which compare.
-            budget.check_text(*args, owner if isinstance(owner, list | tuple) else None)
+            budget.check_text(*args, owner if isinstance(owner, list | tuple | Set | ValuesView) else None)
         budget.check_text(*(value for value in args if isinstance(value, tuple)))  # `varargs` is a tuple of them
         return self._made(super().call(context, function, *args, **kwargs))
 
@@ -175,11 +183,20 @@ def _finalized(value: Any) -> Any:
     return value
 
 
-def _compared(test: Callable[..., Any]) -> Callable[..., Any]:
+def _weighed(test: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(test)
     def checked(*values: Any) -> Any:
         current_budget().check_text(*values)
         return test(*values)
+
+    return checked
+
+
+def _divided(test: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(test)
+    def checked(value: Any, *divisor: Any) -> Any:
+        current_budget().check_operation("%", value, divisor)
+        return test(value, *divisor)
 
     return checked
 
@@ -208,6 +225,10 @@ def _check_filter(budget: Budget, name: str, values: list[Any], kwargs: Mapping[
     if name not in _STRUCTURAL:
         budget.check_text(*values, *kwargs.values())
     match name:
+        case "round" if hasattr(values[0], "__len__") or any(
+            abs(n) > MAX_EXPONENT for n in options if isinstance(n, int)
+        ):
+            raise SecurityError(f"round rounds numbers, to at most {MAX_EXPONENT} digits")
         case "sum" if any(isinstance(option, list | tuple) for option in options):
             raise SecurityError("sum adds numbers only")
         case "replace":

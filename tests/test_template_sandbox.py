@@ -88,6 +88,26 @@ HUGE = {
         "{% set ns = namespace(n=3) %}{% for a in range(11) %}{% set ns.n = ns.n * ns.n %}{% endfor %}"
         "{{ [ns.n] * 900000 }}"
     ),
+    "a remainder": "{{ '%9999999999d' is odd }}",
+    "a remainder of a list's texts": "{{ ['%9999999999d'] | select('divisibleby', 3) | list }}",
+    "a list of itself in a test": DOUBLED.format(start="[1]", step="[ns.s, ns.s]", end="{{ ns.s is lower }}"),
+    "a text rounded": "{{ 'a' | round(10, 'floor') }}",
+    "a list rounded": "{{ [1] | round(9, 'ceil') }}",
+    "a number rounded": "{{ 1 | round(9000000, 'ceil') }}",
+    "a number that is long": "{{ ('f' * 900000) | int(base=16) }}",
+    "a field of a field": DOUBLED.format(start="[1]", step="[ns.s, ns.s]", end="{{ '{0.s}'.format(ns) }}"),
+    "what namespaces hold": DOUBLED.format(
+        start="[1]", step="[ns.s, ns.s]", end="{{ [namespace(v=ns.s)] | join(attribute='v') }}"
+    ),
+    "what loops hold": DOUBLED.format(
+        start="[1]",
+        step="[ns.s, ns.s]",
+        end="{% for a in [ns.s, 1] %}{{ [loop] | join(attribute='nextitem') }}{{ [loop] | join(attribute='previtem') }}"
+        "{% endfor %}",
+    ),
+    "what cyclers hold": DOUBLED.format(
+        start="[1]", step="[ns.s, ns.s]", end="{{ [cycler(ns.s)] | join(attribute='current') }}"
+    ),
     "a view of a mapping": DOUBLED.format(start="[1]", step="[ns.s, ns.s]", end="{{ {'a': ns.s}.items() }}"),
     "another view of a mapping": DOUBLED.format(start="[1]", step="[ns.s, ns.s]", end="{{ {'a': ns.s}.values() }}"),
     "filler": "{{ lipsum(n=10 ** 6) }}",
@@ -108,6 +128,8 @@ COMPARED = {
     "groups": TWINS + "{{ [{'a': ns.s}, {'a': ns.t}] | groupby('a') | length }}",
     "counting": TWINS + "{{ [ns.s].count(ns.t) }}",
     "a look at what changes": TWINS + "{% for a in [ns.s, ns.t] %}{{ loop.changed(a) }}{% endfor %}",
+    "sorting by what namespaces hold": TWINS + "{{ [namespace(v=ns.s), namespace(v=ns.t)] | sort(attribute='v') }}",
+    "views": TWINS + "{{ {'a': ns.s}.items().isdisjoint({'a': ns.t} | items) }}",
     "keys": DOUBLED.format(**KEY, step="(ns.s, ns.s)"),
     "sums as keys": DOUBLED.format(**KEY, step="((ns.s,) + (ns.s,))"),
     "products as keys": DOUBLED.format(**KEY, step="(ns.s,) * 2"),
