@@ -1,4 +1,5 @@
-"""Checks of single values that a caller passes: each returns the value as it is used, or says what is wrong with it."""
+"""Checks of single values that a caller passes: each returns the value as it is used (of a timeout, the moment of its
+end), or says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -43,9 +44,15 @@ def real(name: str, value: object, low: float, high: float) -> float:
 
 def moment_after(timeout: float | None) -> float:
     """The time.monotonic() at which `timeout` seconds are over; None and infinity never are."""
-    if timeout is None or timeout == math.inf:
+    if timeout is None:
         return math.inf
-    return time.monotonic() + real("timeout", timeout, -math.inf, math.inf)
+    try:
+        seconds = math.nan if isinstance(timeout, (bool, str, bytes)) else float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if math.isnan(seconds):
+        raise refused("timeout", "a number of seconds, or None", timeout)
+    return time.monotonic() + seconds
 
 
 def _shown(found: object) -> str:

@@ -41,9 +41,9 @@ def endless(long_engine: Engine) -> RequestHandle:
 def test_waiting_for_no_number_of_seconds_is_refused_and_changes_nothing(
     endless: RequestHandle, long_engine: Engine
 ) -> None:
-    with pytest.raises(InvalidRequestError, match="timeout must be a finite number, found nan"):
+    with pytest.raises(InvalidRequestError, match="timeout must be a number of seconds, or None, found nan"):
         endless.result(timeout=float("nan"))
-    with pytest.raises(InvalidRequestError, match="timeout must be a finite number, found nan"):
+    with pytest.raises(InvalidRequestError, match="timeout must be a number of seconds, or None, found nan"):
         long_engine.drain(timeout=float("nan"))
     assert not endless.done
     assert long_engine.state == "ready"

@@ -79,8 +79,8 @@ cdef extern from "<omp.h>" nogil:
     int omp_get_initial_device()
 
 cdef enum:
-    # A busy worker spends one part in this many of its time on making pages large, some hundred times 1 to 4 ms: small
-    # ones cost it up to a tenth of its speed (page_speed.py).
+    # A busy worker spends at most one part in this many of its time on making pages large, 1 to 4 ms for each: small ones
+    # cost it up to a tenth of its speed (page_speed.py).
     PAGE_PERIOD = 32
 
 
@@ -131,7 +131,7 @@ cdef void rest(ox_worker *w) noexcept nogil:
 
 
 cdef void enlarge_a_page(ox_worker *w) noexcept nogil:
-    """The same between two steps, for a worker that never rests; rarely enough that it takes little of its time."""
+    """Like rest(), makes one more page large, between two steps and only now and then."""
     cdef int64_t begin = ox_monotonic_ns()
     if w.program.weights != NULL and begin >= w.next_page_ns and pages_enlarge(w.program.weights):
         w.next_page_ns = begin + PAGE_PERIOD * (ox_monotonic_ns() - begin)

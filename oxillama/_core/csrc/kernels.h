@@ -43,7 +43,8 @@ enum { OX_FORM_INT8 = 1, OX_FORM_BF16 = 2, OX_FORM_INT8_32 = 4 };
 typedef struct ox_act_block {
     int8_t quants[OX_ACT_BLOCK];                   /* in [-127, 127]; zero behind the end of the row */
     union {
-        int32_t neg_sums16[OX_ACT_BLOCK / 16];     /* OX_FORM_INT8: minus the sum of 16 quants, a vn_word() */
+        int32_t neg_sums16[OX_ACT_BLOCK / 16];     /* OX_FORM_INT8: minus the sum of 16 quants, or of two
+                                                      halves of them in 16 bits: vn_word() of vec_int.h */
         struct {                                   /* OX_FORM_INT8_32 */
             float scales32[OX_ACT_BLOCK / 32];     /* value = quant * scale of its 32 */
             float scaled_sums32[OX_ACT_BLOCK / 32];

@@ -63,14 +63,14 @@ OX_DOT_LOOP(ox_probe_dot_avx512vnni, "avx512f,avx512bw,avx512vnni", __m512i, _mm
 OX_DOT_LOOP(ox_probe_dot_avxvnni, "avx2,avxvnni", __m256i, _mm256_set1_epi8)
 #  undef OX_STEP
 #endif
-/* The classic three instructions; weights below seven bits need the middle one once in a sub-block. */
+/* Pairs of products added in 16 bits: codes of up to six bits need little more (vec_int.h), bytes twice as much. */
 #define OX_STEP(i)                                                                                                     \
-    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));                \
+    s##i = _mm256_add_epi16(s##i, _mm256_maddubs_epi16(w, x));                                                         \
     __asm__ volatile("" : "+x"(s##i), "+x"(w));
 OX_DOT_LOOP(ox_probe_dot_avx2, "avx2", __m256i, _mm256_set1_epi8)
 #undef OX_STEP
 #define OX_STEP(i)                                                                                                     \
-    s##i = _mm_add_epi32(s##i, _mm_madd_epi16(_mm_maddubs_epi16(w, x), _mm_set1_epi16(1)));                            \
+    s##i = _mm_add_epi16(s##i, _mm_maddubs_epi16(w, x));                                                               \
     __asm__ volatile("" : "+x"(s##i), "+x"(w));
 OX_DOT_LOOP(ox_probe_dot_base, "sse4.1", __m128i, _mm_set1_epi8)
 #undef OX_STEP

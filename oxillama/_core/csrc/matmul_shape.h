@@ -43,7 +43,7 @@ enum { OX_AHEAD_LINES = 128 };
  * done with theirs in a quarter of a microsecond, and lose a quarter of their speed (matmul_speed.py). */
 enum { OX_AHEAD_BLOCKS = 2 };
 
-/* A line behind the end of the weights does no harm: a fetch cannot fault. */
+/* Lines behind the end of the weights do no harm: a fetch cannot fault. */
 OX_INLINE void ox_fetch_lines(const uint8_t *at, int32_t n) {
     OX_UNROLL
     for (int32_t line = 0; line < n; line++) {
