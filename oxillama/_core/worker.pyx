@@ -79,8 +79,8 @@ cdef extern from "<omp.h>" nogil:
     int omp_get_initial_device()
 
 cdef enum:
-    # A busy worker spends at most one part in this many of its time on making pages large, 1 to 4 ms for each: small ones
-    # cost it up to a tenth of its speed (page_speed.py).
+    # A busy worker spends at most one part in this many of its time on making pages large, 1 to 4 ms for each: small
+    # ones cost it up to a tenth of its speed (page_speed.py).
     PAGE_PERIOD = 32
 
 
