@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +18,10 @@ from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes, rel
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
-from oxillama.graph import Graph, Matrix, Vector
 from oxillama.limits import available_memory
-from oxillama.lowering import emit, lower
 from oxillama.models import Architecture, read_architecture
+from oxillama.network.graph import Graph, Matrix, Vector
+from oxillama.network.lowering import emit, lower
 from oxillama.progress import Progress, reporting
 from oxillama.sampler import MAX_VOCAB
 from oxillama.tokenizer import Tokenizer
@@ -57,13 +59,20 @@ class LoadedModel:
     program: Program
 
 
+def pick_rows(rows: npt.NDArray[Any], ranges: tuple[range, ...]) -> npt.NDArray[Any]:
+    """These rows, one after another; a view where they are one stretch."""
+    if len(ranges) == 1:
+        return rows[ranges[0].start : ranges[0].stop]
+    return np.concatenate([rows[part.start : part.stop] for part in ranges])
+
+
 class FileTensors:
     """The tensors of an open file: what the graph checks, and what the program is filled with."""
 
     def __init__(self, file: GGUFFile, *, n_threads: int) -> None:
         self._file = file
         self._n_threads = n_threads
-        self._packed: dict[str, PackedMatrix] = {}
+        self._packed: dict[Matrix, PackedMatrix] = {}
         self._packer = WeightPacker(0)
 
     def get(self, name: str) -> TensorInfo | None:
@@ -82,15 +91,17 @@ class FileTensors:
         raise UnsupportedModelError(f"tensor {name!r} is {info.type_name}, expected F32, F16 or BF16")
 
     def vector(self, vector: Vector) -> npt.NDArray[np.float32]:
-        return self.floats(vector.name)
+        return pick_rows(self.floats(vector.name), vector.ranges)
 
     def matrix(self, matrix: Matrix) -> PackedMatrix:
-        packed = self._packed.get(matrix.name)
+        packed = self._packed.get(matrix)
         if packed is None:
-            data = self._file.tensor(matrix.name).data
+            info = self._file.tensor(matrix.name)
+            rows = info.data.reshape(math.prod(info.shape[1:]), -1)
+            data = pick_rows(rows, matrix.ranges).reshape(-1)
             bias = self.vector(matrix.bias) if matrix.bias else None
             packed = self._packer.add(data, matrix.type_id, matrix.rows, matrix.k, bias=bias)
-            self._packed[matrix.name] = packed
+            self._packed[matrix] = packed
         return packed
 
     def reserve(self, n_bytes: int) -> None:

@@ -166,7 +166,7 @@ def test_an_input_longer_than_the_context_is_refused(demo: Engine) -> None:
 
 
 def test_a_network_that_hides_its_state_gives_no_embeddings(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oxillama.graph.Graph.hidden", lambda graph, x: x)
+    monkeypatch.setattr("oxillama.network.operations.hidden", lambda graph, x: x)
     with Engine(tiny_path, n_threads=1, progress=False) as engine:
         assert engine.generate("a", max_tokens=3, ignore_eos=True).usage.completion_tokens == 3
         with pytest.raises(UnsupportedModelError, match="no embeddings"):

@@ -8,11 +8,14 @@ from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 
 from oxillama._core.kernels cimport (
+    OX_ACTIVATION_PARAMETERS,
     OX_ALIGN,
     OX_KV_BLOCK,
+    OX_N_ACTIVATIONS,
     OX_ROPE_HALVES,
     OX_ROPE_INTERLEAVED,
     kernels_of,
+    ox_activation,
     ox_attention_run,
     ox_kernels,
     ox_kv_layout,
@@ -130,12 +133,58 @@ def add(str level, const float[::1] x, const float[::1] y):
     return out
 
 
-def swiglu(str level, const float[::1] gate, const float[::1] up):
+def multiply(str level, const float[::1] x, const float[::1] y):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] z = out
+    if y.shape[0] != x.shape[0]:
+        raise ValueError("x and y differ in length")
+    kernels_of(level).multiply(<int32_t>x.shape[0], &x[0], &y[0], &z[0])
+    return out
+
+
+def scale(str level, const float[::1] x, float factor):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] z = out
+    kernels_of(level).scale(<int32_t>x.shape[0], factor, &x[0], &z[0])
+    return out
+
+
+def add_scaled(str level, const float[::1] x, float factor, const float[::1] y):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] z = out
+    if y.shape[0] != x.shape[0]:
+        raise ValueError("x and y differ in length")
+    kernels_of(level).add_scaled(<int32_t>x.shape[0], &x[0], factor, &y[0], &z[0])
+    return out
+
+
+def layer_norm(str level, const float[::1] x, const float[::1] weight, const float[::1] bias, float eps):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] z = out
+    if (weight is not None and weight.shape[0] != x.shape[0]) or (bias is not None and bias.shape[0] != x.shape[0]):
+        raise ValueError("x, weight and bias differ in length")
+    kernels_of(level).layer_norm(<int32_t>x.shape[0], &x[0], &weight[0] if weight is not None else NULL,
+                                 &bias[0] if bias is not None else NULL, eps, &z[0])
+    return out
+
+
+def activate(str level, int function, const float[::1] x, const float[::1] parameters):
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] z = out
+    if not 0 <= function < OX_N_ACTIVATIONS or parameters.shape[0] != OX_ACTIVATION_PARAMETERS:
+        raise ValueError("no such function")
+    kernels_of(level).activate(<ox_activation>function, <int32_t>x.shape[0], &x[0], &parameters[0], &z[0])
+    return out
+
+
+def gated(str level, int function, const float[::1] gate, const float[::1] up, const float[::1] parameters):
     out = np.empty(gate.shape[0], np.float32)
     cdef float[::1] z = out
     if up.shape[0] != gate.shape[0]:
         raise ValueError("gate and up differ in length")
-    kernels_of(level).swiglu(<int32_t>gate.shape[0], &gate[0], &up[0], &z[0])
+    if not 0 <= function < OX_N_ACTIVATIONS or parameters.shape[0] != OX_ACTIVATION_PARAMETERS:
+        raise ValueError("no such function")
+    kernels_of(level).gated(<ox_activation>function, <int32_t>gate.shape[0], &gate[0], &up[0], &parameters[0], &z[0])
     return out
 
 

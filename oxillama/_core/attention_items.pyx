@@ -5,10 +5,11 @@ divided further into ranges of 1024 keys; whoever ends the last range of a head 
 the bits are those of one thread walking all keys. No barrier more than before."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t
 
-from oxillama._core.executor cimport ox_buffer, ox_run
+from oxillama._core.executor cimport ox_buffer, ox_member, ox_op, ox_run
 from oxillama._core.kernels cimport OX_ATTN_RANGE, OX_KV_BLOCK, ox_attention_run
+from oxillama._core.operations cimport Operation, register_work
 
 cdef extern from "<stdatomic.h>" nogil:
     int32_t __atomic_fetch_add(int32_t *target, int32_t value, int order) noexcept
@@ -29,7 +30,7 @@ cdef int32_t attention_max_parts(int32_t n_kv_blocks, int32_t n_head_kv, int n_t
     return ranges * n_head_kv + ITEMS_PER_THREAD * n_threads
 
 
-cdef int32_t plan_attention(ox_program *program, ox_batch *batch) noexcept nogil:
+cdef void plan_attention(ox_program *program, ox_batch *batch) noexcept nogil:
     cdef int32_t n_head_kv = program.kv_layout.n_head_kv
     cdef int32_t i, n_parts = 0, n_items = 0
     cdef ox_run *run
@@ -48,7 +49,7 @@ cdef int32_t plan_attention(ox_program *program, ox_batch *batch) noexcept nogil
         run = &batch.runs[i]
         run.first_item = n_items
         n_items += (run.n_tokens + PIECE_TOKENS - 1) // PIECE_TOKENS * n_head_kv * run.n_ranges
-    return n_items
+    program.n_attention_items = n_items
 
 
 cdef void divide(ox_run *run, int32_t n_head_kv, int32_t *n_parts, int32_t max_parts) noexcept nogil:
@@ -59,26 +60,32 @@ cdef void divide(ox_run *run, int32_t n_head_kv, int32_t *n_parts, int32_t max_p
         n_parts[0] += n_ranges * n_head_kv
 
 
-cdef void attend(ox_program *program, ox_op *op, int32_t *counter, ox_batch *batch, int32_t n_items,
-                 uint8_t *scratch) noexcept nogil:
+cdef size_t attention_scratch(const ox_program *program, const ox_op *op) noexcept nogil:
+    return program.kernels.attention_scratch(&program.kv_layout, program.max_group)
+
+
+cdef void attention(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter, int32_t n_rows,
+                    const ox_member *member) noexcept nogil:
+    # dst = attention of src (queries) over the cache of a layer
     cdef ox_attention_run args
-    cdef ox_buffer *q = &program.buffers[op.src]
+    cdef ox_buffer *q = &program.buffers[op.src[0]]
     cdef ox_buffer *out = &program.buffers[op.dst[0]]
     cdef ox_run *run
     cdef int32_t item, r = 0, piece, range_of_item
     cdef size_t column
     cdef int32_t n_head_kv = program.kv_layout.n_head_kv
+    cdef int32_t n_heads = op.integers[1]
     args.q_stride = q.stride
     args.out_stride = out.stride
-    args.group = op.n_heads // n_head_kv
-    args.window = op.window
-    args.scale = op.scalar
-    args.layer = program.kv_data + op.layer * program.kv_layer_bytes
-    args.scratch = scratch
+    args.group = n_heads // n_head_kv
+    args.window = op.integers[2]
+    args.scale = op.floats[0]
+    args.layer = program.kv_data + op.integers[0] * program.kv_layer_bytes
+    args.scratch = member.scratch
     while True:
         # Later tokens see more keys, so items differ in length: all of them are shared.
         item = __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED)
-        if item >= n_items:
+        if item >= program.n_attention_items:
             return
         while r + 1 < batch.n_runs and batch.runs[r + 1].first_item <= item:
             r += 1
@@ -88,7 +95,7 @@ cdef void attend(ox_program *program, ox_op *op, int32_t *counter, ox_batch *bat
         item //= run.n_ranges
         piece = item // n_head_kv * PIECE_TOKENS
         args.head_kv = item % n_head_kv
-        column = <size_t>args.head_kv * args.group * op.head_dim
+        column = <size_t>args.head_kv * args.group * (q.width // n_heads)
         args.n_tokens = min(<int32_t>PIECE_TOKENS, run.n_tokens - piece)
         args.first_position = run.first_position + piece
         args.q = q.data + (run.first_row + piece) * q.stride + column
@@ -112,3 +119,7 @@ cdef void attend_range(ox_program *program, ox_run *run, ox_attention_run *args,
     if __atomic_fetch_add(&program.parts_done[part], 1, __ATOMIC_ACQ_REL) + 1 == run.n_ranges:
         program.kernels.attention_merge(&program.kv_layout, args, run.n_ranges - first, parts + first * size)
         __atomic_store_n(&program.parts_done[part], 0, __ATOMIC_RELAXED)  # the next operation is behind a barrier
+
+
+cdef Operation row = register_work("attention", "attention", attention, ("layer", "n_heads", "window"), ("scale",))
+row.c.scratch = attention_scratch

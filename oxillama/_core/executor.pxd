@@ -4,7 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
-from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix, ox_rope_layout
+from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix
 from oxillama._core.memory cimport ox_pages
 from oxillama._core.profile cimport ox_profile
 
@@ -17,19 +17,9 @@ cdef extern from "threads.h" nogil:
     uint64_t ox_default_fp_mode() noexcept
     void ox_restore_fp_mode(uint64_t mode) noexcept
 
-cdef enum ox_op_kind:
-    OX_OP_EMBED            # dst = rows of mats[0] picked by the tokens
-    OX_OP_ROPE_TABLE       # dst = cosines and sines of each row's position; vector: inverse frequencies
-    OX_OP_RMS_NORM         # dst = rms_norm(src) * vector, each of n_heads stretches of head_dim by itself
-    OX_OP_QUANTIZE         # the int8 twin of src
-    OX_OP_ADD              # dst = src + src2
-    OX_OP_SWIGLU           # dst = silu(src) * src2
-    OX_OP_ROPE             # rotates src in place by the table src2
-    OX_OP_KV_STORE         # appends K (src) and V (src2) to the cache of a layer
-    OX_OP_SELECT           # dst (outputs) = the output rows of src (tokens)
-    OX_OP_MATMUL           # dst[i] (+)= mats[i] . src
-    OX_OP_MATMUL_SWIGLU    # dst[0] = silu(mats[0] . src) * (mats[1] . src)
-    OX_OP_ATTENTION        # dst = attention of src (Q) over the cache of a layer
+cdef struct ox_op
+cdef struct ox_program
+cdef struct ox_batch
 
 cdef enum ox_row_space:
     OX_ROWS_TOKENS = 0     # every row of the batch
@@ -37,22 +27,46 @@ cdef enum ox_row_space:
     OX_ROWS_LOGITS = 2     # the first of these: the rows whose logits are wanted
 
 cdef enum:
-    OX_MAX_MATS = 3
+    OX_MAX_READS = 6
+    OX_MAX_WRITES = 3
+    OX_MAX_VECTORS = 4
+    OX_MAX_INTEGERS = 8
+    OX_MAX_FLOATS = 4
 
-ctypedef struct ox_op:
-    ox_op_kind kind
+# One thread's place in the team of a step.
+ctypedef struct ox_member:
+    int32_t index
+    int32_t size
+    uint8_t *scratch       # of its own, as much as the neediest operation asked for
+    ox_profile *profile    # of the one member that is timed, else NULL
+
+# Rows [first, last) of an operation that works on each row alone: a thread has the same rows in every operation of a
+# phase, so it may go from one to the next without waiting for the others.
+ctypedef void (*ox_rows_function)(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
+                                  int32_t last) noexcept nogil
+# Everything else: called by every member, which takes its share of the work. `counter` is zero when the step begins.
+ctypedef void (*ox_work_function)(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter,
+                                  int32_t n_rows, const ox_member *member) noexcept nogil
+
+# The kind of an operation: a row of the table in operations.pyx.
+ctypedef struct ox_operation:
+    ox_rows_function rows  # one of the two, the other is NULL
+    ox_work_function work
+    size_t (*scratch)(const ox_program *program, const ox_op *op) noexcept nogil  # bytes per member, or NULL
+
+cdef struct ox_op:
+    const ox_operation *operation
     ox_row_space space
+    int32_t fold           # rows of the operation for each row of its space
     bint barrier           # the team meets before this operation
     bint checkpoint        # a step without living requests may be abandoned here
-    int32_t src, src2      # buffer numbers
     int32_t n_mats
-    int32_t dst[OX_MAX_MATS]
-    ox_matrix mats[OX_MAX_MATS]
-    bint accumulate
-    const float *vector
-    float scalar           # norm epsilon, attention scale, RoPE magnitude
-    int32_t layer, n_heads, head_dim, rope_dims, window
-    ox_rope_layout rope_layout
+    int32_t src[OX_MAX_READS]               # buffer numbers
+    int32_t dst[OX_MAX_WRITES]              # the same; of an operation without a result, its first source
+    ox_matrix *mats                         # [n_mats]
+    const float *vectors[OX_MAX_VECTORS]    # constants of the file or of the description, or NULL
+    int32_t integers[OX_MAX_INTEGERS]       # what they mean is said where the operation is registered
+    float floats[OX_MAX_FLOATS]
 
 ctypedef struct ox_buffer:
     int32_t width          # floats used in a row
@@ -73,7 +87,7 @@ ctypedef struct ox_run:
 # abandon(context) is asked by one thread at every checkpoint; nonzero ends the step without results.
 ctypedef bint (*ox_abandon)(void *context) noexcept nogil
 
-ctypedef struct ox_batch:
+cdef struct ox_batch:
     int32_t n_tokens, n_outputs, n_logits, n_runs
     const int32_t *tokens       # [n_tokens], each in [0, n_vocab)
     const int32_t *output_rows  # [n_outputs], rows of the batch; the first n_logits become logits
@@ -81,7 +95,7 @@ ctypedef struct ox_batch:
     ox_abandon abandon          # or NULL
     void *context
 
-ctypedef struct ox_program:
+cdef struct ox_program:
     const ox_kernels *kernels
     int32_t n_ops, n_buffers
     ox_op *ops
@@ -101,6 +115,7 @@ ctypedef struct ox_program:
     int32_t *parts_done         # [max_parts]: ranges that have ended, at the first part of each head
     int32_t max_parts
     size_t part_floats
+    int32_t n_attention_items   # of the step, for each KV head
     int32_t shared              # one part in this many of the weight groups goes to whoever comes first
     int32_t n_barriers          # of a step
     int64_t row_products        # multiply-adds of all matrices for one row that becomes logits
@@ -113,6 +128,15 @@ ctypedef struct ox_program:
 cdef enum:
     OX_STEP_DONE = 0
     OX_STEP_ABANDONED = 1
+
+# Row `row` of a buffer.
+cdef inline float *row_of(const ox_program *program, int32_t buffer, int32_t row) noexcept nogil:
+    return program.buffers[buffer].data + row * program.buffers[buffer].stride
+
+# The absolute position of a row of tokens.
+cdef inline int32_t position_of(const ox_program *program, const ox_batch *batch, int32_t row) noexcept nogil:
+    cdef const ox_run *run = &batch.runs[program.row_runs[row]]
+    return run.first_position + row - run.first_row
 
 # Runs one step on program.n_threads threads; returns OX_STEP_DONE or OX_STEP_ABANDONED. One caller at a time.
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil

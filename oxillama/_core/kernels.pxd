@@ -65,6 +65,13 @@ cdef extern from "kernels.h" nogil:
         const int32_t *blocks
         void *scratch
 
+    enum:
+        OX_N_ACTIVATIONS
+        OX_ACTIVATION_PARAMETERS
+
+    ctypedef int ox_activation
+    const char *ox_activation_name(int32_t kind)
+
     ctypedef enum ox_rope_layout:
         OX_ROPE_INTERLEAVED
         OX_ROPE_HALVES
@@ -81,8 +88,15 @@ cdef extern from "kernels.h" nogil:
                              size_t out_stride, int32_t accumulate, void *scratch) noexcept nogil
         size_t (*matmul_scratch)(int32_t n) noexcept nogil
         void (*rms_norm)(int32_t n, const float *x, const float *weight, float eps, float *y) noexcept nogil
+        void (*layer_norm)(int32_t n, const float *x, const float *weight, const float *bias, float eps,
+                           float *y) noexcept nogil
         void (*add)(int32_t n, const float *x, const float *y, float *out) noexcept nogil
-        void (*swiglu)(int32_t n, const float *gate, const float *up, float *out) noexcept nogil
+        void (*multiply)(int32_t n, const float *x, const float *y, float *out) noexcept nogil
+        void (*scale)(int32_t n, float factor, const float *x, float *out) noexcept nogil
+        void (*add_scaled)(int32_t n, const float *x, float factor, const float *y, float *out) noexcept nogil
+        void (*activate)(ox_activation kind, int32_t n, const float *x, const float *p, float *out) noexcept nogil
+        void (*gated)(ox_activation kind, int32_t n, const float *gate, const float *up, const float *p,
+                      float *out) noexcept nogil
         void (*rope)(ox_rope_layout layout, int32_t n_heads, int32_t head_dim, int32_t rope_dims,
                      const float *cos_sin, float *x) noexcept nogil
         double (*log_sum_exp)(int32_t n, const float *x) noexcept nogil

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t
 
-from oxillama._core.executor cimport ox_batch, ox_op, ox_op_kind, ox_program, ox_row_space
+from oxillama._core.executor cimport ox_batch, ox_op, ox_program
 from oxillama._core.kv_cache cimport KVCache
 from oxillama._core.memory cimport Pages
 from oxillama._core.profile cimport Profile
@@ -14,6 +14,7 @@ cdef class Program:
     cdef Pages _scratch
     cdef Pages _parts
     cdef list _kept
+    cdef list _operations  # the rows of the table, one for each of c.ops
     cdef Profile _profile
     cdef readonly KVCache kv
     cdef readonly int32_t n_vocab
@@ -22,7 +23,6 @@ cdef class Program:
     cdef int _capacity
     cdef int _seal_parts(self) except -1
     cdef void _count_work(self) noexcept
-    cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL
     cdef int _keep(self, PackedMatrix matrix) except -1
     cdef const float *_vector(self, const float[::1] values) except? NULL
     # One step; see execute(). The caller has checked the batch against max_tokens, max_outputs and n_vocab.

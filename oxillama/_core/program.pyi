@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -5,9 +7,6 @@ from oxillama._core.kv_cache import KVCache
 from oxillama._core.memory import Pages
 from oxillama._core.profile import Profile
 from oxillama._core.weights import PackedMatrix
-
-TOKENS: int
-OUTPUTS: int
 
 def buffer_bytes(width: int, rows: int) -> int: ...
 def twin_bytes(width: int, rows: int, forms: int) -> int: ...
@@ -32,69 +31,18 @@ class Program:
         n_vocab: int,
         hidden: int = -1,
     ) -> None: ...
-    def embed(self, dst: int, table: PackedMatrix, *, space: int = ..., barrier: bool = False) -> None: ...
-    def rope_table(
+    def append(
         self,
-        dst: int,
-        inverse_frequencies: npt.NDArray[np.float32],
-        magnitude: float,
-        *,
-        space: int = ...,
-        barrier: bool = False,
-    ) -> None: ...
-    def rms_norm(
-        self,
-        dst: int,
-        src: int,
-        weight: npt.NDArray[np.float32] | None,
-        epsilon: float,
-        *,
-        n_heads: int = ...,
-        space: int = ...,
-        barrier: bool = False,
-    ) -> None: ...
-    def quantize(self, src: int, *, space: int = ..., barrier: bool = False) -> None: ...
-    def add(self, dst: int, src: int, src2: int, *, space: int = ..., barrier: bool = False) -> None: ...
-    def swiglu(self, dst: int, gate: int, up: int, *, space: int = ..., barrier: bool = False) -> None: ...
-    def rope(
-        self,
-        src: int,
-        table: int,
-        *,
-        layout: int,
-        n_heads: int,
-        head_dim: int,
-        rope_dims: int,
-        space: int = ...,
-        barrier: bool = False,
-    ) -> None: ...
-    def kv_store(self, k: int, v: int, layer: int, *, space: int = ..., barrier: bool = False) -> None: ...
-    def select(self, dst: int, src: int, *, space: int = ..., barrier: bool = True) -> None: ...
-    def matmul(
-        self,
+        name: str,
+        src: list[int],
         dst: list[int],
-        src: int,
-        matrices: list[PackedMatrix],
         *,
-        accumulate: bool = False,
+        matrices: Sequence[PackedMatrix] = ...,
+        vectors: Sequence[npt.NDArray[np.float32] | None] = ...,
         space: int = ...,
-        barrier: bool = True,
-    ) -> None: ...
-    def matmul_swiglu(
-        self, dst: int, src: int, gate: PackedMatrix, up: PackedMatrix, *, space: int = ..., barrier: bool = True
-    ) -> None: ...
-    def attention(
-        self,
-        dst: int,
-        src: int,
-        *,
-        layer: int,
-        n_heads: int,
-        head_dim: int,
-        scale: float,
-        window: int,
-        space: int = ...,
-        barrier: bool = True,
+        fold: int = ...,
+        barrier: bool = ...,
+        **parameters: float,
     ) -> None: ...
     def checkpoint(self) -> None: ...
     def seal(self) -> None: ...

@@ -12,24 +12,13 @@ import numpy as np
 from oxillama._core.atomics cimport ox_store_release_ptr
 from oxillama._core.attention_items cimport attention_max_parts
 from oxillama._core.executor cimport (
-    OX_MAX_MATS,
-    OX_OP_ADD,
-    OX_OP_ATTENTION,
-    OX_OP_EMBED,
-    OX_OP_KV_STORE,
-    OX_OP_MATMUL,
-    OX_OP_MATMUL_SWIGLU,
-    OX_OP_QUANTIZE,
-    OX_OP_RMS_NORM,
-    OX_OP_ROPE,
-    OX_OP_ROPE_TABLE,
-    OX_OP_SELECT,
-    OX_OP_SWIGLU,
-    OX_ROWS_OUTPUTS,
-    OX_ROWS_TOKENS,
+    OX_MAX_READS,
+    OX_MAX_VECTORS,
+    OX_MAX_WRITES,
     execute,
     ox_barrier_init,
     ox_buffer,
+    ox_row_space,
     ox_run,
 )
 from oxillama._core.kernels cimport (
@@ -38,22 +27,16 @@ from oxillama._core.kernels cimport (
     OX_FORM_BF16,
     OX_FORM_INT8,
     OX_FORM_INT8_32,
-    OX_GROUP_ROWS,
     OX_KV_BLOCK,
     active_kernels,
     ox_act_block,
     ox_activations,
-    ox_rope_layout,
+    ox_matrix,
 )
+from oxillama._core.operations cimport Operation, operation_named
 
-cdef dict OP_NAMES = {
-    OX_OP_EMBED: "embed", OX_OP_ROPE_TABLE: "rope table", OX_OP_RMS_NORM: "norm", OX_OP_QUANTIZE: "quantise",
-    OX_OP_ADD: "add", OX_OP_SWIGLU: "activation", OX_OP_ROPE: "rope", OX_OP_KV_STORE: "kv store",
-    OX_OP_SELECT: "select", OX_OP_MATMUL: "product", OX_OP_MATMUL_SWIGLU: "product", OX_OP_ATTENTION: "attention",
-}
-
-TOKENS = OX_ROWS_TOKENS
-OUTPUTS = OX_ROWS_OUTPUTS
+# Imported so that their operations are registered.
+from oxillama._core import attention_items, products, row_operations  # no-cython-lint
 
 
 cdef size_t aligned(size_t n_bytes) noexcept nogil:
@@ -111,6 +94,7 @@ cdef class Program:
         self.kv = kv
         self.n_vocab = n_vocab
         self._kept = []
+        self._operations = []
         self._arena = Pages(arena_bytes)
         self.c.kernels = active_kernels()
         self.c.n_buffers = <int32_t>len(buffers)
@@ -142,21 +126,14 @@ cdef class Program:
         ox_barrier_init(&self.c.barrier)
 
     def __dealloc__(self):
+        cdef int32_t i
+        for i in range(self.c.n_ops if self.c.ops != NULL else 0):
+            free(self.c.ops[i].mats)
         free(self.c.buffers)
         free(self.c.ops)
         free(self.c.counters)
         free(self.c.row_runs)
         free(self.c.parts_done)
-
-    cdef ox_op *_append(self, ox_op_kind kind, ox_row_space space, bint barrier) except NULL:
-        if self._sealed or self.c.n_ops == self._capacity:
-            raise ValueError("the program takes no more operations")
-        cdef ox_op *op = &self.c.ops[self.c.n_ops]
-        op.kind = kind
-        op.space = space
-        op.barrier = barrier
-        self.c.n_ops += 1
-        return op
 
     cdef int _keep(self, PackedMatrix matrix) except -1:
         # The worker looks after one stretch of memory.
@@ -173,90 +150,51 @@ cdef class Program:
         self._kept.append(values)
         return &values[0]
 
-    def embed(self, int dst, PackedMatrix table not None, *, int space=TOKENS, bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_EMBED, <ox_row_space>space, barrier)
-        op.dst[0] = dst
-        op.mats[0] = table.desc
-        self._keep(table)
+    def append(self, str name, list src, list dst, *, matrices=(), vectors=(), int space=0, int fold=1,
+               bint barrier=True, **parameters):
+        """One operation more.
 
-    def rope_table(self, int dst, const float[::1] inverse_frequencies not None, float magnitude, *,
-                   int space=TOKENS, bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_ROPE_TABLE, <ox_row_space>space, barrier)
-        op.dst[0] = dst
-        op.vector = self._vector(inverse_frequencies)
-        op.rope_dims = <int32_t>inverse_frequencies.shape[0] * 2
-        op.scalar = magnitude
-
-    def rms_norm(self, int dst, int src, const float[::1] weight, float epsilon, *, int n_heads=1, int space=TOKENS,
-                 bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_RMS_NORM, <ox_row_space>space, barrier)
-        op.dst[0] = dst
-        op.src = src
-        op.vector = self._vector(weight)
-        op.scalar = epsilon
-        op.n_heads, op.head_dim = n_heads, self.c.buffers[dst].width // n_heads
-
-    def quantize(self, int src, *, int space=TOKENS, bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_QUANTIZE, <ox_row_space>space, barrier)
-        op.src = op.dst[0] = src
-
-    def add(self, int dst, int src, int src2, *, int space=TOKENS, bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_ADD, <ox_row_space>space, barrier)
-        op.dst[0], op.src, op.src2 = dst, src, src2
-
-    def swiglu(self, int dst, int gate, int up, *, int space=TOKENS, bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_SWIGLU, <ox_row_space>space, barrier)
-        op.dst[0], op.src, op.src2 = dst, gate, up
-
-    def rope(self, int src, int table, *, int layout, int n_heads, int head_dim, int rope_dims, int space=TOKENS,
-             bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_ROPE, <ox_row_space>space, barrier)
-        op.src = op.dst[0] = src
-        op.src2 = table
-        op.rope_layout = <ox_rope_layout>layout
-        op.n_heads, op.head_dim, op.rope_dims = n_heads, head_dim, rope_dims
-
-    def kv_store(self, int k, int v, int layer, *, int space=TOKENS, bint barrier=False):
-        cdef ox_op *op = self._append(OX_OP_KV_STORE, <ox_row_space>space, barrier)
-        op.src = op.dst[0] = k
-        op.src2 = v
-        op.layer = layer
-
-    def select(self, int dst, int src, *, int space=OUTPUTS, bint barrier=True):
-        cdef ox_op *op = self._append(OX_OP_SELECT, <ox_row_space>space, barrier)
-        op.dst[0], op.src = dst, src
-
-    def matmul(self, list dst, int src, list matrices, *, bint accumulate=False, int space=TOKENS, bint barrier=True):
+        name: a kind that has been registered; src, dst: buffer numbers. matrices: PackedMatrix objects; vectors:
+        float32 arrays or None. space, fold: the rows it has, `fold` for each of the space. parameters: those that the
+        kind names; what is left out is zero."""
+        cdef Operation row = operation_named(name)
         cdef ox_op *op
         cdef PackedMatrix matrix
         cdef int i
-        if not 0 < len(matrices) <= OX_MAX_MATS or len(matrices) != len(dst):
-            raise ValueError(f"a product takes 1 to {OX_MAX_MATS} matrices, found {len(matrices)}")
-        op = self._append(OX_OP_MATMUL, <ox_row_space>space, barrier)
-        for i in range(len(matrices)):
-            matrix = matrices[i]
-            op.mats[i] = matrix.desc
-            op.dst[i] = dst[i]
-            self._keep(matrix)
-        op.src = src
+        unknown = set(parameters).difference(row.integers, row.floats)
+        if unknown:
+            raise TypeError(f"operation {name!r} has no parameter {min(unknown)!r}")
+        if len(src) > OX_MAX_READS or len(dst) > OX_MAX_WRITES or len(vectors) > OX_MAX_VECTORS:
+            raise ValueError(f"operation {name!r} reads {len(src)} buffers and writes {len(dst)} with {len(vectors)} "
+                             f"vectors, expected at most {OX_MAX_READS}, {OX_MAX_WRITES} and {OX_MAX_VECTORS}")
+        if self._sealed or self.c.n_ops == self._capacity:
+            raise ValueError("the program takes no more operations")
+        op = &self.c.ops[self.c.n_ops]
+        self.c.n_ops += 1
+        self._operations.append(row)
+        op.operation = &row.c
+        op.space = <ox_row_space>space
+        op.fold = fold
+        op.barrier = barrier
+        for i, number in enumerate(src):
+            op.src[i] = number
+        for i, number in enumerate(dst or src[:1]):
+            op.dst[i] = number
+        for i, values in enumerate(vectors):
+            op.vectors[i] = self._vector(values)
+        for i, parameter in enumerate(row.integers):
+            op.integers[i] = parameters.get(parameter, 0)
+        for i, parameter in enumerate(row.floats):
+            op.floats[i] = parameters.get(parameter, 0.0)
+        op.mats = <ox_matrix *>calloc(max(len(matrices), 1), sizeof(ox_matrix))
+        if op.mats == NULL:
+            raise MemoryError("no memory for the program")
         op.n_mats = <int32_t>len(matrices)
-        op.accumulate = accumulate
-
-    def matmul_swiglu(self, int dst, int src, PackedMatrix gate not None, PackedMatrix up not None, *,
-                      int space=TOKENS, bint barrier=True):
-        cdef ox_op *op = self._append(OX_OP_MATMUL_SWIGLU, <ox_row_space>space, barrier)
-        op.dst[0], op.src, op.n_mats = dst, src, 2
-        op.mats[0] = gate.desc
-        op.mats[1] = up.desc
-        self._keep(gate)
-        self._keep(up)
-
-    def attention(self, int dst, int src, *, int layer, int n_heads, int head_dim, float scale, int window,
-                  int space=TOKENS, bint barrier=True):
-        cdef ox_op *op = self._append(OX_OP_ATTENTION, <ox_row_space>space, barrier)
-        op.dst[0], op.src, op.layer = dst, src, layer
-        op.n_heads, op.head_dim, op.scalar, op.window = n_heads, head_dim, scale, window
-        self.c.max_group = max(self.c.max_group, <int32_t>(n_heads // self.kv.layout.n_head_kv))
+        for i, matrix in enumerate(matrices):
+            op.mats[i] = matrix.desc
+            self._keep(matrix)
+        if name == "attention":
+            self.c.max_group = max(self.c.max_group, op.integers[1] // self.kv.layout.n_head_kv)
 
     def checkpoint(self):
         """Marks the last operation, which must begin a phase, as a place to abandon the step."""
@@ -266,10 +204,12 @@ cdef class Program:
 
     def seal(self):
         """Ends the building: allocates the threads' scratch. Must be called once, before the first step."""
-        cdef size_t matmul = self.c.kernels.matmul_scratch(self.c.max_tokens)
-        cdef size_t tiles = 2 * self.c.max_tokens * OX_GROUP_ROWS * sizeof(float)
-        cdef size_t attention = self.c.kernels.attention_scratch(&self.c.kv_layout, self.c.max_group)
-        self.c.scratch_bytes = aligned(max(aligned(matmul) + tiles, attention))
+        cdef int32_t i
+        cdef const ox_op *op
+        for i in range(self.c.n_ops):
+            op = &self.c.ops[i]
+            if op.operation.scratch != NULL:
+                self.c.scratch_bytes = max(self.c.scratch_bytes, aligned(op.operation.scratch(&self.c, op)))
         self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
         self.c.scratch = self._scratch.c.data
         self._seal_parts()
@@ -282,7 +222,7 @@ cdef class Program:
         for i in range(self.c.n_ops):
             op = &self.c.ops[i]
             self.c.n_barriers += op.barrier
-            for m in range(op.n_mats):
+            for m in range(op.n_mats if op.operation.work != NULL else 0):
                 self.c.row_products += <int64_t>op.mats[m].rows * op.mats[m].k
 
     cdef int _seal_parts(self) except -1:
@@ -300,11 +240,13 @@ cdef class Program:
     def operations(self):
         cdef int32_t i, m
         cdef ox_op *op
+        cdef Operation row
         described = []
         for i in range(self.c.n_ops):
             op = &self.c.ops[i]
-            matrices = [(op.mats[m].type, op.mats[m].rows, op.mats[m].k) for m in range(op.n_mats)]
-            described.append((OP_NAMES[op.kind], matrices))
+            row = self._operations[i]
+            n_products = op.n_mats if op.operation.work != NULL else 0
+            described.append((row.label, [(op.mats[m].type, op.mats[m].rows, op.mats[m].k) for m in range(n_products)]))
         return described
 
     def start_profile(self):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from oxillama.errors import ModelLoadError, UnsupportedModelError
-from oxillama.graph import Graph
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.llama import Llama
 from oxillama.models.qwen3 import Qwen3
+from oxillama.network.graph import Graph
 
 
 class Architecture(Protocol):

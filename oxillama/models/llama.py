@@ -9,9 +9,11 @@ from typing import ClassVar, Self
 import numpy as np
 
 from oxillama.errors import ModelLoadError, UnsupportedModelError
-from oxillama.graph import Graph, RopeLayout, Value
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.rope import RopeScaling, inverse_frequencies, read_scaling
+from oxillama.network import operations as op
+from oxillama.network.graph import Graph, Value
+from oxillama.network.operations import RopeLayout
 
 
 @dataclass(frozen=True)
@@ -73,34 +75,34 @@ class Llama:
 
     def build(self, graph: Graph) -> None:
         factors = graph.constant("rope_freqs", self.rope_dims // 2) if graph.has("rope_freqs.weight") else None
-        table = graph.rope_table(*inverse_frequencies(self.rope_dims, self.rope_base, self.rope_scaling, factors))
-        x = graph.embed("token_embd", n_vocab=self.n_vocab, width=self.n_embd)
+        table = op.rope_table(graph, *inverse_frequencies(self.rope_dims, self.rope_base, self.rope_scaling, factors))
+        x = op.embed(graph, "token_embd", n_vocab=self.n_vocab, width=self.n_embd)
         for layer in range(self.n_layers):
             x = self._layer(graph, layer, x, table)
-        x = graph.rms_norm(x, "output_norm", epsilon=self.epsilon)
+        x = op.rms_norm(graph, x, "output_norm", epsilon=self.epsilon)
         # Without a matrix of its own the output is tied to the embedding.
         head = "output" if graph.has("output.weight") else "token_embd"
-        graph.output(graph.linear(graph.hidden(x), head, width=self.n_vocab))
+        graph.output(op.linear(graph, op.hidden(graph, x), head, width=self.n_vocab))
 
     def _layer(self, graph: Graph, layer: int, x: Value, table: Value) -> Value:
         block = f"blk.{layer}"
-        h = graph.rms_norm(x, f"{block}.attn_norm", epsilon=self.epsilon)
-        q = graph.linear(h, f"{block}.attn_q", width=self.n_head * self.head_dim)
-        k = graph.linear(h, f"{block}.attn_k", width=self.n_head_kv * self.head_dim)
-        v = graph.linear(h, f"{block}.attn_v", width=self.n_head_kv * self.head_dim)
+        h = op.rms_norm(graph, x, f"{block}.attn_norm", epsilon=self.epsilon)
+        q = op.linear(graph, h, f"{block}.attn_q", width=self.n_head * self.head_dim)
+        k = op.linear(graph, h, f"{block}.attn_k", width=self.n_head_kv * self.head_dim)
+        v = op.linear(graph, h, f"{block}.attn_v", width=self.n_head_kv * self.head_dim)
         q, k = self._normalise(graph, block, q, k)
-        q = graph.rope(q, table, layout=self.rope_layout, n_heads=self.n_head)
-        k = graph.rope(k, table, layout=self.rope_layout, n_heads=self.n_head_kv)
+        q = op.rope(graph, q, table, layout=self.rope_layout, n_heads=self.n_head)
+        k = op.rope(graph, k, table, layout=self.rope_layout, n_heads=self.n_head_kv)
         scale = float(1 / np.sqrt(self.head_dim))
-        h = graph.attention(q, k, v, layer=layer, n_heads=self.n_head, scale=scale, window=self.window)
+        h = op.attention(graph, q, k, v, layer=layer, n_heads=self.n_head, scale=scale, window=self.window)
         if layer == self.n_layers - 1:
             # Past the last cache only the rows that leave the network matter.
-            h, x = graph.select(h), graph.select(x)
-        x = graph.add(x, graph.linear(h, f"{block}.attn_output", width=self.n_embd))
-        h = graph.rms_norm(x, f"{block}.ffn_norm", epsilon=self.epsilon)
-        gate = graph.linear(h, f"{block}.ffn_gate", width=self.n_ff)
-        up = graph.linear(h, f"{block}.ffn_up", width=self.n_ff)
-        return graph.add(x, graph.linear(graph.swiglu(gate, up), f"{block}.ffn_down", width=self.n_embd))
+            h, x = op.select(graph, h), op.select(graph, x)
+        x = op.add(graph, x, op.linear(graph, h, f"{block}.attn_output", width=self.n_embd))
+        h = op.rms_norm(graph, x, f"{block}.ffn_norm", epsilon=self.epsilon)
+        gate = op.linear(graph, h, f"{block}.ffn_gate", width=self.n_ff)
+        up = op.linear(graph, h, f"{block}.ffn_up", width=self.n_ff)
+        return op.add(graph, x, op.linear(graph, op.gated(graph, gate, up), f"{block}.ffn_down", width=self.n_embd))
 
     def _normalise(self, graph: Graph, block: str, q: Value, k: Value) -> tuple[Value, Value]:
         """For families that normalise queries and keys before they are rotated."""

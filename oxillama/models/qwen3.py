@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oxillama.graph import Graph, RopeLayout, Value
 from oxillama.models.llama import Llama
+from oxillama.network import operations as op
+from oxillama.network.graph import Graph, Value
+from oxillama.network.operations import RopeLayout
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,6 @@ class Qwen3(Llama):
     rope_layout: ClassVar = RopeLayout.HALVES
 
     def _normalise(self, graph: Graph, block: str, q: Value, k: Value) -> tuple[Value, Value]:
-        q = graph.rms_norm(q, f"{block}.attn_q_norm", epsilon=self.epsilon, n_heads=self.n_head)
-        k = graph.rms_norm(k, f"{block}.attn_k_norm", epsilon=self.epsilon, n_heads=self.n_head_kv)
+        q = op.rms_norm(graph, q, f"{block}.attn_q_norm", epsilon=self.epsilon, n_heads=self.n_head)
+        k = op.rms_norm(graph, k, f"{block}.attn_k_norm", epsilon=self.epsilon, n_heads=self.n_head_kv)
         return q, k

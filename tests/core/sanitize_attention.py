@@ -7,6 +7,7 @@ import numpy as np
 
 from oxillama._core import attention_harness as harness
 from oxillama._core.kernels import usable_levels
+from oxillama._core.row_operations import ACTIVATIONS
 from tests.core.kv_arena import Arena
 
 
@@ -23,7 +24,12 @@ def rows(level: str) -> None:
             harness.rms_norm(level, exact(values), y, 1e-5)
             harness.rms_norm(level, exact(values), None, 1e-5)
             harness.add(level, exact(values), y)
-            harness.swiglu(level, exact(values), y)
+            harness.layer_norm(level, exact(values), y, y, 1e-5)
+            harness.multiply(level, exact(values), y)
+            harness.add_scaled(level, exact(values), 0.5, harness.scale(level, y, 2.0))
+            for function in ACTIVATIONS.values():
+                harness.activate(level, function, exact(values), exact(np.ones(4)))
+                harness.gated(level, function, exact(values), y, exact(np.ones(4)))
             harness.log_sum_exp(level, exact(values))
         if n > 1:
             cos_sin = exact(np.ones(n // 2 * 2))

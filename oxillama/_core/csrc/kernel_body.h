@@ -4,12 +4,14 @@
 #if defined(OX_LEVEL_REFERENCE)
 #  include "matmul_reference.h"
 #  include "rows_reference.h"
+#  include "activations_reference.h"
 #  include "attention_reference.h"
 #else
 #  include "vec.h"
 #  include "vec_int.h"
 #  include "matmul.h"
 #  include "rows.h"
+#  include "activations.h"
 #  include "attention.h"
 #endif
 
@@ -25,8 +27,13 @@ const ox_kernels K(ox_kernels) = {
     .matmul_group = K(matmul_group),
     .matmul_scratch = K(matmul_scratch),
     .rms_norm = K(rms_norm),
+    .layer_norm = K(layer_norm),
     .add = K(add),
-    .swiglu = K(swiglu),
+    .multiply = K(multiply),
+    .scale = K(scale),
+    .add_scaled = K(add_scaled),
+    .activate = K(activate),
+    .gated = K(gated),
     .rope = K(rope),
     .log_sum_exp = K(log_sum_exp),
     .kv_layout = K(kv_layout),

@@ -109,6 +109,45 @@ typedef struct ox_attention_run {
     void *scratch;            /* attention_scratch() bytes, OX_ALIGN-aligned, one per thread */
 } ox_attention_run;
 
+/* Functions of single values: the name that Python knows, and the number. p: the function's parameters.
+ *   soft_cap         p[0] tanh(x / p[0])
+ *   clamp            x between p[0] and p[1]
+ *   swiglu_clamped   g / (1 + e^(-p[0] g)) with g = min(x, p[1]); gated, its other factor is 1 + that between -p[1] and p[1]
+ *   xielu            p: alpha of positive values, alpha of the others, beta, epsilon */
+#define OX_ACTIVATIONS(X)               \
+    X(identity, OX_IDENTITY)            \
+    X(silu, OX_SILU)                    \
+    X(gelu, OX_GELU)                    \
+    X(gelu_tanh, OX_GELU_TANH)          \
+    X(gelu_quick, OX_GELU_QUICK)        \
+    X(relu, OX_RELU)                    \
+    X(relu_squared, OX_RELU_SQUARED)    \
+    X(sigmoid, OX_SIGMOID)              \
+    X(tanh, OX_TANH)                    \
+    X(softplus, OX_SOFTPLUS)            \
+    X(soft_cap, OX_SOFT_CAP)            \
+    X(clamp, OX_CLAMP)                  \
+    X(swiglu_clamped, OX_SWIGLU_CLAMPED) \
+    X(xielu, OX_XIELU)                  \
+    X(exp, OX_EXP)
+
+typedef enum ox_activation {
+#define OX_ACTIVATION_NUMBER(name, number) number,
+    OX_ACTIVATIONS(OX_ACTIVATION_NUMBER)
+#undef OX_ACTIVATION_NUMBER
+    OX_N_ACTIVATIONS
+} ox_activation;
+
+enum { OX_ACTIVATION_PARAMETERS = 4 };
+
+/* kind: 0 .. OX_N_ACTIVATIONS - 1 */
+static inline const char *ox_activation_name(int32_t kind) {
+#define OX_ACTIVATION_NAME(name, number) #name,
+    static const char *const names[] = {OX_ACTIVATIONS(OX_ACTIVATION_NAME)};
+#undef OX_ACTIVATION_NAME
+    return names[kind];
+}
+
 typedef enum ox_rope_layout { OX_ROPE_INTERLEAVED = 0, OX_ROPE_HALVES = 1 } ox_rope_layout;
 
 typedef struct ox_kernels {
@@ -134,12 +173,19 @@ typedef struct ox_kernels {
                          size_t out_stride, int32_t accumulate, void *scratch);
     size_t (*matmul_scratch)(int32_t n);
 
-    /* --- rows --- */
-    /* y = x / sqrt(mean(x^2) + eps) * weight; weight may be NULL; x == y allowed. */
+    /* --- rows; out may be any of the inputs --- */
+    /* y = x / sqrt(mean(x^2) + eps) * weight; weight may be NULL. */
     void (*rms_norm)(int32_t n, const float *x, const float *weight, float eps, float *y);
+    /* y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * weight + bias; either may be NULL. */
+    void (*layer_norm)(int32_t n, const float *x, const float *weight, const float *bias, float eps, float *y);
     void (*add)(int32_t n, const float *x, const float *y, float *out);
-    /* out = silu(gate) * up; out may be either input. */
-    void (*swiglu)(int32_t n, const float *gate, const float *up, float *out);
+    void (*multiply)(int32_t n, const float *x, const float *y, float *out);
+    /* out = factor * x, and out = x + factor * y with one rounding. */
+    void (*scale)(int32_t n, float factor, const float *x, float *out);
+    void (*add_scaled)(int32_t n, const float *x, float factor, const float *y, float *out);
+    /* out = f(x), and out = f(gate) * up. p: OX_ACTIVATION_PARAMETERS values. */
+    void (*activate)(ox_activation kind, int32_t n, const float *x, const float *p, float *out);
+    void (*gated)(ox_activation kind, int32_t n, const float *gate, const float *up, const float *p, float *out);
     /* Rotates n_heads heads of head_dim in place. cos_sin: [rope_dims / 2] cosines, then as many sines. */
     void (*rope)(ox_rope_layout layout, int32_t n_heads, int32_t head_dim, int32_t rope_dims, const float *cos_sin,
                  float *x);

@@ -33,6 +33,49 @@ static void K(rms_norm)(int32_t n, const float *x, const float *weight, float ep
     }
 }
 
+/* Sum: the chains and the tree of sum_squares(). */
+static float K(sum)(int32_t n, const float *x) {
+    vf sum[4] = {vf_zero(), vf_zero(), vf_zero(), vf_zero()};
+    int32_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        for (int32_t chain = 0; chain < 4; chain++) {
+            sum[chain] = vf_add(sum[chain], vf_load(x + i + 16 * chain));
+        }
+    }
+    for (; i < n; i += 16) {
+        sum[0] = vf_add(sum[0], vf_load_n(x + i, n - i));
+    }
+    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+}
+
+/* Sum of squares of what lies between x and `mean`; in two passes, since one loses digits where the mean is large. */
+static float K(sum_deviations)(int32_t n, const float *x, float mean) {
+    const vf m = vf_set(mean);
+    vf sum[4] = {vf_zero(), vf_zero(), vf_zero(), vf_zero()};
+    int32_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        for (int32_t chain = 0; chain < 4; chain++) {
+            const vf v = vf_sub(vf_load(x + i + 16 * chain), m);
+            sum[chain] = vf_fma(v, v, sum[chain]);
+        }
+    }
+    for (; i < n; i += 16) {
+        const vf v = vf_select(vm_first(n - i), vf_sub(vf_load_n(x + i, n - i), m), vf_zero());
+        sum[0] = vf_fma(v, v, sum[0]);
+    }
+    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+}
+
+static void K(layer_norm)(int32_t n, const float *x, const float *weight, const float *bias, float eps, float *y) {
+    const float mean = K(sum)(n, x) / (float)n;
+    const vf factor = vf_set(1.0f / sqrtf(K(sum_deviations)(n, x, mean) / (float)n + eps));
+    for (int32_t i = 0; i < n; i += 16) {
+        vf v = vf_mul(vf_sub(vf_load_n(x + i, n - i), vf_set(mean)), factor);
+        v = weight ? vf_mul(v, vf_load_n(weight + i, n - i)) : v;
+        vf_store_n(y + i, bias ? vf_add(v, vf_load_n(bias + i, n - i)) : v, n - i);
+    }
+}
+
 static void K(add)(int32_t n, const float *x, const float *y, float *out) {
     int32_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -43,17 +86,35 @@ static void K(add)(int32_t n, const float *x, const float *y, float *out) {
     }
 }
 
-static vf K(silu_times)(vf gate, vf up) {
-    return vf_mul(vf_div(gate, vf_add(vf_set(1.0f), vf_exp(vf_neg(gate)))), up);
-}
-
-static void K(swiglu)(int32_t n, const float *gate, const float *up, float *out) {
+static void K(multiply)(int32_t n, const float *x, const float *y, float *out) {
     int32_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        vf_store(out + i, K(silu_times)(vf_load(gate + i), vf_load(up + i)));
+        vf_store(out + i, vf_mul(vf_load(x + i), vf_load(y + i)));
     }
     if (i < n) {
-        vf_store_n(out + i, K(silu_times)(vf_load_n(gate + i, n - i), vf_load_n(up + i, n - i)), n - i);
+        vf_store_n(out + i, vf_mul(vf_load_n(x + i, n - i), vf_load_n(y + i, n - i)), n - i);
+    }
+}
+
+static void K(scale)(int32_t n, float factor, const float *x, float *out) {
+    const vf f = vf_set(factor);
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        vf_store(out + i, vf_mul(vf_load(x + i), f));
+    }
+    if (i < n) {
+        vf_store_n(out + i, vf_mul(vf_load_n(x + i, n - i), f), n - i);
+    }
+}
+
+static void K(add_scaled)(int32_t n, const float *x, float factor, const float *y, float *out) {
+    const vf f = vf_set(factor);
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        vf_store(out + i, vf_fma(vf_load(y + i), f, vf_load(x + i)));
+    }
+    if (i < n) {
+        vf_store_n(out + i, vf_fma(vf_load_n(y + i, n - i), f, vf_load_n(x + i, n - i)), n - i);
     }
 }
 

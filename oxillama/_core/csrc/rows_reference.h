@@ -19,9 +19,38 @@ static void K(add)(int32_t n, const float *x, const float *y, float *out) {
     }
 }
 
-static void K(swiglu)(int32_t n, const float *gate, const float *up, float *out) {
+static void K(multiply)(int32_t n, const float *x, const float *y, float *out) {
     for (int32_t i = 0; i < n; i++) {
-        out[i] = (float)((double)gate[i] / (1.0 + exp(-(double)gate[i])) * (double)up[i]);
+        out[i] = x[i] * y[i];
+    }
+}
+
+static void K(scale)(int32_t n, float factor, const float *x, float *out) {
+    for (int32_t i = 0; i < n; i++) {
+        out[i] = x[i] * factor;
+    }
+}
+
+static void K(add_scaled)(int32_t n, const float *x, float factor, const float *y, float *out) {
+    for (int32_t i = 0; i < n; i++) {
+        out[i] = (float)((double)x[i] + (double)factor * (double)y[i]);
+    }
+}
+
+static void K(layer_norm)(int32_t n, const float *x, const float *weight, const float *bias, float eps, float *y) {
+    double mean = 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        mean += (double)x[i];
+    }
+    mean /= (double)n;
+    double squares = 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    const double factor = 1.0 / sqrt(squares / (double)n + (double)eps);
+    for (int32_t i = 0; i < n; i++) {
+        const double v = ((double)x[i] - mean) * factor * (weight ? (double)weight[i] : 1.0);
+        y[i] = (float)(v + (bias ? (double)bias[i] : 0.0));
     }
 }
 

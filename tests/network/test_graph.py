@@ -7,7 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from oxillama.errors import ModelLoadError
-from oxillama.graph import Embed, Graph, KVStore, Linear, RowSpace
+from oxillama.network import operations as op
+from oxillama.network.graph import Graph, RowSpace
+from oxillama.network.operations import Embed, KVStore, Linear
 
 
 class Tensor:
@@ -31,58 +33,59 @@ class Tensors:
 
 def test_a_product_knows_its_matrix_and_bias() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5), up__weight=(8, 12), up__bias=(12,)))
-    x = graph.embed("emb", n_vocab=5, width=8)
-    y = graph.linear(x, "up", width=12)
+    x = op.embed(graph, "emb", n_vocab=5, width=8)
+    y = op.linear(graph, x, "up", width=12)
     node = graph.nodes[-1]
     assert isinstance(node, Linear)
     assert (y.width, y.space) == (12, RowSpace.TOKENS)
-    assert (node.matrix.rows, node.matrix.k) == (12, 8)
-    assert node.matrix.bias is not None
-    assert node.matrix.bias.name == "up.bias"
+    (matrix,) = node.matrices
+    assert (matrix.rows, matrix.k) == (12, 8)
+    assert matrix.bias is not None
+    assert matrix.bias.name == "up.bias"
     assert graph.used == {"emb.weight", "up.weight", "up.bias"}
 
 
 def test_a_missing_tensor_is_named_with_the_shape_it_should_have() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5)))
-    x = graph.embed("emb", n_vocab=5, width=8)
+    x = op.embed(graph, "emb", n_vocab=5, width=8)
     with pytest.raises(ModelLoadError, match=r"tensor 'up.weight' is missing; expected shape \[8, 12\]"):
-        graph.linear(x, "up", width=12)
+        op.linear(graph, x, "up", width=12)
 
 
 @pytest.mark.parametrize("shape", [(12, 8), (8,), (8, 12, 2), (8, 13), ()])
 def test_a_wrong_shape_is_named_with_both_shapes(shape: tuple[int, ...]) -> None:
     graph = Graph(Tensors(emb__weight=(8, 5), up__weight=shape))
-    x = graph.embed("emb", n_vocab=5, width=8)
+    x = op.embed(graph, "emb", n_vocab=5, width=8)
     with pytest.raises(ModelLoadError) as caught:
-        graph.linear(x, "up", width=12)
+        op.linear(graph, x, "up", width=12)
     assert str(caught.value) == f"tensor 'up.weight' has shape {list(shape)}, expected [8, 12]"
 
 
 def test_dimensions_of_one_at_the_end_say_nothing() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5, 1, 1)))
     assert graph.rows("emb") == 5
-    assert isinstance(graph.embed("emb", n_vocab=5, width=8), object)
+    assert isinstance(op.embed(graph, "emb", n_vocab=5, width=8), object)
 
 
 def test_a_bias_of_the_wrong_length_is_refused() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5), up__weight=(8, 12), up__bias=(11,)))
-    x = graph.embed("emb", n_vocab=5, width=8)
+    x = op.embed(graph, "emb", n_vocab=5, width=8)
     with pytest.raises(ModelLoadError, match=r"'up.bias' has shape \[11\], expected \[12\]"):
-        graph.linear(x, "up", width=12)
+        op.linear(graph, x, "up", width=12)
 
 
 def test_attention_appends_to_the_cache_first() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5)))
-    q = graph.embed("emb", n_vocab=5, width=8)
-    out = graph.attention(q, q, q, layer=3, n_heads=2, scale=1.0, window=0)
+    q = op.embed(graph, "emb", n_vocab=5, width=8)
+    out = op.attention(graph, q, q, q, layer=3, n_heads=2, scale=1.0, window=0)
     assert isinstance(graph.nodes[-2], KVStore)
     assert out.width == 8
 
 
 def test_a_matrix_used_twice_is_loaded_once() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5)))
-    x = graph.embed("emb", n_vocab=5, width=8)
-    graph.output(graph.linear(x, "emb", width=5))
+    x = op.embed(graph, "emb", n_vocab=5, width=8)
+    graph.output(op.linear(graph, x, "emb", width=5))
     assert isinstance(graph.nodes[0], Embed)
     assert [matrix.name for matrix in graph.matrices()] == ["emb.weight"]
 
@@ -92,3 +95,17 @@ def test_a_constant_is_checked_and_read() -> None:
     np.testing.assert_array_equal(graph.constant("factors", 4), [0, 1, 2, 3])
     with pytest.raises(ModelLoadError, match="expected \\[5\\]"):
         graph.constant("factors", 5)
+
+
+def test_a_part_of_a_fused_tensor_is_a_matrix_of_its_own() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5), qkv__weight=(8, 12), qkv__bias=(12,)))
+    x = op.embed(graph, "emb", n_vocab=5, width=8)
+    y = op.linear(graph, x, "qkv", width=6, ranges=(range(2), range(8, 12)), of=12)
+    node = graph.nodes[-1]
+    assert isinstance(node, Linear)
+    (matrix,) = node.matrices
+    assert (y.width, matrix.rows, matrix.ranges) == (6, 6, (range(2), range(8, 12)))
+    assert matrix.bias is not None
+    assert (matrix.bias.width, matrix.bias.ranges) == (6, matrix.ranges)
+    with pytest.raises(ModelLoadError, match=r"'qkv.weight' has shape \[8, 12\], expected \[8, 13\]"):
+        op.linear(graph, x, "qkv", width=6, ranges=(range(6),), of=13)

@@ -4,7 +4,6 @@ Why a barrier stands where it does, and why a buffer lives as long as it does, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,27 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.kv_cache import KVCache
+from oxillama._core.operations import is_row_wise
 from oxillama._core.program import Program, activation_form, buffer_bytes, twin_bytes
 from oxillama._core.weights import PackedMatrix
-from oxillama.graph import (
-    Add,
-    Attention,
-    Embed,
-    Graph,
-    Hidden,
-    KVStore,
-    Linear,
-    Matrix,
-    Node,
-    RMSNorm,
-    Rope,
-    RopeTable,
-    RowSpace,
-    Select,
-    SwiGLU,
-    Value,
-    Vector,
-)
+from oxillama.network.graph import Graph, Matrix, Node, RowSpace, Value, Vector
+from oxillama.network.operations import Add, Attention, Gated, GatedLinear, Linear, Quantize, Select
 
 MAX_MATRICES = 3  # of one product
 
@@ -42,31 +25,6 @@ class Weights(Protocol):
 
     def matrix(self, matrix: Matrix) -> PackedMatrix: ...
     def vector(self, vector: Vector) -> npt.NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Matmul(Node):
-    """Up to three products of one value; an accumulating one reads (x, sum) and its result takes the place of sum."""
-
-    matrices: tuple[Matrix, ...]
-    accumulate: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class MatmulSwiGLU(Node):
-    gate: Matrix
-    up: Matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Quantize(Node):
-    """Makes the twin of the value it reads: the forms, as bits, in which products want it."""
-
-    forms: int
-
-
-# Operations that work on each row alone, so that a thread may go from one to the next without waiting for the others.
-ROW_WISE = (Embed, RopeTable, RMSNorm, Quantize, Add, SwiGLU, Rope, KVStore, Select)
 
 
 @dataclass
@@ -97,7 +55,7 @@ class Lowered:
 
     def rows(self, value: Value) -> int:
         """The most rows of a value in one step."""
-        return _most_rows(value.space, self.max_tokens, self.max_outputs, self.hidden)
+        return _most_rows(value, self.max_tokens, self.max_outputs, self.hidden)
 
     def twin(self, value: Value) -> tuple[int, int]:
         """The forms in a buffer's twin, and its offset; zeros where no product wants one."""
@@ -118,16 +76,16 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
     for node, phase in zip(nodes, phases, strict=True):
         for value in (*node.reads, *node.writes):
             home = storage[value]
-            n_bytes = buffer_bytes(home.width, _most_rows(home.space, max_tokens, max_outputs, hidden))
+            n_bytes = buffer_bytes(home.width, _most_rows(home, max_tokens, max_outputs, hidden))
             values.setdefault(home, _Lifetime(n_bytes, phase, phase)).last = phase
         if isinstance(node, Quantize):
             home = storage[node.reads[0]]
             # A sum that grows in place is quantised anew, and always in all forms that are wanted of it.
             forms[home] = forms.get(home, 0) | node.forms
             twin = twins.setdefault(home, _Lifetime(0, phase, phase))
-            twin.n_bytes = twin_bytes(home.width, _most_rows(home.space, max_tokens, max_outputs, hidden), forms[home])
+            twin.n_bytes = twin_bytes(home.width, _most_rows(home, max_tokens, max_outputs, hidden), forms[home])
             twin.last = phase
-        elif isinstance(node, Matmul | MatmulSwiGLU) and storage[node.reads[0]] in twins:
+        elif node.products() and storage[node.reads[0]] in twins:
             twins[storage[node.reads[0]]].last = phase
     for kept in (graph.result, hidden):
         if kept is not None:
@@ -138,11 +96,11 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
     )
 
 
-def _most_rows(space: RowSpace, max_tokens: int, max_outputs: int, hidden: Value | None) -> int:
+def _most_rows(value: Value, max_tokens: int, max_outputs: int, hidden: Value | None) -> int:
     # Every token may be wanted for an embedding; where there are none, only logits leave the network.
-    if space is RowSpace.TOKENS or (space is RowSpace.OUTPUTS and hidden is not None):
-        return max_tokens
-    return max_outputs
+    if value.space is RowSpace.TOKENS or (value.space is RowSpace.OUTPUTS and hidden is not None):
+        return max_tokens * value.fold
+    return max_outputs * value.fold
 
 
 def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> Program:
@@ -170,61 +128,22 @@ def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> 
 
 
 def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weights, *, barrier: bool) -> None:
-    src = [at[value] for value in node.reads]
-    dst = [at[value] for value in node.writes]
-    space = (node.writes or node.reads)[0].space
-    match node:
-        case Embed():
-            program.embed(dst[0], weights.matrix(node.table), barrier=barrier)
-        case RopeTable():
-            program.rope_table(dst[0], node.inverse_frequencies, node.magnitude, barrier=barrier)
-        case RMSNorm():
-            weight = weights.vector(node.weight)
-            n_heads = node.n_heads
-            program.rms_norm(dst[0], src[0], weight, node.epsilon, n_heads=n_heads, space=space, barrier=barrier)
-        case Quantize():
-            program.quantize(src[0], space=space, barrier=barrier)
-        case Add():
-            program.add(dst[0], src[0], src[1], space=space, barrier=barrier)
-        case SwiGLU():
-            program.swiglu(dst[0], src[0], src[1], space=space, barrier=barrier)
-        case Rope():
-            dims = node.reads[1].width
-            program.rope(
-                src[0],
-                src[1],
-                layout=node.layout,
-                n_heads=node.n_heads,
-                head_dim=node.head_dim,
-                rope_dims=dims,
-                barrier=barrier,
-            )
-        case KVStore():
-            program.kv_store(src[0], src[1], node.layer, barrier=barrier)
-        case Hidden():
-            pass  # a phase of its own, so the barrier it would have had comes with the next node
-        case Select():
-            program.select(dst[0], src[0], barrier=barrier)
-        case Attention():
-            program.attention(
-                dst[0],
-                src[0],
-                layer=node.layer,
-                n_heads=node.n_heads,
-                head_dim=node.head_dim,
-                scale=node.scale,
-                window=node.window,
-                barrier=barrier,
-            )
-            program.checkpoint()
-        case Matmul():
-            matrices = [weights.matrix(matrix) for matrix in node.matrices]
-            program.matmul(dst, src[0], matrices, accumulate=node.accumulate, space=space, barrier=barrier)
-        case MatmulSwiGLU():
-            gate, up = weights.matrix(node.gate), weights.matrix(node.up)
-            program.matmul_swiglu(dst[0], src[0], gate, up, space=space, barrier=barrier)
-        case _:
-            raise TypeError(f"no operation for {type(node).__name__}")
+    if not node.kind:
+        return  # a phase of its own, so the barrier it would have had comes with the next node
+    call = node.call()
+    program.append(
+        node.kind,
+        [at[value] for value in node.reads],
+        [at[value] for value in node.writes],
+        matrices=[weights.matrix(matrix) for matrix in call.matrices],
+        vectors=[weights.vector(v) if isinstance(v, Vector) else v for v in call.vectors],
+        space=node.rows_of.space,
+        fold=node.rows_of.fold,
+        barrier=barrier,
+        **(call.parameters or {}),
+    )
+    if isinstance(node, Attention):
+        program.checkpoint()
 
 
 def _fuse(nodes: list[Node], result: Value) -> list[Node]:
@@ -239,20 +158,23 @@ def _fuse(nodes: list[Node], result: Value) -> list[Node]:
     for node in nodes:
         last = fused[-1] if fused else None
         match node, last:
-            case Linear(), Matmul() if last.reads == node.reads and len(last.matrices) < MAX_MATRICES:
-                fused[-1] = Matmul(node.reads, last.writes + node.writes, (*last.matrices, node.matrix))
-            case Linear(), _:
-                fused.append(Matmul(node.reads, node.writes, (node.matrix,)))
-            case SwiGLU(), Matmul() if last.writes == node.reads and all(uses.get(value) == 1 for value in last.writes):
-                fused[-1] = MatmulSwiGLU(last.reads, node.writes, *last.matrices)
-            case Add(), Matmul() if len(last.writes) == 1 and not last.accumulate and uses.get(last.writes[0]) == 1:
+            case Linear(), Linear() if (
+                last.reads == node.reads and not last.accumulate and len(last.matrices) < MAX_MATRICES
+            ):
+                matrices = (*last.matrices, *node.matrices)
+                fused[-1] = Linear(reads=node.reads, writes=last.writes + node.writes, matrices=matrices)
+            case Gated(), Linear() if last.writes == node.reads and all(uses.get(value) == 1 for value in last.writes):
+                gate, up = last.matrices
+                fused[-1] = GatedLinear(reads=last.reads, writes=node.writes, gate=gate, up=up, function=node.function)
+            case Add(), Linear() if len(last.writes) == 1 and not last.accumulate and uses.get(last.writes[0]) == 1:
                 product = last.writes[0]
                 other = node.reads[node.reads[0] is product]
                 # The sum changes in place, so nobody may want the old value afterwards.
                 if product not in node.reads or other is product or last_reader[other] is not node:
                     fused.append(node)
                     continue
-                fused[-1] = Matmul((*last.reads, other), node.writes, last.matrices, accumulate=True)
+                reads = (*last.reads, other)
+                fused[-1] = Linear(reads=reads, writes=node.writes, matrices=last.matrices, accumulate=True)
             case _:
                 fused.append(node)
     return fused
@@ -261,14 +183,12 @@ def _fuse(nodes: list[Node], result: Value) -> list[Node]:
 def _insert_twins(nodes: list[Node]) -> list[Node]:
     wanted: dict[Value, int] = {}
     for node in nodes:
-        if isinstance(node, Matmul | MatmulSwiGLU):
-            matrices: Iterable[Matrix] = node.matrices if isinstance(node, Matmul) else (node.gate, node.up)
-            for matrix in matrices:
-                wanted[node.reads[0]] = wanted.get(node.reads[0], 0) | activation_form(matrix.type_id)
+        for matrix in node.products():
+            wanted[node.reads[0]] = wanted.get(node.reads[0], 0) | activation_form(matrix.type_id)
     result: list[Node] = []
     for node in nodes:
-        if isinstance(node, Matmul | MatmulSwiGLU) and (forms := wanted.pop(node.reads[0], 0)):
-            result.append(Quantize((node.reads[0],), (), forms))
+        if node.products() and (forms := wanted.pop(node.reads[0], 0)):
+            result.append(Quantize(reads=(node.reads[0],), writes=(), forms=forms))
         result.append(node)
     return result
 
@@ -276,16 +196,16 @@ def _insert_twins(nodes: list[Node]) -> list[Node]:
 def _phases(nodes: list[Node]) -> list[int]:
     phases: list[int] = []
     phase = 0
-    open_space: RowSpace | None = None  # of the row operations that the current phase consists of
+    open_rows: tuple[RowSpace, int] | None = None  # of the row operations that the current phase consists of
     for node in nodes:
-        row_wise = isinstance(node, ROW_WISE)
-        space = (node.writes or node.reads)[0].space
+        row_wise = bool(node.kind) and is_row_wise(node.kind)
+        rows = (node.rows_of.space, node.rows_of.fold)
         # A selection reads rows that other threads own, so it may share a phase with other selections only.
         is_select = isinstance(node, Select)
         follows_select = bool(phases) and isinstance(nodes[len(phases) - 1], Select)
-        if phases and (not row_wise or open_space is not space or (is_select and not follows_select)):
+        if phases and (not row_wise or open_rows != rows or (is_select and not follows_select)):
             phase += 1
-        open_space = space if row_wise else None
+        open_rows = rows if row_wise else None
         phases.append(phase)
     return phases
 
@@ -295,13 +215,10 @@ def _storage(nodes: list[Node]) -> dict[Value, Value]:
     for node in nodes:
         for value in node.reads:
             storage.setdefault(value, value)
-        if isinstance(node, Rope | Hidden):
-            storage[node.writes[0]] = storage[node.reads[0]]
-        elif isinstance(node, Matmul) and node.accumulate:
-            storage[node.writes[0]] = storage[node.reads[1]]
-        else:
-            for value in node.writes:
-                storage[value] = value
+        home = node.aliases()
+        for value in node.writes:
+            storage[value] = value if home is None else storage[home]
+            home = None
     return storage
 
 

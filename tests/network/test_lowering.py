@@ -12,15 +12,30 @@ from hypothesis import strategies as st
 
 from oxillama import Engine
 from oxillama._core.kernel_harness import dequantize
+from oxillama._core.operations import is_row_wise
 from oxillama._core.program import activation_form, reads_quants, twin_bytes
 from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import TYPE_IDS, GGUFWriter
-from oxillama.graph import Add, Attention, Graph, KVStore, Node, RMSNorm, Rope, RopeLayout, Select, SwiGLU, Value
 from oxillama.loader import FileTensors
-from oxillama.lowering import ROW_WISE, Lowered, Matmul, MatmulSwiGLU, Quantize, lower
 from oxillama.models import read_architecture
+from oxillama.network import operations as op
+from oxillama.network.graph import Graph, Node, Value
+from oxillama.network.lowering import Lowered, lower
+from oxillama.network.operations import (
+    Add,
+    Attention,
+    Gated,
+    GatedLinear,
+    KVStore,
+    Linear,
+    Quantize,
+    RMSNorm,
+    Rope,
+    RopeLayout,
+    Select,
+)
 from oxillama.testing.tiny_models import TinyModel
-from tests.test_graph import Tensors
+from tests.network.test_graph import Tensors
 
 
 def lowered_of(model: TinyModel, folder: Path) -> Lowered:
@@ -38,22 +53,22 @@ def names(lowered: Lowered) -> list[str]:
 
 def test_a_layer_is_five_products_and_an_attention(tmp_path: Path) -> None:
     found = names(lowered_of(TinyModel(n_layers=3), tmp_path))
-    layer = ["RMSNorm", "Matmul", "Rope", "Rope", "KVStore", "Attention", "Matmul", "RMSNorm", "MatmulSwiGLU", "Matmul"]
+    layer = ["RMSNorm", "Linear", "Rope", "Rope", "KVStore", "Attention", "Linear", "RMSNorm", "GatedLinear", "Linear"]
     last = [*layer[:6], "Select", "Select", *layer[6:]]
-    assert found == ["RopeTable", "Embed", *layer, *layer, *last, "RMSNorm", "Hidden", "Matmul"]
+    assert found == ["RopeTable", "Embed", *layer, *layer, *last, "RMSNorm", "Hidden", "Linear"]
 
 
 def test_int8_products_get_a_twin_of_what_they_read_once(tmp_path: Path) -> None:
     lowered = lowered_of(TinyModel(type_name="Q8_0", n_ff=64), tmp_path)
     twins = [node.reads[0] for node in lowered.nodes if isinstance(node, Quantize)]
     assert len(twins) == len(set(twins)) == 2 * 4 + 1
-    read = [node.reads[0] for node in lowered.nodes if isinstance(node, Matmul | MatmulSwiGLU)]
+    read = [node.reads[0] for node in lowered.nodes if node.products()]
     assert set(twins) == set(read)
 
 
 def test_residuals_accumulate_in_place(tmp_path: Path) -> None:
     lowered = lowered_of(TinyModel(), tmp_path)
-    sums = [node for node in lowered.nodes if isinstance(node, Matmul) and node.accumulate]
+    sums = [node for node in lowered.nodes if isinstance(node, Linear) and node.accumulate]
     assert len(sums) == 2 * 2
     assert not any(isinstance(node, Add) for node in lowered.nodes)
     for node in sums:
@@ -68,7 +83,7 @@ def check_phases(lowered: Lowered) -> None:
     assert list(phases) == list(range(len(phases)))
     for members in phases.values():
         if len(members) > 1:
-            assert all(isinstance(node, ROW_WISE) for node in members)
+            assert all(is_row_wise(node.kind) for node in members)
             assert len({(node.writes or node.reads)[0].space for node in members}) == 1
         if any(isinstance(node, Select) for node in members):
             assert isinstance(members[0], Select)
@@ -109,11 +124,11 @@ def test_a_sum_that_is_multiplied_twice_keeps_room_for_both_twins() -> None:
         assert tensor is not None
         tensor.type_id = 8  # Q8_0
     graph = Graph(tensors)
-    x = graph.embed("emb", n_vocab=9, width=32)
-    y = graph.linear(graph.linear(x, "mat", width=32), "mat", width=32)
-    graph.output(graph.linear(graph.add(x, y), "emb", width=9))
+    x = op.embed(graph, "emb", n_vocab=9, width=32)
+    y = op.linear(graph, op.linear(graph, x, "mat", width=32), "mat", width=32)
+    graph.output(op.linear(graph, op.add(graph, x, y), "emb", width=9))
     lowered = lower(graph, max_tokens=8, max_outputs=2)
-    assert any(isinstance(node, Matmul) and node.accumulate for node in lowered.nodes)
+    assert any(isinstance(node, Linear) and node.accumulate for node in lowered.nodes)
     check_memory(lowered)
 
 
@@ -152,32 +167,34 @@ def graphs(draw: st.DrawFn) -> Graph:
     """Networks that no architecture has: any operation, on any value of the right width."""
     width = 32
     graph = Graph(Tensors(emb__weight=(width, 9), norm__weight=(width,), mat__weight=(width, width)))
-    table = graph.rope_table(Graph(Tensors(f__weight=(8,))).constant("f", 8))
-    live: list[Value] = [graph.embed("emb", n_vocab=9, width=width)]
+    table = op.rope_table(graph, Graph(Tensors(f__weight=(8,))).constant("f", 8))
+    live: list[Value] = [op.embed(graph, "emb", n_vocab=9, width=width)]
     for layer in range(draw(st.integers(1, 12))):
         x = draw(st.sampled_from(live))
         match draw(st.sampled_from(["norm", "linear", "add", "rope", "attention", "swiglu", "feed"])):
             case "norm":
-                live.append(graph.rms_norm(x, "norm", epsilon=1e-5))
+                live.append(op.rms_norm(graph, x, "norm", epsilon=1e-5))
             case "linear":
-                live.append(graph.linear(x, "mat", width=width))
+                live.append(op.linear(graph, x, "mat", width=width))
             case "add":
-                live.append(graph.add(x, draw(st.sampled_from(live))))
+                live.append(op.add(graph, x, draw(st.sampled_from(live))))
             case "swiglu":
-                live.append(graph.swiglu(x, draw(st.sampled_from(live))))
+                live.append(op.gated(graph, x, draw(st.sampled_from(live))))
             case "feed":
-                live.append(graph.swiglu(graph.linear(x, "mat", width=width), graph.linear(x, "mat", width=width)))
-                live.append(graph.add(draw(st.sampled_from(live)), graph.linear(live[-1], "mat", width=width)))
+                live.append(
+                    op.gated(graph, op.linear(graph, x, "mat", width=width), op.linear(graph, x, "mat", width=width))
+                )
+                live.append(op.add(graph, draw(st.sampled_from(live)), op.linear(graph, live[-1], "mat", width=width)))
             case "rope":
                 # A rotated value must not be used again as it was.
-                fresh = graph.linear(x, "mat", width=width)
-                live.append(graph.rope(fresh, table, layout=RopeLayout.HALVES, n_heads=2))
+                fresh = op.linear(graph, x, "mat", width=width)
+                live.append(op.rope(graph, fresh, table, layout=RopeLayout.HALVES, n_heads=2))
             case "attention":
-                live.append(graph.attention(x, x, x, layer=layer, n_heads=2, scale=1.0, window=0))
-    chosen = graph.select(draw(st.sampled_from(live)))
+                live.append(op.attention(graph, x, x, x, layer=layer, n_heads=2, scale=1.0, window=0))
+    chosen = op.select(graph, draw(st.sampled_from(live)))
     if draw(st.booleans()):
-        chosen = graph.hidden(chosen)
-    graph.output(graph.linear(chosen, "emb", width=9))
+        chosen = op.hidden(graph, chosen)
+    graph.output(op.linear(graph, chosen, "emb", width=9))
     return graph
 
 
@@ -189,7 +206,7 @@ def test_any_graph_is_planned_soundly(graph: Graph) -> None:
     check_memory(lowered)
     # In place means for the last time.
     for place, node in enumerate(lowered.nodes):
-        if isinstance(node, Matmul) and node.accumulate:
+        if isinstance(node, Linear) and node.accumulate:
             old = node.reads[1]
             assert not any(old in later.reads for later in lowered.nodes[place + 1 :])
     if graph.last_hidden is not None:
@@ -198,16 +215,16 @@ def test_any_graph_is_planned_soundly(graph: Graph) -> None:
     assert lowered.rows(lowered.result) == 2
     kept = sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in graph.nodes)
     assert sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in lowered.nodes) == kept
-    products = sum(len(node.matrices) for node in lowered.nodes if isinstance(node, Matmul))
-    products += 2 * sum(isinstance(node, MatmulSwiGLU) for node in lowered.nodes)
+    products = sum(len(node.matrices) for node in lowered.nodes if isinstance(node, Linear))
+    products += 2 * sum(isinstance(node, GatedLinear) for node in lowered.nodes)
     assert products == len([node for node in graph.nodes if type(node).__name__ == "Linear"])
-    assert all(isinstance(node, SwiGLU) for node in lowered.nodes if type(node).__name__ == "SwiGLU")
+    assert all(isinstance(node, Gated) for node in lowered.nodes if type(node).__name__ == "Gated")
 
 
 def test_only_selected_rows_can_be_the_last_hidden_state() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5)))
     with pytest.raises(ValueError, match="selected rows"):
-        graph.hidden(graph.embed("emb", n_vocab=5, width=8))
+        op.hidden(graph, op.embed(graph, "emb", n_vocab=5, width=8))
 
 
 def test_a_graph_without_output_is_refused() -> None:

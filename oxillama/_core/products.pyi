@@ -1,0 +1,1 @@
+"""Importing this module registers the products; it has nothing for Python."""

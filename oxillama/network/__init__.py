@@ -1,0 +1,1 @@
+"""Networks as data: the graph that an architecture describes, its operations, and the program they become."""

@@ -1,0 +1,372 @@
+"""The operations an architecture can be described with: for each a class, which the core knows by its `kind`, and a
+function that adds it to a graph and returns its result.
+
+A new operation is a class and a function here or in a module beside it, and its row in the core, where the function
+that runs it stands (`register_rows` or `register_work`). Nothing else knows operations by name, but what fuses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.row_operations import ACTIVATIONS
+from oxillama.network.graph import Call, Graph, Matrix, Node, RowSpace, Value, Vector
+
+
+class RopeLayout(IntEnum):
+    """Which elements of a head rotate together; the numbers are the kernels'."""
+
+    INTERLEAVED = 0  # (0, 1), (2, 3), ...
+    HALVES = 1  # (0, n/2), (1, n/2 + 1), ...
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of single values, by the name that csrc/kernels.h gives it, and its parameters."""
+
+    name: str
+    parameters: tuple[float, ...] = ()
+
+    def numbers(self) -> dict[str, float]:
+        return {"function": ACTIVATIONS[self.name]} | {f"p{i}": x for i, x in enumerate(self.parameters)}
+
+
+SILU = Activation("silu")
+GELU = Activation("gelu")
+GELU_TANH = Activation("gelu_tanh")
+RELU_SQUARED = Activation("relu_squared")
+SIGMOID = Activation("sigmoid")
+
+
+@dataclass(frozen=True, eq=False)
+class Embed(Node):
+    kind = "embed"
+    table: Matrix
+
+    def call(self) -> Call:
+        return Call((self.table,))
+
+
+def embed(graph: Graph, name: str, *, n_vocab: int, width: int) -> Value:
+    """The table's row of each token."""
+    table = graph.matrix(name, k=width, rows=n_vocab)
+    return graph.append(Embed(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
+
+
+@dataclass(frozen=True, eq=False)
+class EmbedPosition(Embed):
+    kind = "embed_position"
+
+
+def embed_position(graph: Graph, name: str, *, n_positions: int, width: int) -> Value:
+    """The table's row of each token's position: learned positions."""
+    table = graph.matrix(name, k=width, rows=n_positions)
+    return graph.append(EmbedPosition(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
+
+
+@dataclass(frozen=True, eq=False)
+class RopeTable(Node):
+    kind = "rope_table"
+    inverse_frequencies: npt.NDArray[np.float32]
+    magnitude: float
+
+    def call(self) -> Call:
+        parameters = {"dims": 2 * len(self.inverse_frequencies), "magnitude": self.magnitude}
+        return Call(vectors=(self.inverse_frequencies,), parameters=parameters)
+
+
+def rope_table(graph: Graph, inverse_frequencies: npt.NDArray[np.float32], magnitude: float = 1.0) -> Value:
+    """Cosine and sine of position times frequency, times `magnitude`; made once per step, used by each layer."""
+    out = Value(2 * len(inverse_frequencies), RowSpace.TOKENS)
+    return graph.append(
+        RopeTable(reads=(), writes=(out,), inverse_frequencies=inverse_frequencies, magnitude=magnitude)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Norm(Node):
+    """Normalises each of `n_heads` parts of a row by itself, with the same weights."""
+
+    weight: Vector | None
+    bias: Vector | None
+    epsilon: float
+    n_heads: int
+
+    def call(self) -> Call:
+        return Call(vectors=(self.weight, self.bias), parameters={"n_heads": self.n_heads, "epsilon": self.epsilon})
+
+
+@dataclass(frozen=True, eq=False)
+class RMSNorm(Norm):
+    kind = "rms_norm"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm(Norm):
+    kind = "layer_norm"
+
+
+def rms_norm(graph: Graph, x: Value, name: str | None, *, epsilon: float, n_heads: int = 1) -> Value:
+    """x over its root mean square, times `name`.weight (Zhang and Sennrich 2019, arXiv:1910.07467); with n_heads, each
+    head by itself and with one weight. Without a name there is no weight."""
+    weight = graph.vector(f"{name}.weight", x.width // n_heads) if name else None
+    return graph.append(
+        RMSNorm(reads=(x,), writes=(x.like(x.width),), weight=weight, bias=None, epsilon=epsilon, n_heads=n_heads)
+    )
+
+
+def layer_norm(graph: Graph, x: Value, name: str | None, *, epsilon: float, n_heads: int = 1) -> Value:
+    """x less its mean, over its standard deviation, times `name`.weight and plus `name`.bias where the file has one (Ba
+    et al. 2016, arXiv:1607.06450)."""
+    width = x.width // n_heads
+    weight = graph.vector(f"{name}.weight", width) if name else None
+    bias = graph.vector(f"{name}.bias", width) if name and graph.has(f"{name}.bias") else None
+    return graph.append(
+        LayerNorm(reads=(x,), writes=(x.like(x.width),), weight=weight, bias=bias, epsilon=epsilon, n_heads=n_heads)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Node):
+    """Up to three products of one value; an accumulating one reads (x, sum) and its result takes the place of sum."""
+
+    kind = "product"
+    matrices: tuple[Matrix, ...]
+    accumulate: bool = False
+
+    def call(self) -> Call:
+        return Call(self.matrices, parameters={"accumulate": self.accumulate})
+
+    def products(self) -> tuple[Matrix, ...]:
+        return self.matrices
+
+    def aliases(self) -> Value | None:
+        return self.reads[1] if self.accumulate else None
+
+
+def linear(
+    graph: Graph, x: Value, name: str, *, width: int, ranges: tuple[range, ...] | None = None, of: int | None = None
+) -> Value:
+    """The product with `name`.weight, plus `name`.bias where the file has one. Products of one value that are asked for
+    one after the other are computed together. With `ranges`, only these rows of a matrix of `of` rows: the part of a
+    fused tensor."""
+    matrix = graph.matrix(name, k=x.width, rows=width, ranges=ranges, of=of)
+    return graph.append(Linear(reads=(x,), writes=(x.like(width),), matrices=(matrix,)))
+
+
+@dataclass(frozen=True, eq=False)
+class GatedLinear(Node):
+    """f(gate . x) * (up . x). Made by lowering of two products and a gated activation."""
+
+    kind = "gated_product"
+    gate: Matrix
+    up: Matrix
+    function: Activation
+
+    def call(self) -> Call:
+        return Call((self.gate, self.up), parameters=self.function.numbers())
+
+    def products(self) -> tuple[Matrix, ...]:
+        return (self.gate, self.up)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantize(Node):
+    """Makes the twin of the value it reads: the forms, as bits, in which products want it."""
+
+    kind = "quantize"
+    forms: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rope(Node):
+    kind = "rope"
+    in_place = 0
+    layout: RopeLayout
+    n_heads: int
+    head_dim: int
+    dims: int
+    offset: int
+
+    def call(self) -> Call:
+        return Call(
+            parameters={
+                "layout": self.layout,
+                "n_heads": self.n_heads,
+                "head_dim": self.head_dim,
+                "dims": self.dims,
+                "offset": self.offset,
+            }
+        )
+
+
+def rope(graph: Graph, x: Value, table: Value, *, layout: RopeLayout, n_heads: int, offset: int = 0) -> Value:
+    """Rotates `table.width` elements of each head, beginning with `offset`. x must not be used afterwards."""
+    return graph.append(
+        Rope(
+            reads=(x, table),
+            writes=(x.like(x.width),),
+            layout=layout,
+            n_heads=n_heads,
+            head_dim=x.width // n_heads,
+            dims=table.width,
+            offset=offset,
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class KVStore(Node):
+    kind = "kv_store"
+    layer: int
+
+    def call(self) -> Call:
+        return Call(parameters={"layer": self.layer})
+
+
+@dataclass(frozen=True, eq=False)
+class Attention(Node):
+    kind = "attention"
+    is_checkpoint: ClassVar[bool] = True
+    layer: int
+    n_heads: int
+    scale: float
+    window: int
+
+    def call(self) -> Call:
+        return Call(
+            parameters={"layer": self.layer, "n_heads": self.n_heads, "window": self.window, "scale": self.scale}
+        )
+
+
+def attention(
+    graph: Graph, q: Value, k: Value, v: Value, *, layer: int, n_heads: int, scale: float, window: int
+) -> Value:
+    """Appends K and V to the layer's cache and attends causally; window 0 means none."""
+    graph.append(KVStore(reads=(k, v), writes=(), layer=layer))
+    return graph.append(
+        Attention(reads=(q,), writes=(q.like(q.width),), layer=layer, n_heads=n_heads, scale=scale, window=window)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Activate(Node):
+    kind = "activate"
+    function: Activation
+
+    def call(self) -> Call:
+        return Call(parameters=self.function.numbers())
+
+
+def activate(graph: Graph, x: Value, function: Activation) -> Value:
+    return graph.append(Activate(reads=(x,), writes=(x.like(x.width),), function=function))
+
+
+@dataclass(frozen=True, eq=False)
+class Gated(Activate):
+    kind = "gated"
+
+
+def gated(graph: Graph, gate: Value, up: Value, function: Activation = SILU) -> Value:
+    """f(gate) * up (Shazeer 2020, arXiv:2002.05202)."""
+    return graph.append(Gated(reads=(gate, up), writes=(gate.like(gate.width),), function=function))
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Node):
+    kind = "add"
+
+
+def add(graph: Graph, x: Value, y: Value) -> Value:
+    return graph.append(Add(reads=(x, y), writes=(x.like(x.width),)))
+
+
+@dataclass(frozen=True, eq=False)
+class AddScaled(Node):
+    kind = "add_scaled"
+    factor: float
+
+    def call(self) -> Call:
+        return Call(parameters={"factor": self.factor})
+
+
+def add_scaled(graph: Graph, x: Value, y: Value, factor: float) -> Value:
+    """x + factor * y."""
+    return graph.append(AddScaled(reads=(x, y), writes=(x.like(x.width),), factor=factor))
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(Node):
+    kind = "multiply"
+
+
+def multiply(graph: Graph, x: Value, y: Value) -> Value:
+    """x * y; where y is narrower, each of its values multiplies a stretch of x."""
+    return graph.append(Multiply(reads=(x, y), writes=(x.like(x.width),)))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Node):
+    kind = "scale"
+    factor: float
+    weight: Vector | None = None
+
+    def call(self) -> Call:
+        return Call(vectors=(self.weight,), parameters={"factor": self.factor})
+
+
+def scale(graph: Graph, x: Value, factor: float) -> Value:
+    return graph.append(Scale(reads=(x,), writes=(x.like(x.width),), factor=factor))
+
+
+def scale_elements(graph: Graph, x: Value, name: str) -> Value:
+    """x times `name`.weight, element by element."""
+    weight = graph.vector(f"{name}.weight", x.width)
+    return graph.append(Scale(reads=(x,), writes=(x.like(x.width),), factor=1.0, weight=weight))
+
+
+@dataclass(frozen=True, eq=False)
+class SliceColumns(Node):
+    kind = "slice_columns"
+    n_parts: int
+    offset: int
+
+    def call(self) -> Call:
+        return Call(parameters={"n_parts": self.n_parts, "offset": self.offset})
+
+
+def slice_columns(graph: Graph, x: Value, *, offset: int, width: int, n_parts: int = 1) -> Value:
+    """Columns [offset, offset + width) of each of the `n_parts` stretches of x, one after another."""
+    out = x.like(width * n_parts)
+    return graph.append(SliceColumns(reads=(x,), writes=(out,), n_parts=n_parts, offset=offset))
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Node):
+    """The rows that leave the network."""
+
+    kind = "select"
+
+
+def select(graph: Graph, x: Value) -> Value:
+    return graph.append(Select(reads=(x,), writes=(Value(x.width, RowSpace.OUTPUTS),)))
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden(Node):
+    """Not an operation: its result is the first rows of what it reads."""
+
+    kind = ""
+    in_place = 0
+
+
+def hidden(graph: Graph, x: Value) -> Value:
+    """Names the last hidden state, which embeddings are made of; returns its rows that become logits."""
+    if x.space is not RowSpace.OUTPUTS:
+        raise ValueError("the last hidden state is a value of the selected rows")
+    graph.last_hidden = x
+    return graph.append(Hidden(reads=(x,), writes=(Value(x.width, RowSpace.LOGITS),)))
