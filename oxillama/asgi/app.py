@@ -32,9 +32,11 @@ from oxillama.asgi.errors import ErrorsToReplies, http_error
 from oxillama.asgi.fields import FieldTable
 from oxillama.asgi.operations import OPERATIONS
 from oxillama.asgi.page import Page, stats
+from oxillama.asgi.paths import OnePath
 from oxillama.asgi.request_log import RequestLog, record_of
 from oxillama.asgi.service import EngineFactory, Opening, Service
 from oxillama.asgi.settings import Limits, Settings
+from oxillama.asgi.suggestion import unknown_route
 from oxillama.asgi.throttle import Throttle
 from oxillama.engine import Engine
 
@@ -152,6 +154,7 @@ def _middleware(service: Service) -> list[Middleware]:
     limits = settings.limits
     throttle = Middleware(Throttle, limits=limits)
     return [
+        Middleware(OnePath),
         Middleware(RequestLog, observe=service.observe),
         *_tracing(),
         # Outside the errors, so that a page can read those too.
@@ -172,6 +175,7 @@ def _tracing() -> list[Middleware]:
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    reply = http_error(error)
+    is_unknown = isinstance(error, HTTPException) and error.status_code == 404
+    reply = unknown_route(request) if is_unknown else http_error(error)
     record_of(request.scope).error = reply.code or reply.type
     return reply.to_response()

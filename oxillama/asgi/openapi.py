@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.fields import Field, FieldTable
+from oxillama.asgi.paths import mount_prefix
 from oxillama.asgi.replies import ErrorReply
 from oxillama.asgi.service import Service
 
@@ -85,9 +86,8 @@ def document(operations: Sequence[Operation], *, title: str, root_path: str = ""
 async def openapi(request: Request) -> Response:
     service = Service.of(request)
     operations = request.app.state.operations
-    root_path = str(request.scope.get("root_path", ""))
     title = f"oxillama: {service.settings.model_name or 'an OpenAI-compatible API'}"
-    return JSONResponse(document(operations, title=title, root_path=root_path))
+    return JSONResponse(document(operations, title=title, root_path=mount_prefix(request.scope)))
 
 
 def _key(type: Any) -> Any:
@@ -144,4 +144,4 @@ def _other_field(field: Field) -> dict[str, Any]:
     if field.status == "harmless":
         return {"description": f"ignored: {field.why}"}
     # A value that asks for nothing is accepted.
-    return {"description": f"refused: {field.why}", "enum": [None, *field.neutral]}
+    return {"description": f"refused: {field.why}", "enum": [None, *(field.neutral or ())]}

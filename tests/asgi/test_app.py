@@ -13,15 +13,22 @@ from tests.asgi.replies import error_of
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-@pytest.mark.parametrize(
-    "path", ["/nope", "/v1", "/v1/", "/v1/nope", "/tokenize/", "//", "/static/../x", "/v1/models/"]
-)
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/", "/v1/nope", "/tokenize//", "//", "/static/../x"])
 def test_an_unknown_route_is_a_404_in_the_one_shape(client: TestClient, method: str, path: str) -> None:
-    reply = client.request(method, path)
-    if path == "/v1/models/" and method != "GET":
-        error_of(reply, 405)  # as the model whose name is empty
-    else:
-        error_of(reply, 404)
+    assert error_of(client.request(method, path), 404)["code"] == "unknown_route"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"), [("/chat/completions", "/v1/chat/completions"), ("/api/generate", "/v1/completions")]
+)
+def test_a_404_names_the_route_that_was_meant(client: TestClient, demo: Engine, path: str, meant: str) -> None:
+    assert f" {meant} " in error_of(client.post(path, json={}), 404)["message"]
+    mounted = TestClient(Starlette(routes=[Mount("/llm", create_app(demo))]))
+    assert f" /llm{meant} " in error_of(mounted.post(f"/llm{path}", json={}), 404)["message"]
+
+
+def test_a_404_that_is_like_no_route_says_where_they_are(client: TestClient) -> None:
+    assert "/openapi.json" in error_of(client.get("/nope"), 404)["message"]
 
 
 @pytest.mark.parametrize(
