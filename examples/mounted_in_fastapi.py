@@ -1,7 +1,8 @@
 """An API mounted into a FastAPI service, beside a route of the service that uses the same engine directly.
 
 Nothing depends on a lifespan here: the engine is opened by whoever comes first, and a mounted app's own lifespan would
-not be run by its host.
+not be run by its host. Whoever leaves before the story is told ends it: the API looks after that by itself, and the
+service's own route does with `until_disconnected`.
 
     python examples/mounted_in_fastapi.py
 """
@@ -11,12 +12,13 @@ from __future__ import annotations
 import asyncio
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from openai import AsyncOpenAI
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from oxillama import Engine
-from oxillama.asgi import create_app
+from oxillama.asgi import create_app, until_disconnected
 
 
 class Title(BaseModel):
@@ -34,9 +36,17 @@ def make_service() -> FastAPI:
     service = FastAPI()
 
     @service.post("/story")
-    async def story(title: Title) -> dict[str, str]:
-        completion = await (await engine()).agenerate(title.words, max_tokens=16, temperature=0)
+    async def story(title: Title, request: Request) -> dict[str, str]:
+        model = await engine()
+        completion = await until_disconnected(
+            request.receive, lambda: model.agenerate(title.words, max_tokens=16, temperature=0)
+        )
         return {"story": title.words + completion.text}
+
+    @service.exception_handler(ClientDisconnect)
+    async def nobody_is_there(request: Request, error: Exception) -> Response:
+        # Nobody reads it, but middleware of the service may insist on a reply.
+        return Response(status_code=499)
 
     # Last, so that the service's own routes come first.
     service.mount("/llm", create_app(engine, model_aliases="*"))

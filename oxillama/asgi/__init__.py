@@ -9,6 +9,7 @@ except ImportError as error:  # pragma: no cover - the tests have both
     ) from error
 
 from oxillama.asgi.app import create_app
+from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.settings import Limits
 
-__all__ = ["Limits", "create_app"]
+__all__ = ["Limits", "create_app", "until_disconnected"]

@@ -6,6 +6,7 @@ import logging
 import math
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from oxillama.asgi.request_log import record_of
+from oxillama.asgi.request_log import DISCONNECTED, record_of
 from oxillama.errors import (
     ContextLengthError,
     DeadlineExceeded,
@@ -161,12 +162,20 @@ class ErrorsToReplies:
         async def noticing_send(message: Message) -> None:
             nonlocal began
             began = True
-            await send(message)
+            try:
+                await send(message)
+            except OSError:
+                # Servers of the newer specification tell it this way.
+                raise ClientDisconnect from None
 
         try:
             await self.app(scope, receive, noticing_send)
         except ClientDisconnect:
-            record_of(scope).disconnected = True  # nobody is there to be told anything
+            record_of(scope).disconnected = True
+            if not began:
+                # Nobody is there to be told anything but a host's middleware, some kinds of which insist on a reply.
+                with suppress(OSError):
+                    await Response(status_code=DISCONNECTED)(scope, receive, send)
         except Exception as error:
             reply = http_error(error)
             record_of(scope).error = reply.code or reply.type

@@ -20,7 +20,7 @@ log = logging.getLogger("oxillama.access")
 
 _RECORD = "oxillama.record"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-# What a status line never carried: the client left before there was one.
+# What no client has seen: it left before there was a status.
 DISCONNECTED = 499
 
 
@@ -100,7 +100,7 @@ class RequestLog:
         scope[_RECORD] = record
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and not record.disconnected:
                 record.status = message["status"]
                 record.first_byte = time.monotonic()
                 headers = MutableHeaders(scope=message)
