@@ -61,6 +61,12 @@ def nested(depth: int) -> Any:
         ([{**USER, "tool_calls": [CALL]}], "messages[0].tool_calls"),
         ([dict([*USER.items(), (5, "x")])], "messages[0]...."),
         ([{**USER, "name": 5}], "messages[0].name"),
+        ([{"role": None, "content": "x"}], "messages[0].role"),
+        ([{"role": "user", "content": [{"type": None, "text": "x"}]}], "messages[0].content[0].type"),
+        ([{**USER, "parsed": {}, "reasoning": "hm"}], "messages[0].reasoning"),
+        ([assistant(images=[{"url": "x"}])], "messages[0].images"),
+        ([assistant(reasoning="a", reasoning_content="b")], "messages[0].reasoning"),
+        ([assistant(reasoning=5)], "messages[0].reasoning"),
         ([assistant(audio={"id": "a"})], "messages[0].audio"),
         ([assistant(function_call={"name": "f"})], "messages[0].function_call"),
         ([assistant(content=None, refusal=5)], "messages[0].refusal"),
@@ -126,6 +132,36 @@ def test_a_type_of_part_that_is_not_supported_is_named() -> None:
         ),
         ({"role": "tool", "content": "4", "tool_call_id": "c"}, {"role": "tool", "content": "4", "tool_call_id": "c"}),
         (ChatMessage(content="y", reasoning_content="hm"), assistant(reasoning_content="hm")),
+        ({**USER, "tool_calls": None, "mood": None, "": None}, USER),
+        ({**USER, "tool_calls": [], "mood": {}}, USER),
+        ({"role": "tool", "content": "4", "tool_call_id": None}, {"role": "tool", "content": "4"}),
+        (assistant(parsed={"a": 1}, annotations=[{"type": "url_citation"}], id="m"), assistant()),
+        (assistant(provider_specific_fields={"refusal": None}, thinking_blocks=[{"thinking": "hm"}]), assistant()),
+        (assistant(content=None, reasoning="hm"), assistant(content="", reasoning_content="hm")),
+        (assistant(reasoning="hm", reasoning_content="hm"), assistant(reasoning_content="hm")),
+        ({**USER, "cache_control": {"type": "ephemeral"}}, USER),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
+            {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        ),
+        (
+            assistant(content=[{"type": "output_text", "text": "a", "parsed": None, "nope": None, "index": 0}]),
+            assistant(content=[{"type": "text", "text": "a"}]),
+        ),
+        (
+            assistant(
+                tool_calls=[
+                    {**CALL, "type": None, "index": 0, "nope": None, "provider_specific_fields": {}},
+                    {"id": None, "function": {"name": "g", "arguments": "{}", "parsed_arguments": {}, "nope": None}},
+                ]
+            ),
+            assistant(
+                tool_calls=[
+                    {"type": "function", "id": "c", "function": {"name": "f", "arguments": {"a": 1}}},
+                    {"type": "function", "function": {"name": "g", "arguments": {}}},
+                ]
+            ),
+        ),
     ],
 )
 def test_messages_come_in_one_shape(message: Any, expected: dict[str, Any]) -> None:
@@ -163,6 +199,13 @@ def test_tools_are_plain_data() -> None:
     assert checked_tools(None) is None
     assert checked_tools([]) is None
     assert checked_tools((tool,)) == [tool]
+    noted = {**tool, "cache_control": {"type": "ephemeral"}, "nope": None}
+    assert checked_tools([noted]) == [tool]
+    schema = {"properties": {"a": {"default": None, "enum": [None]}}}
+    function = {"name": "f", "parameters": schema}
+    assert checked_tools([{"type": "function", "function": {**function, "strict": None}}]) == [
+        {"type": "function", "function": function}
+    ]
     for tools, param in (("f", "tools"), ([5], "tools[0]"), ([{}], "tools[0]"), ([tool, {"type": tool}], "tools[1]")):
         with pytest.raises(InvalidRequestError) as error:
             checked_tools(tools)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import anyio.to_thread
 import msgspec
+from msgspec import inspect
 from starlette.requests import ClientDisconnect, Request
 
 from oxillama.asgi.errors import HTTPError, refusal
-from oxillama.asgi.fields import FieldTable
+from oxillama.asgi.fields import FieldTable, is_null
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
@@ -85,6 +88,7 @@ def _too_large(max_bytes: int) -> HTTPError:
 
 
 def _decode(raw: bytes, table: FieldTable, type: type[Body], limits: Limits) -> Body:
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     if not raw.strip():
         raise refusal("the body is empty, expected a JSON object", None)
     try:
@@ -95,6 +99,8 @@ def _decode(raw: bytes, table: FieldTable, type: type[Body], limits: Limits) -> 
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         table.check(fields)
+        if b"null" in raw:
+            raw = _leave_out_nulls(fields, type)
         return msgspec.json.decode(raw, type=type)
     except msgspec.ValidationError as error:
         raise validation_error(str(error)) from None
@@ -102,6 +108,39 @@ def _decode(raw: bytes, table: FieldTable, type: type[Body], limits: Limits) -> 
         raise refusal(f"the body is not valid JSON: {error}", None, code="invalid_json") from None
     except RecursionError:
         raise refusal("the body is nested too deeply", None) from None
+
+
+def _leave_out_nulls(fields: dict[str, msgspec.Raw], type: type[Body]) -> bytes:
+    """The body without what is null, in itself and in the objects that it has for options. Messages, tools and schemas
+    stay as they are: their own readers know where a null says something."""
+    kept = {name: raw for name, raw in fields.items() if not is_null(raw)}
+    for name, info in _object_fields(type).items():
+        if name in kept and b"null" in bytes(kept[name]):
+            kept[name] = msgspec.Raw(msgspec.json.encode(_without_nulls(msgspec.json.decode(kept[name]), info)))
+    return msgspec.json.encode(kept)
+
+
+@cache
+def _object_fields(type: type[msgspec.Struct]) -> dict[str, inspect.Type]:
+    """The fields of a body whose values are objects, with the type that those are read as."""
+    body = inspect.type_info(type)
+    assert isinstance(body, inspect.StructType)
+    objects = {field.encode_name: _object_type(field.type) for field in body.fields}
+    return {name: info for name, info in objects.items() if info is not None}
+
+
+def _object_type(info: inspect.Type) -> inspect.Type | None:
+    options = info.types if isinstance(info, inspect.UnionType) else (info,)
+    return next((each for each in options if isinstance(each, inspect.StructType | inspect.DictType)), None)
+
+
+def _without_nulls(value: Any, info: inspect.Type) -> Any:
+    """An object without its null members; what a Struct has for a member likewise, but not what is any JSON."""
+    if not isinstance(value, dict):
+        return value
+    members = {each.encode_name: _object_type(each.type) for each in getattr(info, "fields", ())}
+    kept = {key: item for key, item in value.items() if item is not None}
+    return {key: _without_nulls(item, inner) if (inner := members.get(key)) else item for key, item in kept.items()}
 
 
 def _check_depth(raw: bytes, max_depth: int) -> None:

@@ -15,12 +15,17 @@ from oxillama.errors import InvalidRequestError
 T = TypeVar("T")
 
 
-async def on_conversation(request: Request, messages: Sequence[object], work: Callable[[], T]) -> T:
-    """What `work` returns. Raises HTTPError for too many messages, and what `work` raises."""
+async def on_conversation(request: Request, messages: Sequence[Mapping[str, Any]], work: Callable[[], T]) -> T:
+    """What `work` returns. Raises HTTPError for too many messages, for a tool's that answers no call, and what `work`
+    raises."""
     limits = Service.of(request).limits
     if len(messages) > limits.max_messages:
         message = f"messages has {len(messages)} entries, at most {limits.max_messages} are allowed"
         raise refusal(message, "messages")
+    for index, each in enumerate(messages):
+        if each.get("role") == "tool" and each.get("tool_call_id") is None:
+            place = f"messages[{index}].tool_call_id"
+            raise refusal(f"{place} is missing: a tool's message answers a call", place, code="missing_field")
     try:
         return await on_body(request, work)
     except InvalidRequestError as error:

@@ -9,8 +9,8 @@ from oxillama.asgi.settings import Limits
 from oxillama.errors import InvalidRequestError
 
 _ROLES = ("user", "assistant", "system", "developer")
-_MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase"})
-_REASONING_KEYS = frozenset({"type", "id", "status", "summary", "content", "encrypted_content"})
+_MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase", "cache_control"})
+_REASONING_KEYS = frozenset({"type", "id", "status", "summary", "content", "encrypted_content", "cache_control"})
 
 
 class InputMessages:
@@ -55,6 +55,7 @@ class InputMessages:
         self._places.append(place)
 
     def _add_item(self, place: str, item: dict[str, Any]) -> None:
+        item = {key: value for key, value in item.items() if value is not None}
         match item.get("type", "message"):
             case "message":
                 _check_keys(place, item, _MESSAGE_KEYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,6 +15,7 @@ from oxillama.asgi import Limits, create_app
 from oxillama.asgi.app import FIELD_TABLES
 from oxillama.asgi.body import _check_depth, validation_error
 from oxillama.asgi.errors import HTTPError
+from oxillama.asgi.fields import FieldTable
 from tests.asgi.replies import error_of
 
 JSON = {"content-type": "application/json"}
@@ -32,7 +34,9 @@ JSON = {"content-type": "application/json"}
         b'{"content": NaN}',
         b'{"content": "\\ud800"}',
         b'{"content": "\x01"}',
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
+        b"\xff\xfe{\x00}\x00",
         b"null",
         b"[]",
         b'"text"',
@@ -43,6 +47,14 @@ JSON = {"content-type": "application/json"}
 )
 def test_malformed_json_is_a_400(client: TestClient, raw: bytes) -> None:
     error_of(client.post("/tokenize", content=raw, headers=JSON), 400)
+
+
+def test_a_byte_order_mark_says_nothing(client: TestClient) -> None:
+    raw = b'{"content": "\xef\xbb\xbfOnce"}'
+    plain = client.post("/tokenize", content=raw, headers=JSON)
+    marked = client.post("/tokenize", content=b"\xef\xbb\xbf" + raw, headers=JSON)
+    assert marked.status_code == 200
+    assert marked.json() == plain.json()
 
 
 @pytest.mark.parametrize("raw", [b'{"content": "\xff"}', b'{"content": "\xc3"}', b'{"\xed\xa0\x80": 1}', b"\xfe\xff"])
@@ -184,6 +196,63 @@ class TestEveryRoute:
 
     def test_a_missing_key(self, demo: Engine, route: str) -> None:
         error_of(TestClient(create_app(demo, api_keys="k")).post(route, json={}), 401)
+
+
+# A body that each route takes.
+SOUND: dict[str, dict[str, Any]] = {
+    "/apply-template": {"messages": [{"role": "user", "content": "a"}]},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1},
+    "/v1/completions": {"prompt": "a", "max_tokens": 1},
+    "/v1/embeddings": {"input": "a"},
+    "/v1/responses": {"input": "a", "max_output_tokens": 1},
+    "/tokenize": {"content": "a"},
+    "/detokenize": {"tokens": [5]},
+}
+# Where bodies have objects: a member that is null, known or not, is not there.
+NESTED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"stream": True, "stream_options": {"include_usage": None, "nope": None}}),
+    ("/v1/chat/completions", {"response_format": {"type": "text", "json_schema": None}}),
+    ("/v1/chat/completions", {"logit_bias": {"5": None}}),
+    ("/v1/chat/completions", {"chat_template_kwargs": {"messages": None, "nope": None}}),
+    ("/v1/responses", {"text": {"format": {"type": "text", "name": None, "schema": None, "strict": None}}}),
+    ("/v1/responses", {"text": {"format": None, "verbosity": None, "nope": None}}),
+    ("/v1/responses", {"reasoning": {"effort": None, "summary": None, "nope": None}}),
+    ("/v1/responses", {"metadata": {"a": None}}),
+    ("/v1/completions", {"stream": True, "stream_options": {"include_usage": True, "nope": None}}),
+]
+
+
+@pytest.mark.parametrize("table", FIELD_TABLES, ids=lambda table: str(table.route))
+def test_null_leaves_out_every_field_and_any_other(client: TestClient, table: FieldTable) -> None:
+    body = {**dict.fromkeys(table.fields), "nope": None, "": None, **SOUND[table.route]}
+    assert client.post(table.route, json=body).status_code == 200
+    for name in SOUND[table.route].keys() - {"max_tokens", "max_output_tokens"}:
+        given = {**SOUND[table.route], name: None}
+        missing = {key: value for key, value in given.items() if value is not None}
+        assert client.post(table.route, json=given).json() == client.post(table.route, json=missing).json()
+
+
+@pytest.mark.parametrize(("route", "options"), NESTED)
+def test_null_leaves_out_at_every_depth(client: TestClient, route: str, options: dict[str, Any]) -> None:
+    assert client.post(route, json={**SOUND[route], **options}).status_code == 200
+
+
+def test_what_is_not_null_inside_is_still_looked_at(client: TestClient) -> None:
+    for options, param in (
+        ({"reasoning": {"effort": None, "nope": 0}}, "reasoning.nope"),
+        ({"text": {"format": {"type": "text", "name": "", "strict": None}}}, "text.format.name"),
+        ({"metadata": {"a": None, "b": 5}}, "metadata[...]"),
+    ):
+        error = error_of(client.post("/v1/responses", json={**SOUND["/v1/responses"], **options}), 400)
+        assert error["param"] == param
+
+
+def test_a_null_inside_of_a_template_s_variable_is_a_value(demo: Engine) -> None:
+    template = "{{ a is none }} {{ b.c is none }}{{ messages[0].content }}"
+    with Engine.demo(n_threads=1, progress=False, chat_template=template) as engine:
+        body = {**SOUND["/apply-template"], "chat_template_kwargs": {"a": None, "b": {"c": None}}}
+        reply = TestClient(create_app(engine)).post("/apply-template", json=body)
+    assert reply.json()["prompt"] == "False Truea"
 
 
 def test_a_large_body_is_decoded_all_the_same(client: TestClient) -> None:

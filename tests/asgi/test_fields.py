@@ -91,8 +91,27 @@ def test_a_refused_field_is_named_with_its_reason(value: Any) -> None:
 
 def test_a_field_in_no_table_is_named() -> None:
     with pytest.raises(HTTPError) as caught:
-        check(a=1, e=None)
+        check(a=1, e=0)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, "e", "unknown_field")
+
+
+def test_null_leaves_any_field_out() -> None:
+    check(a=None, c=None, d=None, e=None)
+
+
+@pytest.mark.parametrize("value", [{"type": "text", "schema": None}, {"type": "text", "more": None, "": None}])
+def test_null_leaves_out_inside_of_a_neutral_value_too(value: Any) -> None:
+    check(d=value)
+
+
+def test_only_some_values_may_be_supported() -> None:
+    some = FieldTable("/x", implemented("a", "works", only=("auto", 1)))
+    for value in (b'"auto"', b"1", b"null"):
+        some.check({"a": msgspec.Raw(value)})
+    for value in (b'"required"', b"true", b"{}"):
+        with pytest.raises(HTTPError) as caught:
+            some.check({"a": msgspec.Raw(value)})
+        assert (caught.value.param, caught.value.code) == ("a", "unsupported_field")
 
 
 def test_a_field_is_in_a_table_once() -> None:
