@@ -77,7 +77,8 @@ class SamplingParams:
     top-n-sigma, top-k, typical, top-p, min-p, top-a, epsilon, eta, XTC, temperature, draw. Cuts look at the
     probabilities at temperature 1 among the tokens that the stage before left, and always leave one; mirostat
     replaces them. ``temperature=0`` takes the best token after the penalties (the lowest id on ties) and skips
-    every cut. Temperatures between 0 and 1e-5 count as 1e-5.
+    every cut. Temperatures between 0 and 1e-5 count as 1e-5. No temperature is too high here, and no penalty too large:
+    OpenAI's narrower ranges (0 to 2, -2 to 2) hold over HTTP only.
 
     ``epsilon_cutoff`` and ``eta_cutoff`` are probabilities (0.0003, not 3). ``top_n_sigma`` is off at 0 or below;
     ``repeat_last_n`` and ``dry_penalty_last_n`` are off at 0 and look at everything at -1. ``min_tokens`` holds back

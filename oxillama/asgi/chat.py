@@ -15,7 +15,7 @@ from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.request_log import record_of
-from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
+from oxillama.asgi.sampling import NO_STRUCTURE, SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.sse import EventStream
 from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
@@ -24,6 +24,7 @@ from oxillama.engine import Engine
 from oxillama.params import SamplingParams
 
 _TOOLS = "tools are not supported by this version"
+NO_VERBOSITY = "models are not trained to it; ask for it in a message"
 
 FIELDS = FieldTable(
     "/v1/chat/completions",
@@ -49,10 +50,10 @@ FIELDS = FieldTable(
     harmless("prompt_cache_key prompt_cache_options prompt_cache_retention", "the prefix cache needs no hints"),
     refused("tools functions", _TOOLS, neutral=([],)),
     refused("tool_choice function_call", _TOOLS, neutral=("none", "auto")),
-    refused("response_format", "structured output is not supported by this version", neutral=({"type": "text"},)),
+    refused("response_format", NO_STRUCTURE, neutral=({"type": "text"},)),
     refused("modalities", "replies are text", neutral=(["text"],)),
     refused("audio", "replies are text"),
-    refused("verbosity", "models are not trained to it; ask for it in a message", neutral=("medium",)),
+    refused("verbosity", NO_VERBOSITY, neutral=("medium",)),
     refused("web_search_options", "nothing is looked up"),
     refused("moderation", "nothing is moderated"),
     refused("chat_template", "the template is the engine's; chat_template_kwargs are its variables", "vllm"),

@@ -13,15 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oxillama.asgi.body import on_body, read_body
+from oxillama.asgi.chat import NO_VERBOSITY
 from oxillama.asgi.conversations import on_conversation, template_kwargs
 from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import JSONResponse, refusal
-from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused
+from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused, unsupported
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.response_events import ResponseBuilder
 from oxillama.asgi.response_input import InputMessages
-from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields
+from oxillama.asgi.sampling import NO_STRUCTURE, SAMPLING_FIELDS, SamplingFields
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 from oxillama.asgi.sse import EventStream, event
@@ -46,13 +47,14 @@ FIELDS = FieldTable(
     implemented("max_output_tokens", "reasoning included; nothing: to the end of the context"),
     implemented("top_logprobs", "with `include: [message.output_text.logprobs]`"),
     implemented("stream", "events instead of one reply"),
-    implemented("text", "`format` of the type text only"),
-    implemented("include", "`message.output_text.logprobs`; nothing else"),
+    implemented("text", "`format` of the type text only; `verbosity` as in a chat: nothing but medium"),
+    implemented("include", "`message.output_text.logprobs`; the others add to items that there never are"),
     implemented("metadata", "at most 16 texts of 512 characters, given back"),
     _sampling_fields(),
     implemented("chat_template_kwargs", "variables for the model's template", "vllm"),
     implemented("reasoning", "`effort` is a variable of the template; `none` also sets enable_thinking to false"),
-    harmless("parallel_tool_calls", "there are no tool calls"),
+    implemented("parallel_tool_calls", "given back; there are no tool calls"),
+    implemented("tool_choice", "`auto` or `none`, given back: there are no tools", only=("auto", "none")),
     harmless("prompt_cache_key", "the prefix cache needs no advice"),
     harmless("prompt_cache_options prompt_cache_retention", "the prefix cache needs no advice"),
     harmless("stream_options", "events are never padded"),
@@ -60,7 +62,6 @@ FIELDS = FieldTable(
     refused("previous_response_id conversation prompt", "nothing is kept: send the whole conversation as `input`"),
     refused("background background_options", "nothing is kept", neutral=(False,)),
     refused("tools", "tool calls need constrained output, which there is not yet", neutral=([],)),
-    refused("tool_choice", "there are no tools", neutral=("auto", "none")),
     refused("max_tool_calls", "there are no tools"),
     refused("truncation", "nothing is ever truncated unasked", neutral=("disabled",)),
     refused("context_management", "nothing is ever truncated unasked", neutral=([],)),
@@ -69,15 +70,42 @@ FIELDS = FieldTable(
 ChatGeneration = Generation[ChatCompletionChunk, ChatCompletion]
 MAX_METADATA = 16
 LOGPROBS = "message.output_text.logprobs"
+Includable = Literal[
+    "message.output_text.logprobs",
+    # Nothing is stored, so thoughts are always told as a text, and never in a form that only the server reads.
+    "reasoning.encrypted_content",
+    # What there are neither tools nor pictures for.
+    "message.input_image.image_url",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+]
 
 
-class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["text"]
+class TextFormat(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
+    """The only format that replies have yet."""
+
+
+class ObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    """Refused by name, whatever else it says."""
+
+
+class SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    """Refused by name, whatever else it says."""
 
 
 class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    format: TextFormat | None = None
+    format: TextFormat | ObjectFormat | SchemaFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
+
+    def check(self) -> None:
+        """Raises HTTPError for what no reply can be yet."""
+        if isinstance(self.format, ObjectFormat | SchemaFormat):
+            raise unsupported("text.format.type", NO_STRUCTURE)
+        if self.verbosity not in (None, "medium"):
+            raise unsupported("text.verbosity", NO_VERBOSITY)
 
 
 class Reasoning(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +127,9 @@ class ResponsesRequest(SamplingFields, kw_only=True):
     stream: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: list[Includable] | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: Literal["auto", "none"] | None = None
     metadata: dict[str, str] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
@@ -137,12 +167,12 @@ class ResponsesRequest(SamplingFields, kw_only=True):
             "max_output_tokens": self.max_output_tokens,
             "max_tool_calls": None,
             "metadata": self.metadata or {},
-            "parallel_tool_calls": True,
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": {"effort": self.effort, "summary": None},
             "service_tier": "default",
             "temperature": 1.0 if self.temperature is None else self.temperature,
-            "text": {"format": {"type": "text"}},
-            "tool_choice": "auto",
+            "text": {"format": {"type": "text"}, "verbosity": "medium"},
+            "tool_choice": self.tool_choice or "auto",
             "top_logprobs": self.top_logprobs or 0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "truncation": "disabled",
@@ -154,6 +184,8 @@ async def responses(request: Request) -> Response:
     service, record = Service.of(request), record_of(request.scope)
     model = record.model = service.check_model(body.model)
     body.check_metadata()
+    if body.text is not None:
+        body.text.check()
     params = body.sampling(service.limits)
     conversation = await on_body(request, lambda: InputMessages(body.input, body.instructions, service.limits))
     builder = ResponseBuilder(

@@ -22,11 +22,16 @@ ALIASES = {
     "max_completion_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
 }
+# OpenAI's own; the engine takes more.
+RANGES = {"temperature": (0.0, 2.0), "presence_penalty": (-2.0, 2.0), "frequency_penalty": (-2.0, 2.0)}
 MAX_BIAS = 100.0
-_NO_CHAT_GRAMMAR = "structured output is not supported by this version"
+NO_STRUCTURE = "structured output is not supported by this version"
 
 SAMPLING_FIELDS = [
-    *implemented("temperature top_p presence_penalty frequency_penalty seed stop n", "as in OpenAI's API"),
+    *implemented("temperature", "from 0 to 2"),
+    *implemented("presence_penalty frequency_penalty", "from -2 to 2"),
+    *implemented("top_p seed n", "as in OpenAI's API"),
+    *implemented("stop", "a text or a list of texts; an empty one stops nothing"),
     *implemented("logit_bias", "token ids (as decimal keys) to biases from -100 to 100"),
     *harmless("user", "names the end user to OpenAI"),
     *harmless("service_tier", "there is one tier"),
@@ -57,8 +62,8 @@ SAMPLING_FIELDS = [
     *implemented("banned_tokens", "token ids that are never drawn", "oxillama"),
     *implemented("deadline", "seconds from submission, after which the request ends with 504", "oxillama"),
     *refused("samplers", "the order of the sampling stages is fixed", "llama-server"),
-    *refused("grammar json_schema", _NO_CHAT_GRAMMAR, "llama-server"),
-    *refused("guided_json guided_regex guided_choice guided_grammar structured_outputs", _NO_CHAT_GRAMMAR, "vllm"),
+    *refused("grammar json_schema", NO_STRUCTURE, "llama-server"),
+    *refused("guided_json guided_regex guided_choice guided_grammar structured_outputs", NO_STRUCTURE, "vllm"),
     *refused("lora", "adapters are not supported by this version", "llama-server", neutral=([],)),
     *harmless("id_slot", "any place will do", "llama-server"),
     *refused("n_keep n_discard", "nothing is ever truncated", "llama-server", neutral=(0,)),
@@ -132,6 +137,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
         options, spelled = self._options()
         spelled["logprobs"] = logprobs_name
         _check_lengths(options, limits)
+        _check_ranges(options)
         if "stop" in options:
             options["stop"] = _stops(options["stop"], limits)
         if "logit_bias" in options:
@@ -197,18 +203,23 @@ def _check_lengths(options: dict[str, Any], limits: Limits) -> None:
             raise refusal(f"{place} has {len(text)} characters, at most {limit} are allowed", place)
 
 
+def _check_ranges(options: dict[str, Any]) -> None:
+    for name, (least, most) in RANGES.items():
+        if not least <= options.get(name, 0.0) <= most:
+            raise refusal(f"{name} is {options[name]:g}, expected a number from {least:g} to {most:g}", name)
+
+
 def _stops(stops: str | list[str], limits: Limits) -> list[str]:
+    """The texts that can stop anything: some clients fill the field with "" when nobody has."""
     texts = [stops] if isinstance(stops, str) else stops
     if len(texts) > limits.max_stops:
         raise refusal(f"stop has {len(texts)} texts, at most {limits.max_stops} are allowed", "stop")
     for index, text in enumerate(texts):
         place = "stop" if isinstance(stops, str) else f"stop[{index}]"
-        if not text:
-            raise refusal(f"{place} is empty", place)
         if len(text) > limits.max_stop_characters:
             message = f"{place} has {len(text)} characters, at most {limits.max_stop_characters} are allowed"
             raise refusal(message, place)
-    return texts
+    return [text for text in texts if text]
 
 
 def _biases(biases: dict[str, Bias] | list[tuple[int, Bias]], limits: Limits) -> dict[int, float]:

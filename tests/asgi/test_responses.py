@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from openai.types.responses import ResponseIncludable
 from starlette.testclient import TestClient
 
 from oxillama import Engine
@@ -228,7 +229,7 @@ def test_what_asks_for_nothing_is_accepted(client: TestClient) -> None:
         "previous_response_id": None,
         "truncation": "disabled",
         "include": [],
-        "text": {"format": {"type": "text"}, "verbosity": "low"},
+        "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "reasoning": {"effort": "low"},
         "metadata": {"a": "b"},
         "service_tier": "auto",
@@ -236,6 +237,58 @@ def test_what_asks_for_nothing_is_accepted(client: TestClient) -> None:
         "stream_options": {"include_obfuscation": False},
     }
     assert ask(client, input="a", **OPTIONS, **neutral)["metadata"] == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"type": "json_object"},
+        {"type": "json_schema", "name": "a", "schema": {"type": "object"}, "strict": True},
+        {"type": "json_schema", "anything": 1},
+    ],
+)
+def test_formats_of_json_are_refused_as_not_supported(client: TestClient, shape: dict[str, Any]) -> None:
+    error = error_of(client.post("/v1/responses", json={"input": "a", "text": {"format": shape}}), 400)
+    assert error["code"] == "unsupported_field"
+    assert "not supported" in error["message"]
+    chat = {"messages": [{"role": "user", "content": "a"}], "response_format": shape}
+    assert error_of(client.post("/v1/chat/completions", json=chat), 400)["code"] == "unsupported_field"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"parallel_tool_calls": True, "tool_choice": "auto"}),
+        ({"parallel_tool_calls": None, "tool_choice": None}, {"parallel_tool_calls": True, "tool_choice": "auto"}),
+        ({"parallel_tool_calls": False, "tool_choice": "none"}, {"parallel_tool_calls": False, "tool_choice": "none"}),
+    ],
+)
+def test_what_is_said_of_tools_is_given_back(client: TestClient, given: dict[str, Any], told: dict[str, Any]) -> None:
+    whole = ask(client, input="a", **OPTIONS, **given)
+    assert {name: whole[name] for name in told} == told
+    for event in events_of(client, input="a", **OPTIONS, **given):
+        if "response" in event:
+            assert {name: event["response"][name] for name in told} == told
+
+
+def test_a_choice_of_tools_is_refused_as_not_supported(client: TestClient) -> None:
+    for choice in ("required", {"type": "function", "name": "f"}):
+        error = error_of(client.post("/v1/responses", json={"input": "a", "tool_choice": choice}), 400)
+        assert (error["param"], error["code"]) == ("tool_choice", "unsupported_field")
+
+
+def test_the_verbosity_is_told(client: TestClient) -> None:
+    assert ask(client, input="a", **OPTIONS)["text"] == {"format": {"type": "text"}, "verbosity": "medium"}
+
+
+def test_what_may_be_included_of_items_that_there_never_are(client: TestClient) -> None:
+    bare = ask(client, input="a", **OPTIONS)
+    for name in get_args(ResponseIncludable):
+        if name != "message.output_text.logprobs":
+            assert (
+                ask(client, input="a", include=[name], **OPTIONS)["output"][0]["content"]
+                == (bare["output"][0]["content"])
+            )
 
 
 def test_the_effort_is_a_variable_of_the_template(open_long: Callable[..., Engine]) -> None:
@@ -273,7 +326,10 @@ def test_the_effort_is_a_variable_of_the_template(open_long: Callable[..., Engin
         ({"input": "a", "metadata": {str(number): "" for number in range(17)}}, "metadata"),
         ({"input": "a", "metadata": {"a": "x" * 513}}, "metadata"),
         ({"input": "a", "reasoning": {"mode": "pro"}}, "reasoning.mode"),
-        ({"input": "a", "include": ["reasoning.encrypted_content"]}, "include[0]"),
+        ({"input": "a", "text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"input": "a", "text": {"format": {"type": "text", "strict": True}}}, "text.format.strict"),
+        ({"input": "a", "text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"input": "a", "include": ["reasoning.encrypted_content", "nope"]}, "include[1]"),
         ({"input": "a", "top_logprobs": 2}, "top_logprobs"),
         ({"input": "a", "max_output_tokens": -2}, "max_output_tokens"),
         ({"input": "a", "max_tokens": 5}, "max_tokens"),

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from oxillama import Engine, InvalidRequestError, SamplingParams
 from oxillama.asgi import Limits, create_app
 from oxillama.asgi.errors import HTTPError
-from oxillama.asgi.sampling import ALIASES, SAMPLING_FIELDS, SamplingFields
+from oxillama.asgi.sampling import ALIASES, RANGES, SAMPLING_FIELDS, SamplingFields
 from tests.asgi.replies import error_of
 
 
@@ -105,8 +105,11 @@ def test_every_option_of_the_engine_has_a_name_here() -> None:
         ({"seed": 1 << 64}, "seed"),
         ({"deadline": -1}, "deadline"),
         ({"stop_token_ids": [-1]}, "stop_token_ids"),
-        ({"stop": ""}, "stop"),
-        ({"stop": ["a", ""]}, "stop[1]"),
+        ({"temperature": 2.01}, "temperature"),
+        ({"temperature": 1e9}, "temperature"),
+        ({"presence_penalty": 50}, "presence_penalty"),
+        ({"presence_penalty": -2.01}, "presence_penalty"),
+        ({"frequency_penalty": 2.01}, "frequency_penalty"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
         ({"logit_bias": {"-1": 1}}, "logit_bias"),
         ({"logit_bias": {"\u0661": 1}}, "logit_bias"),
@@ -127,6 +130,21 @@ def test_other_programs_ways_to_say_none() -> None:
     assert params(top_k=-1).top_k == 0
     assert params(seed=-1).seed is None
     assert params(n_predict=-1).max_tokens is None
+
+
+@pytest.mark.parametrize(("stop", "texts"), [("", ()), ([""], ()), (["a", ""], ("a",)), ([], ()), ("a", ("a",))])
+def test_an_empty_text_stops_nothing(stop: str | list[str], texts: tuple[str, ...]) -> None:
+    assert params(stop=stop).stop == texts
+
+
+def test_the_ends_of_openai_s_ranges_are_in_them() -> None:
+    for name, ends in RANGES.items():
+        for end in ends:
+            given: dict[str, Any] = {name: end}
+            assert getattr(params(**given), name) == end
+        # The engine itself takes more.
+        given = {name: ends[1] + 1}
+        assert getattr(SamplingParams(**given), name) == ends[1] + 1
 
 
 def test_biases() -> None:
