@@ -71,6 +71,9 @@ class InputMessages:
             case "reasoning":
                 _check_keys(place, item, _REASONING_KEYS)
                 self._reasoning = (self._reasoning or "") + _reasoning_text(place, item)
+            case "item_reference":
+                wrong = f"{place} names an item that was kept, and nothing is: send the item itself"
+                raise refusal(wrong, f"{place}.type", code="unsupported_item")
             case _:
                 wrong = f"{place}.type must be message or reasoning: tools and files are not supported"
                 raise refusal(wrong, f"{place}.type", code="unsupported_item")

@@ -341,6 +341,7 @@ def test_the_effort_is_a_variable_of_the_template(open_long: Callable[..., Engin
         ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": "a", "nope": 1}]}, "input[0].nope"),
         ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"type": ["message"]}]}, "input[0].type"),
         ({"input": [{"type": "reasoning", "summary": "a"}]}, "input[0].summary"),
         ({"input": [{"type": "reasoning", "content": [{"type": "text"}]}]}, "input[0].content[0]"),
