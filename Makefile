@@ -19,7 +19,7 @@ help:
 	@echo 'make demo       install into .venv and watch the embedded model write a story'
 	@echo 'make serve      the same for the HTTP server and its chat page (ARGS="model.gguf --port 8000")'
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
-	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor) against a running server'
+	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor, pydantic-ai) against a running server'
 	@echo 'make test-browser  the chat page in Chromium (Debian: chromium); screenshots go to build/screenshots'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'

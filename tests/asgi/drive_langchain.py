@@ -21,12 +21,19 @@ async def main(base_url: str, key: str, model: str) -> None:
     assert (await chat.ainvoke(MESSAGES)).content == whole.content
     assert "".join([chunk.content async for chunk in chat.astream(MESSAGES)]) == whole.content
     assert [reply.content for reply in chat.batch([MESSAGES] * 3)] == [whole.content] * 3
+    again = ("human", "Another.")
+    assert chat.invoke([*MESSAGES, whole, again]).content
 
     by_responses = ChatOpenAI(temperature=0, max_completion_tokens=12, use_responses_api=True, store=False, **options)
     reply = by_responses.invoke(MESSAGES)
     assert reply.text == whole.content, reply
-    pieces = [chunk.text for chunk in by_responses.stream(MESSAGES)]
-    assert "".join(pieces) == whole.content
+    chunks = list(by_responses.stream(MESSAGES))
+    assert "".join(chunk.text for chunk in chunks) == whole.content
+    # A reply of one API is history for the other.
+    streamed = sum(chunks[1:], chunks[0])
+    for said in (whole, reply, streamed):
+        assert chat.invoke([*MESSAGES, said, again]).content
+        assert by_responses.invoke([*MESSAGES, said, again]).text
 
     text = OpenAI(temperature=0, max_tokens=12, **options)
     completion = text.invoke("Once upon a time")

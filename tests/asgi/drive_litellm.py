@@ -18,6 +18,10 @@ async def main(base_url: str, key: str, model: str) -> None:
     chat = litellm.completion(model=f"openai/{model}", messages=MESSAGES, **options)
     text = chat.choices[0].message.content
     assert chat.usage.completion_tokens == 12
+    again = {"role": "user", "content": "Another."}
+    for said in (chat.choices[0].message, chat.choices[0].message.model_dump(), chat.choices[0].message.to_dict()):
+        history = [*MESSAGES, said, again]
+        assert litellm.completion(model=f"openai/{model}", messages=history, **options).choices[0].message.content
     chunks = litellm.completion(model=f"openai/{model}", messages=MESSAGES, stream=True, **options)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text
     reply = await litellm.acompletion(model=f"openai/{model}", messages=MESSAGES, **options)

@@ -59,6 +59,13 @@ def drive(client: OpenAI, model: str) -> dict[str, Any]:
         final = stream.get_final_completion()
     assert final.choices[0].message.content == "".join(deltas)
     assert final.choices[0].finish_reason == "stop"
+    parsed = client.chat.completions.parse(
+        model=model, messages=MESSAGES, **{**OPTIONS, "max_tokens": 200, "stop": "."}
+    )
+    told = [reply.choices[0].message for reply in (chat, final, parsed)]
+    for said in (*told, *[message.model_dump() for message in told], *[message.to_dict() for message in told]):
+        history: list[Any] = [*MESSAGES, said, {"role": "user", "content": "Another."}]
+        assert client.chat.completions.create(model=model, messages=history, **OPTIONS).choices
 
     vectors = client.embeddings.create(model=model, input=["one", "two"])
     raw = client.embeddings.create(model=model, input=["one", "two"], encoding_format="base64", dimensions=8)
@@ -82,6 +89,11 @@ def drive(client: OpenAI, model: str) -> dict[str, Any]:
     with client.responses.stream(model=model, input=RESPONSE_INPUT, **RESPONSE_OPTIONS) as responses:
         deltas = [event.delta for event in responses if event.type == "response.output_text.delta"]
     assert "".join(deltas) == text
+    parsed_response = client.responses.parse(model=model, input=RESPONSE_INPUT, **RESPONSE_OPTIONS)
+    for items in (response.output, parsed_response.output):
+        for item in (*items, *[item.model_dump() for item in items]):
+            asked: list[Any] = [*RESPONSE_INPUT, item, {"role": "user", "content": "Another."}]
+            assert client.responses.create(model=model, input=asked, **RESPONSE_OPTIONS).output_text
     check_errors(client, model)
     return {
         "completion": completion.choices[0].text,

@@ -46,6 +46,10 @@ def test_it_gets_what_the_engine_gives(demo: Engine, library: str) -> None:
     }
 
 
+def test_pydantic_ai_gets_what_the_engine_gives(demo: Engine) -> None:
+    assert drive("pydantic_ai", demo) == {"chat": demo.chat(MESSAGES, max_tokens=12, temperature=0).text}
+
+
 def test_instructor_reads_an_object(tmp_path: Path) -> None:
     """From a model that writes this one object whatever it is asked."""
     write_chain_model(tmp_path / "person.gguf", PERSON)
