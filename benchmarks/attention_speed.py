@@ -30,7 +30,7 @@ class Cache:
         rng = np.random.default_rng(1)
         self.level, self.kv_type, self.depth = level, kv_type, depth
         n_blocks = (depth + 31) // 32
-        _, self.head_bytes, block_bytes = harness.kv_layout(level, kv_type, N_HEAD_KV, HEAD_DIM)
+        _, self.head_bytes, block_bytes = harness.kv_layout(level, kv_type, N_HEAD_KV, HEAD_DIM, HEAD_DIM)
         self.blocks = np.arange(n_blocks, dtype=np.int32)
         self.arena = harness.aligned_bytes(n_blocks * block_bytes)
         for start in range(0, depth, 4096):

@@ -44,7 +44,7 @@ class Lifecycle:
             max_step_ns=max(1, int(scheduler.max_step_ms * 1e6)),
             priority_aging_ns=int(PRIORITY_AGING_SECONDS * 1e9),
             queue_size=scheduler.queue_size,
-            prefix_cache=scheduler.prefix_cache,
+            prefix_cache=scheduler.prefix_cache and not loaded.program.has_state,
         )
         self._queue_size = scheduler.queue_size
         self._state: State = "ready"

@@ -98,9 +98,12 @@ class FileTensors:
         if packed is None:
             info = self._file.tensor(matrix.name)
             rows = info.data.reshape(math.prod(info.shape[1:]), -1)
-            data = pick_rows(rows, matrix.ranges).reshape(-1)
+            if matrix.stack == 1:
+                parts = [pick_rows(rows, matrix.ranges).reshape(-1)]
+            else:
+                parts = [rows[part.start : part.stop].reshape(-1) for part in matrix.ranges]
             bias = self.vector(matrix.bias) if matrix.bias else None
-            packed = self._packer.add(data, matrix.type_id, matrix.rows, matrix.k, bias=bias)
+            packed = self._packer.add_stack(parts, matrix.type_id, matrix.rows, matrix.k, bias=bias)
             self._packed[matrix] = packed
         return packed
 
@@ -159,20 +162,19 @@ def load_model(
     lowered = lower(
         graph, max_tokens=scheduler.max_batch_tokens, max_outputs=scheduler.max_batch_size + EVALUATION_ROWS
     )
-    budget = available_memory() - weight_bytes - lowered.arena_bytes - RESERVE_BYTES
-    n_ctx, n_blocks = _plan_cache(architecture, cache, max_batch_size=scheduler.max_batch_size, budget=budget)
+    state_bytes = 4 * graph.state_floats * scheduler.max_batch_size
+    budget = available_memory() - weight_bytes - lowered.arena_bytes - state_bytes - RESERVE_BYTES
+    stores = [(store.n_head_kv, store.k_dim, store.v_dim) for store in graph.stores]
+    per_block = block_bytes(cache.kv_dtype, stores) or 1
+    n_ctx, n_blocks = _plan_cache(
+        architecture, cache, per_block, max_batch_size=scheduler.max_batch_size, budget=budget
+    )
     with reporting(
-        progress, total=sum(file.tensor(m.name).n_bytes for m in matrices), label="loading", unit="B"
+        progress, total=sum(_source_bytes(file, matrix) for matrix in matrices), label="loading", unit="B"
     ) as tell:
-        kv = KVCache(
-            cache.kv_dtype,
-            n_layers=architecture.n_layers,
-            n_head_kv=architecture.n_head_kv,
-            head_dim=architecture.head_dim,
-            n_blocks=n_blocks,
-        )
+        kv = KVCache(cache.kv_dtype, stores=stores, n_blocks=n_blocks)
         tensors.reserve(weight_bytes)
-        program = emit(lowered, tensors, kv=kv, n_threads=n_threads)
+        program = emit(lowered, tensors, kv=kv, n_threads=n_threads, n_slots=scheduler.max_batch_size)
         try:
             tensors.pack(tell)
         finally:
@@ -214,10 +216,15 @@ def _check_unused(file: GGUFFile, graph: Graph) -> None:
         )
 
 
+def _source_bytes(file: GGUFFile, matrix: Matrix) -> int:
+    info = file.tensor(matrix.name)
+    return info.n_bytes // math.prod(info.shape[1:]) * matrix.rows * matrix.stack
+
+
 def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
     total = 0
     for matrix in matrices:
-        n_bytes = packed_bytes(matrix.type_id, matrix.rows, matrix.k)
+        n_bytes = packed_bytes(matrix.type_id, matrix.rows, matrix.k) * matrix.stack
         if n_bytes == 0:
             type_name = file.tensor(matrix.name).type_name
             raise UnsupportedModelError(f"tensor {matrix.name!r} has type {type_name}, which is not supported")
@@ -225,9 +232,10 @@ def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
     return total
 
 
-def _plan_cache(arch: Architecture, cache: CacheConfig, *, max_batch_size: int, budget: int) -> tuple[int, int]:
+def _plan_cache(
+    arch: Architecture, cache: CacheConfig, per_block: int, *, max_batch_size: int, budget: int
+) -> tuple[int, int]:
     """(context length in tokens, number of KV blocks)."""
-    per_block = block_bytes(cache.kv_dtype, arch.n_layers, arch.n_head_kv, arch.head_dim)
     affordable = max(0, budget // 2 // per_block) * BLOCK_TOKENS
     if cache.n_ctx is not None:
         n_ctx = cache.n_ctx

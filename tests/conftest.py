@@ -24,13 +24,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def fixtures_folder() -> Path:
+    """Where conformance data is looked for, whether it is there or not."""
+    return Path(os.environ.get("OXILLAMA_FIXTURES") or REPOSITORY.parent / "shared" / "fixtures")
+
+
 @pytest.fixture(scope="session")
 def fixtures_dir() -> Path:
     """The folder of conformance data: ``OXILLAMA_FIXTURES``, or ``../shared/fixtures`` beside the repository.
 
     Without the folder the test is skipped; with ``OXILLAMA_REQUIRE_FIXTURES=1`` it fails.
     """
-    folder = Path(os.environ.get("OXILLAMA_FIXTURES") or REPOSITORY.parent / "shared" / "fixtures")
+    folder = fixtures_folder()
     if folder.is_dir():
         return folder
     message = f"no conformance fixtures at {folder} (OXILLAMA_FIXTURES names the folder)"

@@ -17,13 +17,13 @@ KV_TYPES: dict[str, int]
 def aligned_bytes(size: int) -> _Bytes:
     """Uninitialised memory, aligned as the kernels expect, that ends where its allocation ends."""
 
-def kv_layout(level: str, kv_type: str, n_head_kv: int, head_dim: int) -> tuple[int, int, int]:
+def kv_layout(level: str, kv_type: str, n_head_kv: int, k_dim: int, v_dim: int) -> tuple[int, int, int]:
     """``k_bytes``, ``head_bytes`` and ``block_bytes`` of the layout."""
 
 def kv_store(
     level: str, kv_type: str, k: _Floats, v: _Floats, first_position: int, arena: _Bytes, blocks: _Blocks
 ) -> None:
-    """Stores k and v, [tokens, n_head_kv, head_dim], at consecutive positions."""
+    """Stores k, [tokens, n_head_kv, k_dim], and v, [tokens, n_head_kv, v_dim], at consecutive positions."""
 
 def attention(
     level: str,
@@ -39,8 +39,14 @@ def attention(
     first_head_kv: int = 0,
     end_head_kv: int = -1,
     repeat: int = 1,
+    span: int = 0,
+    n_keys: int = -1,
+    soft_cap: float = 0,
+    slopes: _Floats | None = None,
+    sinks: _Floats | None = None,
 ) -> None:
-    """Attends q, [tokens, heads, head_dim], into ``out`` with KV heads from first_head_kv to end_head_kv, no GIL."""
+    """Attends q, [tokens, heads, k_dim], into ``out``, [tokens, heads, v_dim], with KV heads from first_head_kv to
+    end_head_kv, no GIL. n_keys: of the sequence; by default it ends with q. slopes, sinks: [heads]."""
 
 def rms_norm(level: str, x: _Floats, weight: _Floats | None, eps: float) -> NDArray[Any]: ...
 def add(level: str, x: _Floats, y: _Floats) -> NDArray[Any]: ...

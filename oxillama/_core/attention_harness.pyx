@@ -14,26 +14,30 @@ from oxillama._core.kernels cimport (
     OX_N_ACTIVATIONS,
     OX_ROPE_HALVES,
     OX_ROPE_INTERLEAVED,
+    OX_SPAN_CAUSAL,
+    OX_SPAN_CHUNK,
     kernels_of,
     ox_activation,
     ox_attention_run,
     ox_kernels,
     ox_kv_layout,
     ox_kv_type,
+    ox_span,
 )
 
 KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "q8_0": 3}
 
 
-cdef ox_kv_layout _layout(const ox_kernels* kernels, str kv_type, int n_head_kv, int head_dim) except *:
+cdef ox_kv_layout _layout(const ox_kernels* kernels, str kv_type, int n_head_kv, int k_dim, int v_dim) except *:
     cdef ox_kv_layout layout
     if kv_type not in KV_TYPES:
         raise ValueError(f"kv_type is {kv_type!r}, expected one of {', '.join(KV_TYPES)}")
-    if n_head_kv < 1 or head_dim < 1:
-        raise ValueError(f"n_head_kv={n_head_kv} and head_dim={head_dim} must be positive")
+    if n_head_kv < 1 or k_dim < 1 or v_dim < 1:
+        raise ValueError(f"n_head_kv={n_head_kv}, k_dim={k_dim} and v_dim={v_dim} must be positive")
     layout.type = <ox_kv_type><int>KV_TYPES[kv_type]
     layout.n_head_kv = n_head_kv
-    layout.head_dim = head_dim
+    layout.k_dim = k_dim
+    layout.v_dim = v_dim
     kernels.kv_layout(&layout)
     return layout
 
@@ -48,8 +52,8 @@ def aligned_bytes(size_t size):
     return np.asarray(buffer)
 
 
-def kv_layout(str level, str kv_type, int n_head_kv, int head_dim):
-    layout = _layout(kernels_of(level), kv_type, n_head_kv, head_dim)
+def kv_layout(str level, str kv_type, int n_head_kv, int k_dim, int v_dim):
+    layout = _layout(kernels_of(level), kv_type, n_head_kv, k_dim, v_dim)
     return layout.k_bytes, layout.head_bytes, layout.block_bytes
 
 
@@ -66,9 +70,9 @@ cdef void _check_blocks(const ox_kv_layout* layout, const uint8_t[::1] arena, co
 def kv_store(str level, str kv_type, const float[:, :, ::1] k, const float[:, :, ::1] v, int first_position,
              uint8_t[::1] arena, const int32_t[::1] blocks):
     cdef const ox_kernels* kernels = kernels_of(level)
-    cdef ox_kv_layout layout = _layout(kernels, kv_type, k.shape[1], k.shape[2])
+    cdef ox_kv_layout layout = _layout(kernels, kv_type, k.shape[1], k.shape[2], v.shape[2])
     cdef int token, position
-    if v.shape[0] != k.shape[0] or v.shape[1] != k.shape[1] or v.shape[2] != k.shape[2]:
+    if v.shape[0] != k.shape[0] or v.shape[1] != k.shape[1]:
         raise ValueError("k and v differ in shape")
     _check_blocks(&layout, arena, blocks, first_position + k.shape[0])
     with nogil:
@@ -80,20 +84,30 @@ def kv_store(str level, str kv_type, const float[:, :, ::1] k, const float[:, :,
 
 def attention(str level, str kv_type, const float[:, :, ::1] q, int n_head_kv, int first_position, int window,
               float scale, const uint8_t[::1] arena, const int32_t[::1] blocks, float[:, :, ::1] out,
-              int first_head_kv=0, int end_head_kv=-1, int repeat=1):
+              int first_head_kv=0, int end_head_kv=-1, int repeat=1, int span=OX_SPAN_CAUSAL, int n_keys=-1,
+              float soft_cap=0, const float[::1] slopes=None, const float[::1] sinks=None):
     cdef const ox_kernels* kernels = kernels_of(level)
-    cdef ox_kv_layout layout = _layout(kernels, kv_type, n_head_kv, q.shape[2])
+    cdef ox_kv_layout layout = _layout(kernels, kv_type, n_head_kv, q.shape[2], out.shape[2])
     cdef ox_attention_run run
     cdef int head, _turn, group, end
     if q.shape[1] % n_head_kv != 0 or q.shape[0] < 1:
         raise ValueError(f"{q.shape[1]} query heads over {n_head_kv} KV heads, {q.shape[0]} tokens")
-    if out.shape[0] != q.shape[0] or out.shape[1] != q.shape[1] or out.shape[2] != q.shape[2]:
+    if out.shape[0] != q.shape[0] or out.shape[1] != q.shape[1]:
         raise ValueError("q and out differ in shape")
-    _check_blocks(&layout, arena, blocks, first_position + q.shape[0])
+    if (slopes is not None and slopes.shape[0] != q.shape[1]) or (sinks is not None and sinks.shape[0] != q.shape[1]):
+        raise ValueError("a slope or a sink for each query head")
+    if span == OX_SPAN_CHUNK and window < 1:
+        raise ValueError("chunks need a width")
+    n_keys = max(n_keys, first_position + <int>q.shape[0])
+    _check_blocks(&layout, arena, blocks, n_keys)
     group = q.shape[1] // n_head_kv
     end = n_head_kv if end_head_kv < 0 else end_head_kv
     cdef uint8_t[::1] scratch = aligned_bytes(kernels.attention_scratch(&layout, group))
-    run.q_stride = run.out_stride = q.shape[1] * q.shape[2]
+    run.q_stride = q.shape[1] * q.shape[2]
+    run.out_stride = out.shape[1] * out.shape[2]
+    run.n_keys = n_keys
+    run.span = <ox_span>span
+    run.soft_cap = soft_cap
     run.n_tokens = q.shape[0]
     run.first_position = first_position
     run.group = group
@@ -107,6 +121,8 @@ def attention(str level, str kv_type, const float[:, :, ::1] q, int n_head_kv, i
             for head in range(first_head_kv, end):
                 run.head_kv = head
                 run.q = &q[0, head * group, 0]
+                run.slopes = &slopes[head * group] if slopes is not None else NULL
+                run.sinks = &sinks[head * group] if sinks is not None else NULL
                 run.out = &out[0, head * group, 0]
                 kernels.attention(&layout, &run)
 

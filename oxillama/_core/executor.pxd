@@ -4,7 +4,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
-from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_kv_layout, ox_matrix
+from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_matrix
+from oxillama._core.kv_cache cimport ox_kv_store
 from oxillama._core.memory cimport ox_pages
 from oxillama._core.profile cimport ox_profile
 
@@ -53,6 +54,7 @@ ctypedef struct ox_operation:
     ox_rows_function rows  # one of the two, the other is NULL
     ox_work_function work
     size_t (*scratch)(const ox_program *program, const ox_op *op) noexcept nogil  # bytes per member, or NULL
+    void (*prepare)(ox_program *program, const ox_op *op) noexcept nogil          # once, when all are known; or NULL
 
 cdef struct ox_op:
     const ox_operation *operation
@@ -79,7 +81,8 @@ ctypedef struct ox_run:
     int32_t first_row      # of the batch
     int32_t n_tokens
     int32_t first_position
-    int32_t first_item     # set by the executor: attention work items before this run,
+    int32_t slot           # of the sequence, for as long as it runs: where its states lie
+    int32_t first_item     # set by the executor: attention work items before this run, for each KV head,
     int32_t n_ranges       # ranges of keys that its items are divided into,
     int32_t first_part     # and where the partial results of these lie
     const int32_t *blocks  # KV block of positions [32 i, 32 i + 32)
@@ -104,13 +107,17 @@ cdef struct ox_program:
     int32_t *row_runs           # [max_tokens]: run of each row, set for each step
     int32_t logits              # buffer number
     int32_t hidden              # buffer number of the last hidden state, by output; -1 where there is none to read
-    int32_t max_tokens, max_outputs, max_group
-    ox_kv_layout kv_layout
+    int32_t max_tokens, max_outputs
+    ox_kv_store *kv_stores      # [n_stores]
     uint8_t *kv_data
-    size_t kv_layer_bytes
+    int32_t most_kv_heads, fewest_kv_heads  # of the stores that are attended
+    float *states               # [n_slots][state_floats]: recurrent states, zero where a sequence begins
+    size_t state_floats
     int n_threads
     uint8_t *scratch            # [n_threads][scratch_bytes]
     size_t scratch_bytes
+    int32_t *routes             # of the mixture of experts that runs; see experts.pyx
+    size_t routes_size
     float *parts                # [max_parts][part_floats]: attention of single ranges of keys
     int32_t *parts_done         # [max_parts]: ranges that have ended, at the first part of each head
     int32_t max_parts
@@ -137,6 +144,10 @@ cdef inline float *row_of(const ox_program *program, int32_t buffer, int32_t row
 cdef inline int32_t position_of(const ox_program *program, const ox_batch *batch, int32_t row) noexcept nogil:
     cdef const ox_run *run = &batch.runs[program.row_runs[row]]
     return run.first_position + row - run.first_row
+
+# The state of a run's sequence, `offset` floats into it.
+cdef inline float *state_of(const ox_program *program, const ox_run *run, int32_t offset) noexcept nogil:
+    return program.states + run.slot * program.state_floats + offset
 
 # Runs one step on program.n_threads threads; returns OX_STEP_DONE or OX_STEP_ABANDONED. One caller at a time.
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil

@@ -45,10 +45,16 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct ox_kv_layout:
         ox_kv_type type
         int32_t n_head_kv
-        int32_t head_dim
+        int32_t k_dim
+        int32_t v_dim
         size_t k_bytes
         size_t head_bytes
         size_t block_bytes
+
+    ctypedef enum ox_span:
+        OX_SPAN_CAUSAL
+        OX_SPAN_SYMMETRIC
+        OX_SPAN_CHUNK
 
     ctypedef struct ox_attention_run:
         const float *q
@@ -57,15 +63,25 @@ cdef extern from "kernels.h" nogil:
         size_t out_stride
         int32_t n_tokens
         int32_t first_position
+        int32_t n_keys
         int32_t group
         int32_t head_kv
+        ox_span span
         int32_t window
         float scale
+        float soft_cap
+        const float *slopes
+        const float *sinks
         const uint8_t *layer
         const int32_t *blocks
         void *scratch
 
+    void ox_attended_keys(const ox_attention_run *run, int32_t position, int32_t *first, int32_t *end) noexcept
+
     enum:
+        OX_EXP
+        OX_SIGMOID
+        OX_SOFTPLUS
         OX_N_ACTIVATIONS
         OX_ACTIVATION_PARAMETERS
 

@@ -1,12 +1,13 @@
 BLOCK_TOKENS: int
 KV_TYPES: dict[str, int]
 
-def block_bytes(kv_dtype: str, n_layers: int, n_head_kv: int, head_dim: int) -> int: ...
+def block_bytes(kv_dtype: str, stores: list[tuple[int, int, int]]) -> int: ...
 
 class KVCache:
-    n_layers: int
+    n_stores: int
     n_blocks: int
-    def __init__(self, kv_dtype: str, *, n_layers: int, n_head_kv: int, head_dim: int, n_blocks: int) -> None: ...
+    block_bytes: int
+    def __init__(self, kv_dtype: str, *, stores: list[tuple[int, int, int]], n_blocks: int) -> None: ...
     @property
     def n_bytes(self) -> int: ...
     @property

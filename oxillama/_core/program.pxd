@@ -13,6 +13,7 @@ cdef class Program:
     cdef Pages _arena
     cdef Pages _scratch
     cdef Pages _parts
+    cdef Pages _states
     cdef list _kept
     cdef list _operations  # the rows of the table, one for each of c.ops
     cdef Profile _profile

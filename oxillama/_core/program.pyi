@@ -30,6 +30,8 @@ class Program:
         logits: int,
         n_vocab: int,
         hidden: int = -1,
+        state_floats: int = 0,
+        n_slots: int = 0,
     ) -> None: ...
     def append(
         self,
@@ -57,6 +59,8 @@ class Program:
     def n_ops(self) -> int: ...
     @property
     def n_bytes(self) -> int: ...
+    @property
+    def has_state(self) -> bool: ...
     @property
     def hidden_width(self) -> int: ...
     @property

@@ -36,7 +36,7 @@ from oxillama._core.kernels cimport (
 from oxillama._core.operations cimport Operation, operation_named
 
 # Imported so that their operations are registered.
-from oxillama._core import attention_items, products, row_operations  # no-cython-lint
+from oxillama._core import attention_items, experts, products, row_operations  # no-cython-lint
 
 
 cdef size_t aligned(size_t n_bytes) noexcept nogil:
@@ -85,10 +85,12 @@ cdef class Program:
     buffers: (width, rows, offset, forms, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
     forms: those besides float32 in which products read it, as bits. n_ops: most operations to be appended.
     max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. logits, hidden: buffer numbers; hidden -1
-    where the last hidden state cannot be read."""
+    where the last hidden state cannot be read. state_floats, n_slots: recurrent state of a sequence, and how many
+    sequences have one at a time."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
-                 int max_outputs, int n_threads, int logits, int n_vocab, int hidden=-1):
+                 int max_outputs, int n_threads, int logits, int n_vocab, int hidden=-1,
+                 Py_ssize_t state_floats=0, int n_slots=0):
         cdef Py_ssize_t width, rows, offset, twin_offset
         cdef int i, forms
         self.kv = kv
@@ -114,11 +116,12 @@ cdef class Program:
         self.c.hidden = hidden
         self.c.max_tokens = max_tokens
         self.c.max_outputs = max_outputs
-        self.c.kv_layout = kv.layout
+        self.c.kv_stores = kv.stores
         self.c.kv_data = kv.data
-        self.c.kv_layer_bytes = kv.layer_bytes
+        self.c.state_floats = padded(state_floats, 16)
+        self._states = Pages(self.c.state_floats * sizeof(float) * n_slots)
+        self.c.states = <float *>self._states.c.data
         self.c.n_threads = n_threads
-        self.c.max_group = 1
         self._sealed = False
         # n_ops is the capacity until seal().
         self.c.n_ops = 0
@@ -134,6 +137,7 @@ cdef class Program:
         free(self.c.counters)
         free(self.c.row_runs)
         free(self.c.parts_done)
+        free(self.c.routes)
 
     cdef int _keep(self, PackedMatrix matrix) except -1:
         # The worker looks after one stretch of memory.
@@ -193,8 +197,6 @@ cdef class Program:
         for i, matrix in enumerate(matrices):
             op.mats[i] = matrix.desc
             self._keep(matrix)
-        if name == "attention":
-            self.c.max_group = max(self.c.max_group, op.integers[1] // self.kv.layout.n_head_kv)
 
     def checkpoint(self):
         """Marks the last operation, which must begin a phase, as a place to abandon the step."""
@@ -208,8 +210,13 @@ cdef class Program:
         cdef const ox_op *op
         for i in range(self.c.n_ops):
             op = &self.c.ops[i]
+            if op.operation.prepare != NULL:
+                op.operation.prepare(&self.c, op)
             if op.operation.scratch != NULL:
                 self.c.scratch_bytes = max(self.c.scratch_bytes, aligned(op.operation.scratch(&self.c, op)))
+        self.c.routes = <int32_t *>calloc(max(self.c.routes_size, <size_t>1), sizeof(int32_t))
+        if self.c.routes == NULL:
+            raise MemoryError("no memory for the program")
         self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
         self.c.scratch = self._scratch.c.data
         self._seal_parts()
@@ -226,10 +233,9 @@ cdef class Program:
                 self.c.row_products += <int64_t>op.mats[m].rows * op.mats[m].k
 
     cdef int _seal_parts(self) except -1:
-        self.c.part_floats = self.c.kernels.attention_part_floats(&self.c.kv_layout, self.c.max_group)
         if self.c.part_floats == 0 or self.c.n_threads == 1:
             return 0
-        self.c.max_parts = attention_max_parts(self.kv.n_blocks, self.c.kv_layout.n_head_kv, self.c.n_threads)
+        self.c.max_parts = attention_max_parts(self.kv.n_blocks, self.c.most_kv_heads, self.c.n_threads)
         self._parts = Pages(self.c.max_parts * self.c.part_floats * sizeof(float))
         self.c.parts = <float *>self._parts.c.data
         self.c.parts_done = <int32_t *>calloc(self.c.max_parts, sizeof(int32_t))
@@ -265,7 +271,12 @@ cdef class Program:
     @property
     def n_bytes(self):
         """Bytes of buffers and scratch."""
-        return sum(pages.size for pages in (self._arena, self._scratch, self._parts) if pages is not None)
+        return sum(pages.size for pages in (self._arena, self._scratch, self._parts, self._states) if pages is not None)
+
+    @property
+    def has_state(self):
+        """Does a sequence keep more than keys and values from token to token?"""
+        return self.c.state_floats > 0
 
     @property
     def hidden_width(self):
@@ -293,7 +304,8 @@ cdef class Program:
     def forward(self, const int32_t[::1] tokens, list runs, const int32_t[::1] output_rows):
         """One step, for tests and evaluation.
 
-        tokens: int32 [n]. runs: (n_tokens, first_position, block table int32 [...]) of each sequence, in row order.
+        tokens: int32 [n]. runs: (n_tokens, first_position, block table int32 [...]) of each sequence, in row order, and
+        its slot where it has a state.
         output_rows: int32 [m], rows of the batch. Returns float32 [m, n_vocab]."""
         cdef ox_batch batch
         cdef ox_run c_runs[256]
@@ -314,7 +326,7 @@ cdef class Program:
             if not 0 <= output_rows[i] < tokens.shape[0]:
                 raise ValueError(f"output row {output_rows[i]} is not a row of a batch of {tokens.shape[0]}")
         tables = []
-        for i, (n_tokens, first_position, table) in enumerate(runs):
+        for i, (n_tokens, first_position, table, *slot) in enumerate(runs):
             blocks = table
             tables.append(table)
             if n_tokens < 1 or first_position < 0:
@@ -328,6 +340,7 @@ cdef class Program:
             c_runs[i].n_tokens = n_tokens
             c_runs[i].first_position = first_position
             c_runs[i].blocks = &blocks[0]
+            c_runs[i].slot = slot[0] if slot else i
             n += n_tokens
         if n != tokens.shape[0]:
             raise ValueError(f"the runs cover {n} of {tokens.shape[0]} tokens")

@@ -14,6 +14,7 @@ from oxillama._core.kernels cimport (
     ox_activation_name,
     ox_rope_layout,
 )
+from oxillama._core.kv_cache cimport ox_kv_store
 from oxillama._core.operations cimport register_rows
 
 # The numbers of the functions of single values, by name; csrc/kernels.h says what each of them is.
@@ -142,15 +143,26 @@ cdef void rope(ox_program *program, const ox_op *op, ox_batch *batch, int32_t fi
 
 
 cdef void kv_store(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
-    # appends K (src[0]) and V (src[1]) to the cache of a layer
+    # appends K (src[0]) and V (src[1]) to a store of the cache
     cdef int32_t row, position, block
+    cdef const ox_kv_store *store = &program.kv_stores[op.integers[0]]
     for row in range(first, last):
         position = position_of(program, batch, row)
         block = batch.runs[program.row_runs[row]].blocks[position // OX_KV_BLOCK]
-        program.kernels.kv_store(&program.kv_layout, row_of(program, op.src[0], row), row_of(program, op.src[1], row),
+        program.kernels.kv_store(&store.layout, row_of(program, op.src[0], row), row_of(program, op.src[1], row),
                                  position % OX_KV_BLOCK,
-                                 program.kv_data + op.integers[0] * program.kv_layer_bytes
-                                 + block * program.kv_layout.block_bytes)
+                                 program.kv_data + store.offset + block * store.layout.block_bytes)
+
+
+cdef void scale_by_position(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
+                            int32_t last) noexcept nogil:
+    # by vectors[0][position // period], of which there are n; later positions take the last
+    cdef int32_t row, width = program.buffers[op.dst[0]].width
+    for row in range(first, last):
+        program.kernels.scale(width,
+                              op.vectors[0][min(position_of(program, batch, row) // op.integers[0],
+                                                op.integers[1] - 1)],
+                              row_of(program, op.src[0], row), row_of(program, op.dst[0], row))
 
 
 cdef void select(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
@@ -183,9 +195,10 @@ register_rows("add", "add", add, (), ())
 register_rows("add_scaled", "add", add_scaled, (), ("factor",))
 register_rows("multiply", "multiply", multiply, (), ())
 register_rows("scale", "scale", scale, (), ("factor",))
+register_rows("scale_by_position", "scale", scale_by_position, ("period", "n"), ())
 register_rows("activate", "activation", activate, ("function",), ("p0", "p1", "p2", "p3"))
 register_rows("gated", "activation", gated, ("function",), ("p0", "p1", "p2", "p3"))
 register_rows("rope", "rope", rope, ("layout", "n_heads", "head_dim", "dims", "offset"), ())
-register_rows("kv_store", "kv store", kv_store, ("layer",), ())
+register_rows("kv_store", "kv store", kv_store, ("store",), ())
 register_rows("select", "select", select, (), ())
 register_rows("slice_columns", "slice", slice_columns, ("n_parts", "offset"), ())

@@ -29,4 +29,4 @@ cdef class WeightPacker:
     cdef list _sources
     cdef int _n_threads
     cdef bint _consume
-    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes) except -1
+    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset) except -1

@@ -22,4 +22,13 @@ class WeightPacker:
         *,
         bias: npt.NDArray[np.float32] | None = None,
     ) -> PackedMatrix: ...
+    def add_stack(
+        self,
+        raws: list[npt.NDArray[np.uint8]],
+        type_id: int,
+        rows: int,
+        k: int,
+        *,
+        bias: npt.NDArray[np.float32] | None = None,
+    ) -> PackedMatrix: ...
     def pack(self, advance: Callable[[int], None]) -> None: ...

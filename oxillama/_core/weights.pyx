@@ -100,20 +100,30 @@ cdef class WeightPacker:
 
         raw: the tensor's bytes as the file has them, row after row; bias: float32 [rows] or None. Both are kept, not
         copied. Raises ValueError for sizes that do not fit each other, MemoryError when the room is used up."""
+        return self.add_stack([raw], type_id, rows, k, bias=bias)
+
+    def add_stack(self, list raws not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *, const float[::1] bias=None):
+        """The same for several matrices of one size, which a mixture of experts chooses from: one after another, each
+        beginning with a group of its own. raws: their bytes; bias: float32 [rows] of each, one after another, or
+        None."""
         cdef size_t group_bytes = active_kernels().packed_group_bytes(type_id, <int32_t>k)
         cdef Py_ssize_t n_groups = (rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
+        cdef Py_ssize_t n_all = n_groups * len(raws)
         cdef PackedMatrix matrix = PackedMatrix.__new__(PackedMatrix)
-        if not 0 < rows < 2**31 or not 0 < k < 2**31:
+        cdef const unsigned char[::1] raw
+        cdef Py_ssize_t i
+        if not 0 < rows < 2**31 or not 0 < k < 2**31 or n_all >= 2**31:
             raise ValueError(f"a matrix of {rows} x {k} cannot be packed")
         if group_bytes == 0:
             raise ValueError(f"ggml type {type_id} cannot be packed")
-        if raw.shape[0] == 0 or raw.shape[0] % rows:
-            raise ValueError(f"{raw.shape[0]} bytes are not {rows} rows")
-        if bias is not None and bias.shape[0] != rows:
-            raise ValueError(f"bias has {bias.shape[0]} values, expected {rows}")
-        if n_groups * group_bytes > self._pages.c.size - self._used:
+        for raw in raws:
+            if raw.shape[0] == 0 or raw.shape[0] % rows:
+                raise ValueError(f"{raw.shape[0]} bytes are not {rows} rows")
+        if bias is not None and bias.shape[0] != rows * len(raws):
+            raise ValueError(f"bias has {bias.shape[0]} values, expected {rows * len(raws)}")
+        if n_all * group_bytes > self._pages.c.size - self._used:
             left = self._pages.c.size - self._used
-            raise MemoryError(f"{n_groups * group_bytes} bytes do not fit into the {left} left")
+            raise MemoryError(f"{n_all * group_bytes} bytes do not fit into the {left} left")
         matrix._pages = self._pages
         matrix._bias = bias
         matrix.desc.type = type_id
@@ -122,12 +132,13 @@ cdef class WeightPacker:
         matrix.desc.group_bytes = group_bytes
         matrix.desc.data = self._pages.c.data + self._used
         matrix.desc.bias = &bias[0] if bias is not None else NULL
-        self._cut(matrix, &raw[0], raw.shape[0] // rows)
-        self._used += n_groups * group_bytes
-        self._sources.append(raw)
+        for i, raw in enumerate(raws):
+            self._cut(matrix, &raw[0], raw.shape[0] // rows, i * n_groups * group_bytes)
+        self._used += n_all * group_bytes
+        self._sources.append(raws)
         return matrix
 
-    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes) except -1:
+    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset) except -1:
         cdef size_t step = max(1, PIECE_BYTES // (OX_GROUP_ROWS * row_bytes)) * OX_GROUP_ROWS
         cdef size_t rows = matrix.desc.rows
         cdef size_t n_new = (rows + step - 1) // step
@@ -145,7 +156,7 @@ cdef class WeightPacker:
             piece.row_bytes = row_bytes
             piece.group_bytes = matrix.desc.group_bytes
             piece.source = source + row * row_bytes
-            piece.out = <unsigned char *>matrix.desc.data + row // OX_GROUP_ROWS * matrix.desc.group_bytes
+            piece.out = <unsigned char *>matrix.desc.data + offset + row // OX_GROUP_ROWS * matrix.desc.group_bytes
             self._n_pieces += 1
             row += step
         return 0

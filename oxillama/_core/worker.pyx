@@ -205,6 +205,7 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].n_tokens = item.n_tokens
         w.runs[i].first_position = item.first_position
         w.runs[i].blocks = item.request.blocks
+        w.runs[i].slot = item.request.slot
         memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
         w.first_outputs[i] = output
         if item_wants_all(item):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.models.gemma import gemma, gemma2, gemma3
 from oxillama.models.hyperparameters import Hyperparameters
-from oxillama.models.llama import Llama
-from oxillama.models.qwen3 import Qwen3
+from oxillama.models.llama import llama
+from oxillama.models.qwen2 import qwen2, qwen2moe
+from oxillama.models.qwen3 import qwen3
 from oxillama.network.graph import Graph
 
 
@@ -19,16 +21,19 @@ class Architecture(Protocol):
     def n_vocab(self) -> int: ...
     @property
     def n_ctx_train(self) -> int: ...
-    @property
-    def n_layers(self) -> int: ...
-    @property
-    def n_head_kv(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
     def build(self, graph: Graph) -> None: ...
 
 
-ARCHITECTURES = {"llama": Llama.from_file, "qwen3": Qwen3.from_file}
+ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
+    "gemma": gemma,
+    "gemma2": gemma2,
+    "gemma3": gemma3,
+    "llama": llama,
+    "qwen2": qwen2,
+    "qwen2moe": qwen2moe,
+    "qwen3": qwen3,
+    "qwen3moe": qwen3,
+}
 
 
 def read_architecture(metadata: Mapping[str, object], graph: Graph) -> Architecture:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from oxillama.errors import ModelLoadError
 
 _REQUIRED: Final = object()
@@ -17,6 +19,7 @@ class Hyperparameters:
     def __init__(self, architecture: str, metadata: Mapping[str, object]) -> None:
         self.architecture = architecture
         self._metadata = metadata
+        self._read: set[str] = set()
 
     def integer(self, name: str, default: object = _REQUIRED, *, least: int = 1, most: int = 2**31 - 1) -> int:
         key, value = self._get(name, default)
@@ -38,11 +41,63 @@ class Hyperparameters:
             raise ModelLoadError(f"{key} is {value!r}, expected a string")
         return value
 
+    def integers(
+        self, name: str, n: int, default: object = _REQUIRED, *, least: int = 1, most: int = 2**31 - 1
+    ) -> list[int]:
+        """One integer for each of n layers; a single one stands for all of them."""
+        return [self._integer(*pair, least, most) for pair in self._by_layer(name, n, default)]
+
+    def truths(self, name: str, n: int, default: object = _REQUIRED) -> list[bool]:
+        """One truth for each of n layers, also written as 0 and 1; a single one stands for all of them."""
+        return [bool(self._integer(*pair, 0, 1)) for pair in self._by_layer(name, n, default)]
+
+    def numbers(self, name: str, n: int, default: object = _REQUIRED) -> list[float]:
+        """One number for each of n layers; a single one stands for all of them."""
+        return [self._number(*pair) for pair in self._by_layer(name, n, default)]
+
+    def truth(self, name: str, default: object = _REQUIRED) -> bool:
+        key, value = self._get(name, default)
+        if not isinstance(value, bool):
+            raise ModelLoadError(f"{key} is {value!r}, expected true or false")
+        return value
+
+    def is_array(self, name: str) -> bool:
+        return isinstance(self._metadata.get(f"{self.architecture}.{name}"), np.ndarray | list | tuple)
+
     def has(self, name: str) -> bool:
         return f"{self.architecture}.{name}" in self._metadata
 
+    def unread(self) -> list[str]:
+        """The keys of this architecture that nobody has asked for."""
+        return sorted(
+            key for key in self._metadata if key.startswith(f"{self.architecture}.") and key not in self._read
+        )
+
+    def _by_layer(self, name: str, n: int, default: object) -> list[tuple[str, object]]:
+        key, value = self._get(name, default)
+        if not isinstance(value, np.ndarray | list | tuple):
+            return [(key, value)] * n
+        if len(value) < n:
+            raise ModelLoadError(f"{key} has {len(value)} values, expected one for each of {n} layers")
+        return [
+            (f"{key}[{i}]", item.item() if isinstance(item, np.generic) else item) for i, item in enumerate(value[:n])
+        ]
+
+    @staticmethod
+    def _integer(key: str, value: object, least: int, most: int) -> int:
+        if not isinstance(value, int) or not least <= value <= most:
+            raise ModelLoadError(f"{key} is {value!r}, expected an integer from {least} to {most}")
+        return int(value)
+
+    @staticmethod
+    def _number(key: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ModelLoadError(f"{key} is {value!r}, expected a number")
+        return float(value)
+
     def _get(self, name: str, default: object) -> tuple[str, object]:
         key = f"{self.architecture}.{name}"
+        self._read.add(key)
         value = self._metadata.get(key, default)
         if value is _REQUIRED:
             raise ModelLoadError(f"{key} is missing from the metadata")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,10 @@ class RopeScaling:
     attention_factor: float
     beta_fast: float
     beta_slow: float
+
+    @classmethod
+    def none(cls) -> Self:
+        return cls("none", 1.0, 1, 1.0, 32.0, 1.0)
 
 
 def read_scaling(hp: Hyperparameters, n_ctx_train: int) -> RopeScaling:

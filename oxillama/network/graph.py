@@ -67,7 +67,7 @@ class Vector:
 @dataclass(frozen=True)
 class Matrix:
     """`rows` x `k` weights of any type: the rows `ranges` of a tensor in the file, one after another. The optional bias
-    has their number, too."""
+    has their number, too. Of a stack there are so many, one after another, each with its bias."""
 
     name: str
     rows: int
@@ -75,6 +75,26 @@ class Matrix:
     type_id: int
     bias: Vector | None
     ranges: tuple[range, ...]
+    stack: int = 1
+
+
+@dataclass(frozen=True)
+class KVHandle:
+    """A store of keys and values: one layer's, or that of several which share it. `index` is its place in the cache."""
+
+    index: int
+    n_head_kv: int
+    k_dim: int
+    v_dim: int
+
+
+@dataclass(frozen=True)
+class StateHandle:
+    """Floats that each running sequence keeps from token to token, zero where it begins; `offset` floats into its
+    state."""
+
+    offset: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -121,12 +141,26 @@ class Graph:
         self.result: Value | None = None
         self.last_hidden: Value | None = None
         self.used: set[str] = set()
+        self.stores: list[KVHandle] = []
+        self.state_floats = 0  # of a sequence
         self._tensors = tensors
 
     def append(self, node: Node) -> Value:
         """Adds an operation; returns its first result."""
         self.nodes.append(node)
         return node.rows_of
+
+    def kv(self, *, n_head_kv: int, k_dim: int, v_dim: int) -> KVHandle:
+        """A new store of keys and values, of so many heads and values of a head."""
+        handle = KVHandle(len(self.stores), n_head_kv, k_dim, v_dim)
+        self.stores.append(handle)
+        return handle
+
+    def state(self, width: int) -> StateHandle:
+        """`width` floats that each sequence keeps from token to token."""
+        handle = StateHandle(self.state_floats, width)
+        self.state_floats += -(-width // 16) * 16
+        return handle
 
     def has(self, name: str) -> bool:
         return self._tensors.get(name) is not None
@@ -167,6 +201,18 @@ class Graph:
         bias = self.vector(f"{name}.bias", rows, ranges=ranges, of=n_rows) if self.has(f"{name}.bias") else None
         return Matrix(f"{name}.weight", rows, k, tensor.type_id, bias, ranges or (range(rows),))
 
+    def stack(self, name: str, *, k: int, rows: int, stack: int, first: int = 0, of: int | None = None) -> Matrix:
+        """`stack` matrices of `rows` x `k`, one of each expert, from the three-dimensional `name`.weight, with
+        `name`.bias where the file has one; with `of`, rows from `first` on of as many in each of its matrices."""
+        n_rows = rows if of is None else of
+        tensor = self._check(f"{name}.weight", (k, n_rows, stack))
+        ranges = tuple(range(i * n_rows + first, i * n_rows + first + rows) for i in range(stack))
+        bias = None
+        if self.has(f"{name}.bias"):
+            self._check(f"{name}.bias", (n_rows, stack))
+            bias = Vector(f"{name}.bias", rows * stack, ranges)
+        return Matrix(f"{name}.weight", rows, k, tensor.type_id, bias, ranges, stack)
+
     def output(self, logits: Value) -> None:
         self.result = logits
 
@@ -175,8 +221,14 @@ class Graph:
         if tensor is None:
             raise ModelLoadError(f"tensor {name!r} is missing; expected shape {list(shape)}")
         found = tuple(tensor.shape)
-        # A trailing dimension of 1 says nothing.
-        if found[: len(shape)] != shape or any(n != 1 for n in found[len(shape) :]):
+        if _without_ones(found) != _without_ones(shape):
             raise ModelLoadError(f"tensor {name!r} has shape {list(found)}, expected {list(shape)}")
         self.used.add(name)
         return tensor
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A trailing dimension of 1 says nothing."""
+    while len(shape) > 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape

@@ -52,6 +52,7 @@ class Lowered:
     max_outputs: int
     result: Value
     hidden: Value | None  # the rows of which stay readable after the step
+    state_floats: int  # of a sequence
 
     def rows(self, value: Value) -> int:
         """The most rows of a value in one step."""
@@ -92,7 +93,18 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
             values[storage[kept]].last = phases[-1] + 1
     arena_bytes = _place([*values.values(), *twins.values()])
     return Lowered(
-        nodes, phases, storage, values, twins, forms, arena_bytes, max_tokens, max_outputs, graph.result, hidden
+        nodes,
+        phases,
+        storage,
+        values,
+        twins,
+        forms,
+        arena_bytes,
+        max_tokens,
+        max_outputs,
+        graph.result,
+        hidden,
+        graph.state_floats,
     )
 
 
@@ -103,8 +115,8 @@ def _most_rows(value: Value, max_tokens: int, max_outputs: int, hidden: Value | 
     return max_outputs * value.fold
 
 
-def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> Program:
-    """Builds the program over loaded weights."""
+def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_slots: int) -> Program:
+    """Builds the program over loaded weights, with room for the states of `n_slots` sequences."""
     index = {home: i for i, home in enumerate(lowered.values)}
     program = Program(
         [(home.width, lowered.rows(home), life.offset, *lowered.twin(home)) for home, life in lowered.values.items()],
@@ -117,6 +129,8 @@ def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int) -> 
         logits=index[lowered.storage[lowered.result]],
         n_vocab=lowered.result.width,
         hidden=-1 if lowered.hidden is None else index[lowered.storage[lowered.hidden]],
+        state_floats=lowered.state_floats,
+        n_slots=n_slots,
     )
     previous = lowered.phases[0]
     for node, phase in zip(lowered.nodes, lowered.phases, strict=True):

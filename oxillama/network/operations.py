@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.row_operations import ACTIVATIONS
-from oxillama.network.graph import Call, Graph, Matrix, Node, RowSpace, Value, Vector
+from oxillama.network.graph import Call, Graph, KVHandle, Matrix, Node, RowSpace, Value, Vector
 
 
 class RopeLayout(IntEnum):
@@ -222,34 +221,80 @@ def rope(graph: Graph, x: Value, table: Value, *, layout: RopeLayout, n_heads: i
 @dataclass(frozen=True, eq=False)
 class KVStore(Node):
     kind = "kv_store"
-    layer: int
+    store: KVHandle
 
     def call(self) -> Call:
-        return Call(parameters={"layer": self.layer})
+        return Call(parameters={"store": self.store.index})
+
+
+class Span(IntEnum):
+    """Which keys a token attends; the numbers are the kernels'."""
+
+    CAUSAL = 0  # itself and the window - 1 before it
+    SYMMETRIC = 1  # the whole sequence, up to window / 2 away: encoders, whose prompts are computed in one step
+    CHUNK = 2  # itself and what came before in its own stretch of `window` tokens
 
 
 @dataclass(frozen=True, eq=False)
 class Attention(Node):
     kind = "attention"
-    is_checkpoint: ClassVar[bool] = True
-    layer: int
+    store: KVHandle
     n_heads: int
     scale: float
     window: int
+    span: Span
+    soft_cap: float
+    slopes: npt.NDArray[np.float32] | None
+    sinks: Vector | None
 
     def call(self) -> Call:
         return Call(
-            parameters={"layer": self.layer, "n_heads": self.n_heads, "window": self.window, "scale": self.scale}
+            vectors=(self.slopes, self.sinks),
+            parameters={
+                "store": self.store.index,
+                "n_heads": self.n_heads,
+                "window": self.window,
+                "span": self.span,
+                "scale": self.scale,
+                "soft_cap": self.soft_cap,
+            },
         )
 
 
 def attention(
-    graph: Graph, q: Value, k: Value, v: Value, *, layer: int, n_heads: int, scale: float, window: int
+    graph: Graph,
+    q: Value,
+    kv: tuple[Value, Value] | None,
+    *,
+    store: KVHandle,
+    n_heads: int,
+    scale: float,
+    window: int = 0,
+    span: Span = Span.CAUSAL,
+    soft_cap: float = 0.0,
+    slopes: npt.NDArray[np.float32] | None = None,
+    sinks: Vector | None = None,
 ) -> Value:
-    """Appends K and V to the layer's cache and attends causally; window 0 means none."""
-    graph.append(KVStore(reads=(k, v), writes=(), layer=layer))
+    """Appends keys and values to the store, unless another layer has (kv None), and attends; window 0 means none.
+
+    soft_cap: scores become cap * tanh(score / cap). slopes: float32 [n_heads], ALiBi's (Press et al. 2021,
+    arXiv:2108.12409). sinks: [n_heads] scores without a value (Xiao et al. 2023, arXiv:2309.17453)."""
+    if kv is not None:
+        graph.append(KVStore(reads=kv, writes=(), store=store))
+    out = q.like(n_heads * store.v_dim)
     return graph.append(
-        Attention(reads=(q,), writes=(q.like(q.width),), layer=layer, n_heads=n_heads, scale=scale, window=window)
+        Attention(
+            reads=(q,),
+            writes=(out,),
+            store=store,
+            n_heads=n_heads,
+            scale=scale,
+            window=window,
+            span=span,
+            soft_cap=soft_cap,
+            slopes=slopes,
+            sinks=sinks,
+        )
     )
 
 
@@ -327,6 +372,21 @@ def scale_elements(graph: Graph, x: Value, name: str) -> Value:
     """x times `name`.weight, element by element."""
     weight = graph.vector(f"{name}.weight", x.width)
     return graph.append(Scale(reads=(x,), writes=(x.like(x.width),), factor=1.0, weight=weight))
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleByPosition(Node):
+    kind = "scale_by_position"
+    period: int
+    factors: npt.NDArray[np.float32]
+
+    def call(self) -> Call:
+        return Call(vectors=(self.factors,), parameters={"period": self.period, "n": len(self.factors)})
+
+
+def scale_by_position(graph: Graph, x: Value, factors: npt.NDArray[np.float32], *, period: int) -> Value:
+    """x times factors[position // period]; later positions take the last."""
+    return graph.append(ScaleByPosition(reads=(x,), writes=(x.like(x.width),), period=period, factors=factors))
 
 
 @dataclass(frozen=True, eq=False)

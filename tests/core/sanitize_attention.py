@@ -8,7 +8,7 @@ import numpy as np
 from oxillama._core import attention_harness as harness
 from oxillama._core.kernels import usable_levels
 from oxillama._core.row_operations import ACTIVATIONS
-from tests.core.kv_arena import Arena
+from tests.core.kv_arena import Arena, Shape
 
 
 def exact(x: np.ndarray) -> np.ndarray:
@@ -44,6 +44,9 @@ def attention(level: str) -> None:
                 for window in (0, 1, 35):
                     q = arena.queries(n_tokens, group)
                     assert np.isfinite(arena.attend(q, total - n_tokens, window)).all()
+        for shape in (Shape(span=1, soft_cap=5, slopes=True), Shape(span=2, sinks=True)):
+            arena = Arena(level, kv_type, 70, 2, 40, v_dim=24)
+            assert np.isfinite(arena.attend(arena.queries(30, 3), 37, 35, shape=shape)).all()
         for value in (np.nan, np.inf, -np.inf, 3e38, 1e-42):
             arena = Arena(level, kv_type, 3, 1, 40)
             bad = np.full((1, 1, 40), value, np.float32)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oxillama._core import attention_harness as harness
 from oxillama._core.kernels import usable_levels
-from tests.core.kv_arena import Arena, Array, normal, textbook
+from tests.core.kv_arena import Arena, Array, Shape, normal, textbook
 
 EDGES = [1, 2, 31, 32, 33, 63, 64, 65, 100, 1023, 1024, 1025, 2047, 2048, 2049]
 HEAD_DIMS = [8, 20, 33, 64, 80, 96, 128, 256]
@@ -26,7 +26,7 @@ types = pytest.mark.parametrize("kv_type", list(harness.KV_TYPES))
 @types
 @pytest.mark.parametrize("head_dim", HEAD_DIMS)
 def test_layout_is_the_same_at_every_level_and_aligned(kv_type: str, head_dim: int) -> None:
-    sizes = {harness.kv_layout(level, kv_type, 3, head_dim) for level in usable_levels()}
+    sizes = {harness.kv_layout(level, kv_type, 3, head_dim, head_dim) for level in usable_levels()}
     assert len(sizes) == 1
     k_bytes, head_bytes, block_bytes = sizes.pop()
     assert k_bytes % 64 == head_bytes % 64 == 0
@@ -88,6 +88,62 @@ def test_attention_is_right(
     arena = Arena(level, kv_type, first + n_tokens, 1, head_dim, seed)
     q = arena.queries(n_tokens, group, seed)
     np.testing.assert_allclose(arena.attend(q, first, window), textbook(arena, q, first, window), atol=5e-6, rtol=1e-5)
+
+
+SHAPES = st.builds(
+    Shape,
+    span=st.integers(0, 2),
+    soft_cap=st.sampled_from([0.0, 0.5, 20.0]),
+    slopes=st.booleans(),
+    sinks=st.booleans(),
+)
+
+
+@all_levels
+@types
+@settings(max_examples=25, deadline=None)
+@given(
+    dims=st.sampled_from([(8, 8), (24, 16), (20, 40), (72, 64), (64, 33)]),
+    group=st.integers(1, 9),
+    first=st.one_of(st.integers(0, 70), st.sampled_from([1000, 1023, 1024, 2040])),
+    n_tokens=st.integers(1, 20),
+    later=st.integers(0, 70),
+    window=st.sampled_from([1, 2, 7, 32, 33, 1000, 0]),
+    shape=SHAPES,
+)
+def test_attention_of_any_shape_is_right(
+    level: str,
+    kv_type: str,
+    dims: tuple[int, int],
+    group: int,
+    first: int,
+    n_tokens: int,
+    later: int,
+    window: int,
+    shape: Shape,
+) -> None:
+    n_tokens = min(n_tokens, max(1, 48 // group))
+    window = max(window, 1) if shape.span == 2 else window
+    n_keys = first + n_tokens + (later if shape.span == 1 else 0)
+    arena = Arena(level, kv_type, n_keys, 1, dims[0], v_dim=dims[1])
+    q = arena.queries(n_tokens, group)
+    found = arena.attend(q, first, window, shape=shape)
+    np.testing.assert_allclose(found, textbook(arena, q, first, window, shape), atol=5e-6, rtol=1e-5)
+
+
+@exact_levels
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=SHAPES, cut=st.integers(1, 39), window=st.sampled_from([1, 5, 33, 64, 700]), first=st.sampled_from([0, 1000])
+)
+def test_any_split_of_any_shape_gives_the_same_bits(
+    level: str, shape: Shape, cut: int, window: int, first: int
+) -> None:
+    arena = Arena(level, "f16", first + 40, 2, 24, v_dim=16)
+    q = arena.queries(40, 3)
+    whole = arena.attend(q, first, window, shape=shape)
+    parts = [arena.attend(q[:cut], first, window, shape=shape), arena.attend(q[cut:], first + cut, window, shape=shape)]
+    assert np.array_equal(whole, np.concatenate(parts))
 
 
 @all_levels
@@ -223,4 +279,4 @@ def test_harness_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="KV heads"):
         arena.attend(q[:, :3].copy(), 0)
     with pytest.raises(ValueError, match="kv_type"):
-        harness.kv_layout("reference", "q4_0", 1, 64)
+        harness.kv_layout("reference", "q4_0", 1, 64, 64)

@@ -77,7 +77,8 @@ def test_a_bias_of_the_wrong_length_is_refused() -> None:
 def test_attention_appends_to_the_cache_first() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5)))
     q = op.embed(graph, "emb", n_vocab=5, width=8)
-    out = op.attention(graph, q, q, q, layer=3, n_heads=2, scale=1.0, window=0)
+    store = graph.kv(n_head_kv=2, k_dim=4, v_dim=4)
+    out = op.attention(graph, q, (q, q), store=store, n_heads=2, scale=1.0)
     assert isinstance(graph.nodes[-2], KVStore)
     assert out.width == 8
 

@@ -1,6 +1,6 @@
 /* The inner loops of attention over one tile of 32 keys, for a few query rows at once. Type, number of rows and vectors
- * are constants of each instance, so the sums stay in registers and a cache value is widened there; neither ever changes
- * the order of a sum. Not here: masks, the softmax, and which rows there are. */
+ * are constants of each instance, so the sums stay in registers and a cache value is widened there; neither ever
+ * changes the order of a sum. Not here: masks, the softmax, and which rows there are. */
 #ifndef OX_ATTENTION_ROWS_H
 #define OX_ATTENTION_ROWS_H
 
@@ -15,8 +15,8 @@ enum { OX_MICRO_ROWS = 6, OX_WIDE_ROWS = 3 };
 enum { OX_MICRO_ROWS = 2, OX_WIDE_ROWS = 1 };
 #endif
 
-/* scores[row][at + lane] = q . k, one chain per row and key, d ascending. q: [head_dim][rows], k: [head_dim][32]. */
-OX_INLINE void K(score_part)(const ox_kv_type type, const int32_t rows, const int32_t vectors, int32_t head_dim,
+/* scores[row][at + lane] = q . k, one chain per row and key, d ascending. q: [k_dim][rows], k: [k_dim][32]. */
+OX_INLINE void K(score_part)(const ox_kv_type type, const int32_t rows, const int32_t vectors, int32_t k_dim,
                              const float *q, K(kv_tile) k, int32_t at, float *scores) {
     vf sum[OX_MICRO_ROWS][2];
     vf scale[2] = {vf_zero(), vf_zero()};
@@ -24,15 +24,15 @@ OX_INLINE void K(score_part)(const ox_kv_type type, const int32_t rows, const in
     for (int32_t row = 0; row < rows; row++) {
         sum[row][0] = sum[row][1] = vf_zero();
     }
-    const int32_t block = type == OX_KV_Q8_0 ? 32 : head_dim;
-    for (int32_t start = 0; start < head_dim; start += block) {
+    const int32_t block = type == OX_KV_Q8_0 ? 32 : k_dim;
+    for (int32_t start = 0; start < k_dim; start += block) {
         if (type == OX_KV_Q8_0) {
             OX_UNROLL
             for (int32_t i = 0; i < vectors; i++) {
                 scale[i] = vf_load(k.scales + start / 32 * OX_KV_BLOCK + at + 16 * i);
             }
         }
-        const int32_t end = head_dim - start < block ? head_dim : start + block;
+        const int32_t end = k_dim - start < block ? k_dim : start + block;
         for (int32_t d = start; d < end; d++) {
             vf key[2];
             OX_UNROLL
@@ -62,13 +62,13 @@ OX_INLINE void K(score_part)(const ox_kv_type type, const int32_t rows, const in
     }
 }
 
-OX_INLINE void K(score_rows)(const ox_kv_type type, const int32_t rows, int32_t head_dim, const float *q, K(kv_tile) k,
+OX_INLINE void K(score_rows)(const ox_kv_type type, const int32_t rows, int32_t k_dim, const float *q, K(kv_tile) k,
                              float *scores) {
     if (rows <= OX_WIDE_ROWS) {
-        K(score_part)(type, rows, 2, head_dim, q, k, 0, scores);
+        K(score_part)(type, rows, 2, k_dim, q, k, 0, scores);
     } else {
-        K(score_part)(type, rows, 1, head_dim, q, k, 0, scores);
-        K(score_part)(type, rows, 1, head_dim, q, k, 16, scores);
+        K(score_part)(type, rows, 1, k_dim, q, k, 0, scores);
+        K(score_part)(type, rows, 1, k_dim, q, k, 16, scores);
     }
 }
 
@@ -158,7 +158,7 @@ OX_INLINE void K(weigh_rows)(const ox_kv_type type, const int32_t rows, int32_t 
 
 /* One pair of functions per cache type; OX_KV_F32 also serves tiles that were widened beforehand. */
 #define OX_ROWS_OF_TYPE(name, type)                                                                                   \
-    static void K(score_##name)(int32_t rows, int32_t head_dim, const float *q, K(kv_tile) k, float *scores) {        \
+    static void K(score_##name)(int32_t rows, int32_t k_dim, const float *q, K(kv_tile) k, float *scores) {        \
         OX_FOR_ROWS(OX_SCORE_##type)                                                                                  \
     }                                                                                                                 \
     static void K(weigh_##name)(int32_t rows, int32_t stride, const float *weights, K(kv_tile) v, int32_t first,      \
@@ -166,10 +166,10 @@ OX_INLINE void K(weigh_rows)(const ox_kv_type type, const int32_t rows, int32_t 
         OX_FOR_ROWS(OX_WEIGH_##type)                                                                                  \
     }
 
-#define OX_SCORE_OX_KV_F32(n) K(score_rows)(OX_KV_F32, n, head_dim, q, k, scores)
-#define OX_SCORE_OX_KV_F16(n) K(score_rows)(OX_KV_F16, n, head_dim, q, k, scores)
-#define OX_SCORE_OX_KV_BF16(n) K(score_rows)(OX_KV_BF16, n, head_dim, q, k, scores)
-#define OX_SCORE_OX_KV_Q8_0(n) K(score_rows)(OX_KV_Q8_0, n, head_dim, q, k, scores)
+#define OX_SCORE_OX_KV_F32(n) K(score_rows)(OX_KV_F32, n, k_dim, q, k, scores)
+#define OX_SCORE_OX_KV_F16(n) K(score_rows)(OX_KV_F16, n, k_dim, q, k, scores)
+#define OX_SCORE_OX_KV_BF16(n) K(score_rows)(OX_KV_BF16, n, k_dim, q, k, scores)
+#define OX_SCORE_OX_KV_Q8_0(n) K(score_rows)(OX_KV_Q8_0, n, k_dim, q, k, scores)
 #define OX_WEIGH_OX_KV_F32(n) K(weigh_rows)(OX_KV_F32, n, stride, weights, v, first, end, sums)
 #define OX_WEIGH_OX_KV_F16(n) K(weigh_rows)(OX_KV_F16, n, stride, weights, v, first, end, sums)
 #define OX_WEIGH_OX_KV_BF16(n) K(weigh_rows)(OX_KV_BF16, n, stride, weights, v, first, end, sums)
@@ -180,19 +180,19 @@ OX_ROWS_OF_TYPE(f16, OX_KV_F16)
 OX_ROWS_OF_TYPE(bf16, OX_KV_BF16)
 OX_ROWS_OF_TYPE(q8_0, OX_KV_Q8_0)
 
-static void K(score)(ox_kv_type type, int32_t rows, int32_t head_dim, const float *q, K(kv_tile) k, float *scores) {
+static void K(score)(ox_kv_type type, int32_t rows, int32_t k_dim, const float *q, K(kv_tile) k, float *scores) {
     switch (type) {
     case OX_KV_F32:
-        K(score_f32)(rows, head_dim, q, k, scores);
+        K(score_f32)(rows, k_dim, q, k, scores);
         break;
     case OX_KV_F16:
-        K(score_f16)(rows, head_dim, q, k, scores);
+        K(score_f16)(rows, k_dim, q, k, scores);
         break;
     case OX_KV_BF16:
-        K(score_bf16)(rows, head_dim, q, k, scores);
+        K(score_bf16)(rows, k_dim, q, k, scores);
         break;
     case OX_KV_Q8_0:
-        K(score_q8_0)(rows, head_dim, q, k, scores);
+        K(score_q8_0)(rows, k_dim, q, k, scores);
         break;
     }
 }

@@ -56,7 +56,8 @@ typedef struct ox_act_block {
     int32_t unused[3];                             /* to a multiple of OX_ALIGN */
 } ox_act_block;
 
-/* Rows of activations as the products read them. `values` always holds the float32 rows; quantize_row() writes the other
+/* Rows of activations as the products read them. `values` always holds the float32 rows; quantize_row() writes the
+other
  * forms that `forms` names. A product works on one block of k and all tokens at a time, so those lie
  * next to each other; rows of a power of two apart would also compete for a few sets of the first-level cache. */
 typedef struct ox_activations {
@@ -80,40 +81,68 @@ static inline uint16_t *ox_rounded_at(const ox_activations *x, int32_t block, in
 
 typedef enum ox_kv_type { OX_KV_F32 = 0, OX_KV_F16 = 1, OX_KV_BF16 = 2, OX_KV_Q8_0 = 3 } ox_kv_type;
 
-/* How one block of OX_KV_BLOCK tokens lies in memory: for each KV head first K, then V.
- * K is transposed, [head_dim][32 tokens], so that a score has its token in a vector lane; V is [32 tokens][head_dim
- * rounded up to 16]. Neither needs horizontal sums. A quantised cache keeps its scales behind the values. */
+/* How one block of OX_KV_BLOCK tokens of one store lies in memory: for each KV head first K, then V.
+ * K is transposed, [k_dim][32 tokens], so that a score has its token in a vector lane; V is [32 tokens][v_dim rounded
+ * up to 16]. Neither needs horizontal sums. A quantised cache keeps its scales behind the values. */
 typedef struct ox_kv_layout {
     ox_kv_type type;
     int32_t n_head_kv;
-    int32_t head_dim;         /* of K and of V */
+    int32_t k_dim;            /* values of a head's key */
+    int32_t v_dim;            /* values of a head's value */
     size_t k_bytes;           /* of one head in one block; V begins here */
     size_t head_bytes;        /* K and V of one head in one block */
     size_t block_bytes;       /* from one block to the next: n_head_kv * head_bytes, or that of all layers */
 } ox_kv_layout;
 
+/* Which keys a token at `position` attends. window 0 means no bound, except for chunks. */
+typedef enum ox_span {
+    OX_SPAN_CAUSAL = 0,       /* itself and what came before; keys at distance >= window are masked */
+    OX_SPAN_SYMMETRIC = 1,    /* the whole sequence; keys at distance > window / 2 are masked */
+    OX_SPAN_CHUNK = 2         /* itself and what came before in its own stretch of `window` positions */
+} ox_span;
+
 /* Attention of consecutive tokens of one sequence with one KV head and its group of query heads. */
 typedef struct ox_attention_run {
-    const float *q;           /* q[t * q_stride + g * head_dim + d]: points at the first query head of the group */
+    const float *q;           /* q[t * q_stride + g * k_dim + d]: points at the first query head of the group */
     size_t q_stride;          /* floats from one token to the next */
-    float *out;               /* same indexing as q */
+    float *out;               /* out[t * out_stride + g * v_dim + d] */
     size_t out_stride;
     int32_t n_tokens;
-    int32_t first_position;   /* absolute position of token 0; token t attends keys 0 .. first_position + t */
+    int32_t first_position;   /* absolute position of token 0 */
+    int32_t n_keys;           /* of the sequence, those of this step included */
     int32_t group;            /* query heads per KV head */
     int32_t head_kv;
-    int32_t window;           /* keys at distance >= window are masked; 0 means no window */
+    ox_span span;
+    int32_t window;
     float scale;
+    float soft_cap;           /* scores become cap * tanh(score / cap); 0: they stay */
+    const float *slopes;      /* [group]: slope * (key's position - token's position) is added to a score; or NULL */
+    const float *sinks;       /* [group]: a score that takes part in the softmax and has no value; or NULL */
     const uint8_t *layer;     /* KV arena of this layer: block b lies at layer + b * block_bytes */
     const int32_t *blocks;    /* block table of the sequence: block of positions [32 i, 32 i + 32) */
     void *scratch;            /* attention_scratch() bytes, OX_ALIGN-aligned, one per thread */
 } ox_attention_run;
 
+/* The keys [*first, *end) that a token at `position` attends; never none. Both ascend with the position. */
+static inline void ox_attended_keys(const ox_attention_run *run, int32_t position, int32_t *first, int32_t *end) {
+    *first = 0;
+    *end = position + 1;
+    if (run->span == OX_SPAN_CHUNK) {
+        *first = position - position % run->window;
+    } else if (run->span == OX_SPAN_SYMMETRIC) {
+        *first = run->window > 0 && position > run->window / 2 ? position - run->window / 2 : 0;
+        *end = run->window > 0 && position + run->window / 2 < run->n_keys ? position + run->window / 2 + 1 :
+        run->n_keys;
+    } else if (run->window > 0 && position >= run->window) {
+        *first = position - run->window + 1;
+    }
+}
+
 /* Functions of single values: the name that Python knows, and the number. p: the function's parameters.
  *   soft_cap         p[0] tanh(x / p[0])
  *   clamp            x between p[0] and p[1]
- *   swiglu_clamped   g / (1 + e^(-p[0] g)) with g = min(x, p[1]); gated, its other factor is 1 + that between -p[1] and p[1]
- *   xielu            p: alpha of positive values, alpha of the others, beta, epsilon */
+ *   swiglu_clamped   g / (1 + e^(-p[0] g)) with g = min(x, p[1]); gated, its other factor is 1 + that between -p[1]
+ * and p[1]   xielu            p: alpha of positive values, alpha of the others, beta, epsilon */
 #define OX_ACTIVATIONS(X)               \
     X(identity, OX_IDENTITY)            \
     X(silu, OX_SILU)                    \
@@ -193,16 +222,16 @@ typedef struct ox_kernels {
     double (*log_sum_exp)(int32_t n, const float *x);
 
     /* --- attention --- */
-    /* Fills the sizes of a layout whose type, n_head_kv and head_dim are set. */
+    /* Fills the sizes of a layout whose type, n_head_kv, k_dim and v_dim are set. */
     void (*kv_layout)(ox_kv_layout *layout);
-    /* Stores one token's K and V rows ([n_head_kv * head_dim] each) at `slot` (0..31) of a block. */
+    /* Stores one token's K and V rows ([n_head_kv * k_dim] and [n_head_kv * v_dim]) at `slot` (0..31) of a block. */
     void (*kv_store)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot, uint8_t *block);
     void (*attention)(const ox_kv_layout *layout, const ox_attention_run *run);
     size_t (*attention_scratch)(const ox_kv_layout *layout, int32_t group);
     /* Attention of a single token (n_tokens is 1), range of keys by range, each of which another thread may take:
      * attention_range() leaves the partial result of keys [range, range + 1024), of which at least one is attended;
-     * attention_merge() merges the n parts of consecutive ranges, in place, and writes the token's output. The same bits
-     * as attention(). A part has attention_part_floats() floats, a multiple of 16; 0: this cannot be divided. */
+     * attention_merge() merges the n parts of consecutive ranges, in place, and writes the token's output. The same
+     * bits as attention(). A part has attention_part_floats() floats, a multiple of 16; 0: this cannot be divided. */
     size_t (*attention_part_floats)(const ox_kv_layout *layout, int32_t group);
     void (*attention_range)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t range, float *part);
     void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n, float *parts);

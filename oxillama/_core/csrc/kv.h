@@ -32,25 +32,29 @@ static uint16_t K(kv_quantize)(int32_t n, const float *x, int8_t *quants) {
     return scale;
 }
 
-OX_INLINE void K(kv_store_head_q8)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot,
-                                   uint8_t *head) {
-    const int32_t n_sub = ox_kv_sub_blocks(layout);
-    const int32_t stride = ox_kv_v_stride(layout);
-    int8_t *k_values = (int8_t *)head;
-    int8_t *v_values = (int8_t *)head + layout->k_bytes + (size_t)slot * (size_t)stride;
-    uint16_t *k_scales = (uint16_t *)(void *)(head + ox_kv_k_scales(layout));
-    uint16_t *v_scales = (uint16_t *)(void *)(head + layout->k_bytes + ox_kv_v_scales(layout));
-    for (int32_t sub = 0; sub < n_sub; sub++) {
-        const int32_t start = sub * 32;
-        const int32_t n = layout->head_dim - start < 32 ? layout->head_dim - start : 32;
+OX_INLINE void K(kv_store_k_q8)(const ox_kv_layout *layout, const float *k, int32_t slot, uint8_t *head) {
+    int8_t *values = (int8_t *)head;
+    uint16_t *scales = (uint16_t *)(void *)(head + ox_kv_k_scales(layout));
+    for (int32_t start = 0; start < layout->k_dim; start += 32) {
+        const int32_t n = layout->k_dim - start < 32 ? layout->k_dim - start : 32;
         int8_t quants[32];
-        k_scales[sub * OX_KV_BLOCK + slot] = K(kv_quantize)(n, k + start, quants);
+        scales[start / 32 * OX_KV_BLOCK + slot] = K(kv_quantize)(n, k + start, quants);
         for (int32_t i = 0; i < n; i++) {
-            k_values[(start + i) * OX_KV_BLOCK + slot] = quants[i];
+            values[(start + i) * OX_KV_BLOCK + slot] = quants[i];
         }
-        v_scales[slot * n_sub + sub] = K(kv_quantize)(n, v + start, v_values + start);
     }
-    memset(v_values + layout->head_dim, 0, (size_t)(stride - layout->head_dim));
+}
+
+OX_INLINE void K(kv_store_v_q8)(const ox_kv_layout *layout, const float *v, int32_t slot, uint8_t *memory) {
+    const int32_t n_sub = ox_kv_sub_blocks(layout, layout->v_dim);
+    const int32_t stride = ox_kv_v_stride(layout);
+    int8_t *values = (int8_t *)memory + (size_t)slot * (size_t)stride;
+    uint16_t *scales = (uint16_t *)(void *)(memory + ox_kv_v_scales(layout));
+    for (int32_t start = 0; start < layout->v_dim; start += 32) {
+        const int32_t n = layout->v_dim - start < 32 ? layout->v_dim - start : 32;
+        scales[slot * n_sub + start / 32] = K(kv_quantize)(n, v + start, values + start);
+    }
+    memset(values + layout->v_dim, 0, (size_t)(stride - layout->v_dim));
 }
 
 OX_INLINE void K(kv_store_head_f32)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot,
@@ -58,11 +62,11 @@ OX_INLINE void K(kv_store_head_f32)(const ox_kv_layout *layout, const float *k, 
     const int32_t stride = ox_kv_v_stride(layout);
     float *k_values = (float *)(void *)head;
     float *v_values = (float *)(void *)(head + layout->k_bytes) + (size_t)slot * (size_t)stride;
-    for (int32_t i = 0; i < layout->head_dim; i++) {
+    for (int32_t i = 0; i < layout->k_dim; i++) {
         k_values[i * OX_KV_BLOCK + slot] = k[i];
     }
     for (int32_t i = 0; i < stride; i += 16) {
-        vf_store(v_values + i, vf_load_n(v + i, layout->head_dim - i));
+        vf_store(v_values + i, vf_load_n(v + i, layout->v_dim - i));
     }
 }
 
@@ -79,31 +83,35 @@ OX_INLINE void K(kv_store_head_16_bits)(const ox_kv_layout *layout, const float 
     const int32_t stride = ox_kv_v_stride(layout);
     uint16_t *k_values = (uint16_t *)(void *)head;
     uint16_t *v_values = (uint16_t *)(void *)(head + layout->k_bytes) + (size_t)slot * (size_t)stride;
-    for (int32_t i = 0; i < stride; i += 16) {
-        const int32_t n = layout->head_dim - i < 16 ? layout->head_dim - i : 16;
+    for (int32_t i = 0; i < layout->k_dim; i += 16) {
+        const int32_t n = layout->k_dim - i < 16 ? layout->k_dim - i : 16;
         uint16_t narrow[16];
         K(kv_store_16_bits)(layout->type, narrow, vf_load_n(k + i, n));
         for (int32_t j = 0; j < n; j++) {
             k_values[(i + j) * OX_KV_BLOCK + slot] = narrow[j];
         }
-        K(kv_store_16_bits)(layout->type, v_values + i, vf_load_n(v + i, n));
+    }
+    for (int32_t i = 0; i < stride; i += 16) {
+        K(kv_store_16_bits)(layout->type, v_values + i, vf_load_n(v + i, layout->v_dim - i));
     }
 }
 
 static void K(kv_store)(const ox_kv_layout *layout, const float *k, const float *v, int32_t slot, uint8_t *block) {
     for (int32_t head = 0; head < layout->n_head_kv; head++) {
-        const size_t offset = (size_t)head * (size_t)layout->head_dim;
+        const float *key = k + (size_t)head * (size_t)layout->k_dim;
+        const float *value = v + (size_t)head * (size_t)layout->v_dim;
         uint8_t *memory = block + (size_t)head * layout->head_bytes;
         switch (layout->type) {
         case OX_KV_F32:
-            K(kv_store_head_f32)(layout, k + offset, v + offset, slot, memory);
+            K(kv_store_head_f32)(layout, key, value, slot, memory);
             break;
         case OX_KV_F16:
         case OX_KV_BF16:
-            K(kv_store_head_16_bits)(layout, k + offset, v + offset, slot, memory);
+            K(kv_store_head_16_bits)(layout, key, value, slot, memory);
             break;
         case OX_KV_Q8_0:
-            K(kv_store_head_q8)(layout, k + offset, v + offset, slot, memory);
+            K(kv_store_k_q8)(layout, key, slot, memory);
+            K(kv_store_v_q8)(layout, value, slot, memory + layout->k_bytes);
             break;
         }
     }

@@ -1,4 +1,5 @@
-/* Reading a tile of 32 keys or values of one KV head. Every value of every type is read as float32 exactly, so it is the
+/* Reading a tile of 32 keys or values of one KV head. Every value of every type is read as float32 exactly, so it is
+the
  * same whether it is widened in a register or beforehand. */
 #ifndef OX_KV_TILE_H
 #define OX_KV_TILE_H
@@ -25,7 +26,8 @@ OX_INLINE vf K(load_values)(const ox_kv_type type, const uint8_t *values, int32_
     }
 }
 
-/* Asks for the lines of 32 values of the next tile: processors prefetch on their own only within a page, and the tiles of
+/* Asks for the lines of 32 values of the next tile: processors prefetch on their own only within a page, and the tiles
+of
  * one head are pages apart. Into L2: asking L1 was slower, it has fewer lines in flight than a tile needs. */
 OX_INLINE void K(ask_for)(const ox_kv_type type, const uint8_t *values, int32_t index) {
     const uint8_t *line = values + (size_t)index * ox_kv_value_bytes(type);
@@ -35,10 +37,10 @@ OX_INLINE void K(ask_for)(const ox_kv_type type, const uint8_t *values, int32_t 
     }
 }
 
-/* The scales of a q8_0 tile as float32, 32 per sub-block; nothing for other types. */
-static const float *K(kv_scales)(const ox_kv_layout *layout, const uint8_t *scales, float *out) {
+/* The scales of a q8_0 tile of rows of `dim` values as float32, 32 per sub-block; nothing for other types. */
+static const float *K(kv_scales)(const ox_kv_layout *layout, int32_t dim, const uint8_t *scales, float *out) {
     const uint16_t *halves = (const uint16_t *)(const void *)scales;
-    for (int32_t i = 0; i < ox_kv_sub_blocks(layout) * OX_KV_BLOCK; i += 16) {
+    for (int32_t i = 0; i < ox_kv_sub_blocks(layout, dim) * OX_KV_BLOCK; i += 16) {
         vf_store(out + i, vf_load_f16(halves + i));
     }
     return out;
@@ -51,9 +53,9 @@ OX_INLINE void K(widen_16_bits)(const ox_kv_type type, K(kv_tile) from, int32_t 
     }
 }
 
-/* K as float32 [head_dim][32]. Slots that hold no token give garbage, as they may. */
+/* K as float32 [k_dim][32]. Slots that hold no token give garbage, as they may. */
 static void K(widen_k)(const ox_kv_layout *layout, K(kv_tile) k, float *out) {
-    const int32_t n = layout->head_dim * OX_KV_BLOCK;
+    const int32_t n = layout->k_dim * OX_KV_BLOCK;
     if (layout->type == OX_KV_F16) {
         K(widen_16_bits)(OX_KV_F16, k, 0, n, out);
     } else if (layout->type == OX_KV_BF16) {
@@ -69,7 +71,7 @@ static void K(widen_k)(const ox_kv_layout *layout, K(kv_tile) k, float *out) {
 /* Tokens [first, end) of V as float32 [32][v_stride]; other tokens are left alone. */
 static void K(widen_v)(const ox_kv_layout *layout, K(kv_tile) v, int32_t first, int32_t end, float *out) {
     const int32_t stride = ox_kv_v_stride(layout);
-    const int32_t n_sub = ox_kv_sub_blocks(layout);
+    const int32_t n_sub = ox_kv_sub_blocks(layout, layout->v_dim);
     if (layout->type == OX_KV_F16) {
         K(widen_16_bits)(OX_KV_F16, v, first * stride, end * stride, out);
     } else if (layout->type == OX_KV_BF16) {

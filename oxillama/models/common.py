@@ -1,0 +1,107 @@
+"""The hyperparameters that nearly all families have, and the parts that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from oxillama.errors import ModelLoadError
+from oxillama.models.attention import SelfAttention
+from oxillama.models.decoder import Decoder, Layer, Norm
+from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.rope import read_scaling
+from oxillama.models.rope_tables import Rope
+from oxillama.network.graph import Graph
+from oxillama.network.operations import RopeLayout
+
+
+@dataclass(frozen=True)
+class Common:
+    """Sizes of a network whose layers are alike; a family changes what differs in some of them."""
+
+    n_vocab: int
+    n_ctx_train: int
+    n_layers: int
+    width: int
+    n_ff: int
+    n_head: int
+    n_head_kv: int
+    k_dim: int
+    v_dim: int
+    window: int
+    norm: Norm
+    rope: Rope | None
+
+    @classmethod
+    def read(cls, hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None, norm: str = "rms") -> Self:
+        """layout: None for a network without rotary positions. norm: "rms" or "layer"."""
+        width, n_head = hp.integer("embedding_length"), hp.integer("attention.head_count")
+        n_ctx_train = hp.integer("context_length")
+        k_dim = hp.integer("attention.key_length", width // n_head)
+        common = cls(
+            n_vocab=graph.rows("token_embd"),
+            n_ctx_train=n_ctx_train,
+            n_layers=hp.integer("block_count", most=1000),
+            width=width,
+            n_ff=hp.integer("feed_forward_length", 0, least=0),
+            n_head=n_head,
+            n_head_kv=hp.integer("attention.head_count_kv", n_head),
+            k_dim=k_dim,
+            v_dim=hp.integer("attention.value_length", width // n_head),
+            window=hp.integer("attention.sliding_window", 0, least=0),
+            norm=Norm(
+                hp.number("attention.layer_norm_rms_epsilon" if norm == "rms" else "attention.layer_norm_epsilon"), norm
+            ),
+            rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
+        )
+        if common.n_head % common.n_head_kv:
+            raise ModelLoadError(
+                f"{hp.architecture}.attention.head_count is {common.n_head}, expected a multiple of "
+                f"{hp.architecture}.attention.head_count_kv, {common.n_head_kv}"
+            )
+        return common
+
+    def rope_of(self, **changes: Any) -> Rope:
+        """The network's rotation with some of its fields changed."""
+        if self.rope is None:
+            raise ValueError("the network has no rotary positions")
+        return replace(self.rope, **changes)
+
+    def attention(self, **changes: Any) -> SelfAttention:
+        """The attention of all layers, with some of its fields changed."""
+        fields = {
+            "n_heads": self.n_head,
+            "n_head_kv": self.n_head_kv,
+            "k_dim": self.k_dim,
+            "v_dim": self.v_dim,
+            "scale": self.k_dim**-0.5,
+            "rope": self.rope,
+            "window": self.window,
+        }
+        return SelfAttention(**(fields | changes))
+
+    def decoder(self, layers: Sequence[Layer], **changes: Any) -> Decoder:
+        return Decoder(self.n_vocab, self.n_ctx_train, self.width, self.norm, layers, **changes)
+
+
+def read_rope(hp: Hyperparameters, graph: Graph, layout: RopeLayout, head_dim: int, n_ctx_train: int) -> Rope:
+    dims, base = hp.integer("rope.dimension_count", head_dim), hp.number("rope.freq_base", 10000.0)
+    if base <= 1:
+        raise ModelLoadError(f"{hp.architecture}.rope.freq_base is {base}, expected a number above 1")
+    if dims % 2 or dims > head_dim:
+        raise ModelLoadError(
+            f"{hp.architecture}.rope.dimension_count is {dims}, expected an even number up to {head_dim}"
+        )
+    factors = "rope_freqs" if graph.has("rope_freqs.weight") else None
+    return Rope(layout, dims, base, read_scaling(hp, n_ctx_train), factors)
+
+
+def layers_with_window(hp: Hyperparameters, n_layers: int, *, default_period: int) -> list[bool]:
+    """Which layers attend a window only: by attention.sliding_window_pattern, an array of truths or a period, of which
+    the last layer attends everything."""
+    name = "attention.sliding_window_pattern"
+    if hp.is_array(name):
+        return hp.truths(name, n_layers)
+    period = hp.integer(name, default_period, least=0)
+    return [period > 0 and (layer + 1) % period != 0 for layer in range(n_layers)]

@@ -1,0 +1,44 @@
+"""What a layer needs to know of rotary position embeddings, and the tables of a network, each made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oxillama.models.rope import RopeScaling, inverse_frequencies
+from oxillama.network import operations as op
+from oxillama.network.graph import Graph, Value
+from oxillama.network.operations import RopeLayout
+
+
+@dataclass(frozen=True)
+class Rope:
+    """`dims` elements of each head, from `offset` on, rotate with frequencies from `base` down. factors: the name of a
+    tensor [dims / 2] that divides them."""
+
+    layout: RopeLayout
+    dims: int
+    base: float
+    scaling: RopeScaling
+    factors: str | None = None
+    offset: int = 0
+
+
+class RopeTables:
+    """The tables of cosines and sines of one network."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._tables: dict[Rope, Value] = {}
+
+    def rotate(self, x: Value, rope: Rope, *, n_heads: int) -> Value:
+        """x, rotated in place."""
+        return op.rope(self._graph, x, self._table(rope), layout=rope.layout, n_heads=n_heads, offset=rope.offset)
+
+    def _table(self, rope: Rope) -> Value:
+        # Layouts and offsets share their table.
+        key = Rope(RopeLayout.HALVES, rope.dims, rope.base, rope.scaling, rope.factors)
+        if key not in self._tables:
+            graph = self._graph
+            factors = graph.constant(rope.factors, rope.dims // 2) if rope.factors else None
+            self._tables[key] = op.rope_table(graph, *inverse_frequencies(rope.dims, rope.base, rope.scaling, factors))
+        return self._tables[key]
