@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+
+from oxillama.standard_error import Forgiving, is_terminal
 
 Progress = bool | Callable[[int, int], None] | None
 
@@ -25,12 +26,20 @@ def reporting(progress: Progress, *, total: int, label: str, unit: str) -> Itera
         return
     if not (progress is None or isinstance(progress, bool)):
         raise TypeError(f"progress is a {type(progress).__name__}, expected True, False, None or a callable")
-    if progress is False or (progress is None and not sys.stderr.isatty()):
+    if progress is False or (progress is None and not is_terminal()):
         yield lambda n: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", unit_divisor=1024, leave=False) as bar:
+    with tqdm(
+        total=total,
+        desc=label,
+        unit=unit,
+        unit_scale=unit == "B",
+        unit_divisor=1024,
+        leave=False,
+        file=Forgiving(),
+    ) as bar:
         yield lambda n: bar.update(n) and None
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from oxillama.cli import bench, info, run, serve, tokenize
 from oxillama.cli.options import CONFIG, read_config, read_defaults
 from oxillama.errors import InvalidRequestError, OxillamaError
+from oxillama.standard_error import keep_descriptors, say
 
 COMMANDS = {"run": run, "serve": serve, "info": info, "tokenize": tokenize, "bench": bench}
 
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    keep_descriptors()
     try:
         args = build_parser().parse_args(argv)
         code = int(args.main(args))
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OxillamaError, OSError, UnicodeError) as error:
         if isinstance(error, OSError):
             _give_up_output()
-        print(f"oxillama: {error}", file=sys.stderr)
+        say(f"oxillama: {error}")
         # An option that no run could use is wrong use; a prompt that this model cannot take is a failed run.
         return 2 if isinstance(error, InvalidRequestError) and error.param not in ("prompt", "text") else 1
 

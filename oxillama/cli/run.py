@@ -12,6 +12,7 @@ from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.params import SamplingParams
 from oxillama.results import CompletionChunk, Timings, Usage
+from oxillama.standard_error import say
 
 HELP = "write a completion of a prompt"
 
@@ -95,4 +96,4 @@ def _print_figures(usage: Usage, timings: Timings) -> None:
     parts = [f"{usage.prompt_tokens} prompt tokens in {timings.prefill:.2f} s"]
     if decoded > 0 and timings.decode > 0:
         parts.append(f"{usage.completion_tokens} tokens written, {decoded / timings.decode:.1f} tokens/s")
-    print(f"[{', '.join(parts)}]", file=sys.stderr)
+    say(f"[{', '.join(parts)}]")

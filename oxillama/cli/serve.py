@@ -15,6 +15,7 @@ from oxillama.cli.options import add_loading, add_model, loading_options, model_
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
+from oxillama.standard_error import say
 
 if TYPE_CHECKING:
     from oxillama.asgi import Limits
@@ -136,7 +137,7 @@ def main(args: argparse.Namespace) -> int:
     except ImportError as error:
         if (error.name or "").startswith("oxillama"):
             raise
-        print(f"oxillama: serve needs {error.name}: pip install 'oxillama-engine[server]'", file=sys.stderr)
+        say(f"oxillama: serve needs {error.name}: pip install 'oxillama-engine[server]'")
         return 1
     keys = _keys(args)
     if not keys and not args.insecure_no_key and not server.is_loopback(args.host):

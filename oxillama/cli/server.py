@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from oxillama.asgi.service import Service
+from oxillama.standard_error import is_terminal, say
 
 log = logging.getLogger("oxillama.serve")
 
@@ -176,9 +176,9 @@ class _Run:
             "page": self._service.settings.page,
         }
         print(json.dumps(line), flush=True)
-        if sys.stderr.isatty():
+        if is_terminal():
             page = f"{self._url}/ in a browser, or " if self._service.settings.page else ""
-            print(f"Chat at {page}{self._url}/v1 for OpenAI clients. Ctrl-C ends.", file=sys.stderr)
+            say(f"Chat at {page}{self._url}/v1 for OpenAI clients. Ctrl-C ends.")
         return True
 
     async def _end(self) -> None:
