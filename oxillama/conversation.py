@@ -218,8 +218,10 @@ def _templates(metadata: Mapping[str, Any], chat_template: str | None) -> dict[s
     if chat_template is not None:
         return {"default": chat_template}
     prefix = "tokenizer.chat_template"
+    # Only these keys' values are read: others may be long, or no text at all.
+    keys = [key for key in metadata if key == prefix or key.startswith(f"{prefix}.")]
     return {
-        key.removeprefix(prefix).removeprefix(".") or "default": value
-        for key, value in metadata.items()
-        if (key == prefix or key.startswith(f"{prefix}.")) and isinstance(value, str)
+        key.removeprefix(prefix).removeprefix(".") or "default": template
+        for key in keys
+        if isinstance(template := metadata[key], str)
     }

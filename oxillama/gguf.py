@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
+
+import numpy as np
 
 from oxillama._core.filemap import FileMap
 from oxillama._core.ggml_types import GGML_TYPES, GgmlType
 from oxillama._core.gguf import GGUFShard, TensorInfo
 from oxillama._core.gguf_values import VALUE_TYPES, StringArray
 from oxillama.errors import ModelLoadError
+from oxillama.file_format import HEAD_BYTES, describe, describe_directory, hint_of_name
+from oxillama.values import refused
 
 __all__ = ["GGML_TYPES", "VALUE_TYPES", "GGUFFile", "GgmlType", "Metadata", "StringArray", "TensorInfo"]
 
+MAGIC = b"GGUF"
+# Of a text in a message.
+SHOWN_CHARACTERS = 80
 SHARD_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
 
@@ -23,7 +31,10 @@ class Metadata(Mapping[str, Any]):
     """The key-value pairs of a file, decoded when they are first asked for.
 
     Values are int, float, bool, str, read-only ndarray (numbers), StringArray (strings), or list (nested arrays).
-    A string that is not UTF-8 raises ModelLoadError when its value is asked for.
+    A string that is not UTF-8 has U+FFFD for what is wrong, where it is for people to read; one that decides what the
+    model computes (the architecture, the tokenizer, the chat template) raises ModelLoadError when it is asked for.
+
+    Copies and pickles carry the bytes of the pairs, not the file.
     """
 
     def __init__(self, shard: GGUFShard) -> None:
@@ -33,10 +44,14 @@ class Metadata(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._values:
-            if key not in self._keys:
-                raise KeyError(key)
-            self._values[key] = self._shard.value(key)
+            self._values[key] = self.read(key, strict=is_interpreted(key))
         return self._values[key]
+
+    def read(self, key: str, *, strict: bool) -> Any:
+        """The value, with or without ModelLoadError for a string that is not UTF-8; KeyError if there is none."""
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._shard.value(key, strict=strict)
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
@@ -59,6 +74,9 @@ class Metadata(Mapping[str, Any]):
         """The same pairs over a copy of their bytes, which does not keep the file."""
         return Metadata(self._shard.detached())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Metadata, (self._shard,)
+
     def __repr__(self) -> str:
         return f"<Metadata of {len(self)} keys>"
 
@@ -72,12 +90,13 @@ class GGUFFile:
     Arrays and tensor data are views of the mapped file (``mmap=False``: of a copy in memory). They stay valid after
     ``close()``, which only lets go of this object's own references.
 
-    Raises OSError when a file cannot be opened, and ModelLoadError, naming the place, what was expected and what was
-    found, when it is not a sound little-endian GGUF file of version 2 or 3.
+    Raises OSError when a file cannot be opened, InvalidRequestError for a path that no file can have, and
+    ModelLoadError, naming the place, what was expected and what was found, when it is not a sound little-endian GGUF
+    file of version 2 or 3.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, mmap: bool = True) -> None:
-        self._path = os.fspath(path)
+        self._path = checked_path(path)
         self._metadata: Metadata | None = None
         self._tensors: Mapping[str, TensorInfo] = MappingProxyType({})
         shards = open_shards(self._path, mmap=mmap)
@@ -155,29 +174,85 @@ class GGUFFile:
         return f"<GGUFFile {self._path!r}, {state}>"
 
 
+def checked_path(path: object) -> str:
+    """The path as text; InvalidRequestError for what no file system can be asked for."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise refused("path", "a str or an os.PathLike", path)
+    text = os.fsdecode(path)
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        raise refused("path", "text that the file system can encode", text) from None
+    if b"\0" in encoded:
+        raise refused("path", "text without a NUL character", text)
+    return text
+
+
+def is_interpreted(key: str) -> bool:
+    """Whether a text decides what is computed. All others are for people to read."""
+    return key == "general.architecture" or key.startswith("tokenizer.")
+
+
+def described(value: object) -> str:
+    """A metadata value in the words of a message, however large it is."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.size} x {value.dtype}"
+    if isinstance(value, StringArray):
+        return f"an array of {len(value)} strings"
+    if isinstance(value, list):
+        return f"an array of {len(value)} arrays"
+    text = repr(value[: SHOWN_CHARACTERS + 1] if isinstance(value, str) else value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def open_shard(path: str, *, mmap: bool, index: int = 0) -> GGUFShard:
+    """One file, checked; of a file that is something else, the ModelLoadError says what it is."""
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        raise ModelLoadError(f"{path}: expected a regular file, found {describe_directory(path)}")
+    file = FileMap.open(path, use_mmap=mmap)
+    head = bytes(memoryview(file)[:HEAD_BYTES])
+    if not head.startswith(MAGIC):
+        kind = describe(head, len(file))
+        if kind is not None:
+            what, remedy = kind
+            raise ModelLoadError(f"{path}: expected a GGUF file, found {what}; {remedy}")
+    try:
+        return GGUFShard(file, path, index=index)
+    except ModelLoadError as error:
+        hint = hint_of_name(path)
+        if not hint:
+            raise
+        raise ModelLoadError(f"{error}{hint}") from None
+
+
 def open_shards(path: str, *, mmap: bool) -> list[GGUFShard]:
     """Open the file and, if it is the first of a split model, all others."""
-    first = GGUFShard(FileMap.open(path, use_mmap=mmap), path)
+    first = open_shard(path, mmap=mmap)
     n_shards = split_number(first, "split.count") or 1
     if n_shards == 1:
         return [first]
     folder, name = os.path.split(path)
     match = SHARD_NAME.match(name)
     if match is None or int(match["count"]) != n_shards:
-        expected = f"a name that ends in -00001-of-{n_shards:05d}.gguf"
-        raise ModelLoadError(f"{path}: metadata key 'split.count': expected {expected}, found {name!r}")
+        number = split_number(first, "split.no") or 0
+        raise ModelLoadError(
+            f"{path}: metadata key 'split.count': expected a name that ends in -00001-of-{n_shards:05d}.gguf, found "
+            f"{name!r}, file {number + 1} of {n_shards} of a split model; name all of them as they were, and open the "
+            "first"
+        )
     names = [f"{match['stem']}-{number:05d}-of-{n_shards:05d}.gguf" for number in range(1, n_shards + 1)]
     if name != names[0]:
-        raise ModelLoadError(f"{path}: expected the first file of the split model, {names[0]!r}, found {name!r}")
+        raise ModelLoadError(
+            f"{path}: expected the first file of the split model, {names[0]!r}, found {name!r}; open the first, which "
+            "finds the others"
+        )
     shards = [first]
     for index, shard_name in enumerate(names[1:], start=1):
-        shard_path = os.path.join(folder, shard_name)
         try:
-            file = FileMap.open(shard_path, use_mmap=mmap)
+            shards.append(open_shard(os.path.join(folder, shard_name), mmap=mmap, index=index))
         except FileNotFoundError:
             missing = f"expected {n_shards} files, found no {shard_name!r}"
             raise ModelLoadError(f"{path}: the split model is incomplete: {missing}") from None
-        shards.append(GGUFShard(file, shard_path, index=index))
     for shard in shards:
         check_split(shard, "split.no", shard.index)
         check_split(shard, "split.count", n_shards)

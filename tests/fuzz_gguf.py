@@ -7,9 +7,11 @@ ones. The only exception the reader may raise is ModelLoadError; anything else e
 from __future__ import annotations
 
 import ctypes
+import pickle
 import random
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -108,8 +110,10 @@ def allow_load_error(function: Any, *args: Any) -> Any:
 def read_all(file: GGUFShard) -> None:
     for key in file.keys:
         touch(allow_load_error(file.value, key))
+        touch(allow_load_error(partial(file.value, key, strict=False)))
         file.type_of(key)
         file.raw_value(key)[1].tobytes()
+    allow_load_error(pickle.loads, pickle.dumps(file))
     for info in file.tensors:
         repr(info)
         if info.is_known:

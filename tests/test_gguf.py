@@ -140,10 +140,18 @@ def test_not_a_file(tmp_path: Path, mmap: bool) -> None:
 
 def test_a_value_is_checked_when_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
-    path.write_bytes(gguf((entry("name", 8, text(b"\xff")), entry("words", 9, array(8, 1, text(b"\xff"))))))
+    interpreted = ["general.architecture", "tokenizer.ggml.model", "tokenizer.chat_template"]
+    keys = [*interpreted, "general.author", "quantize.imatrix.file"]
+    path.write_bytes(
+        gguf((*(entry(key, 8, text(b"J\xfcrgen")) for key in keys), entry("words", 9, array(8, 1, text(b"\xff")))))
+    )
     with GGUFFile(path) as file:
-        with pytest.raises(ModelLoadError, match=re.escape(f"{path}: metadata key 'name': expected UTF-8")):
-            file.metadata["name"]
+        for key in interpreted:
+            with pytest.raises(ModelLoadError, match=re.escape(f"{path}: metadata key {key!r}: expected UTF-8")):
+                file.metadata[key]
+            assert file.metadata.read(key, strict=False) == "J\ufffdrgen"
+        for key in ("general.author", "quantize.imatrix.file"):
+            assert file.metadata[key] == "J\ufffdrgen"
         assert file.metadata["words"][0] == b"\xff"
 
 

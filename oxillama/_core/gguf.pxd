@@ -29,3 +29,5 @@ cdef class GGUFShard:
     cdef readonly uint64_t alignment  # bytes
     cdef readonly list tensors        # of TensorInfo, in file order
     cdef dict entries                 # key -> (value type, first byte, end byte, name of the type)
+
+    cdef object head(self)            # a view of the bytes up to the end of the metadata

@@ -27,6 +27,7 @@ from oxillama._core.gguf_values import VALUE_TYPES
 from oxillama.errors import ModelLoadError
 
 cdef enum:
+    HEADER_BYTES = 24       # magic, version, number of tensors, number of metadata entries
     DEFAULT_ALIGNMENT = 32
     MAX_ENTRIES = 1048576   # keys, or tensors; real files have tens of keys and thousands of tensors at most
 
@@ -98,13 +99,15 @@ cdef class GGUFShard:
         """The metadata keys, in file order."""
         return list(self.entries)
 
-    def value(self, str key not None):
+    def value(self, str key not None, *, bint strict=True):
         """Decode one value: int, float, bool, str, ndarray (read-only), StringArray, or list (nested arrays).
 
-        KeyError if there is no such key; ModelLoadError if a string is not UTF-8.
+        KeyError if there is no such key. A string that is not UTF-8 is a ModelLoadError, or, if not ``strict``, has
+        U+FFFD for what is wrong in it.
         """
         value_type, first, _, _ = self.entries[key]
         cdef ValueReader reader = ValueReader(self.file, self.path, first)
+        reader.replace = not strict
         return reader.decode(value_type, f"metadata key {key!r}")
 
     def type_of(self, str key not None):
@@ -114,11 +117,18 @@ cdef class GGUFShard:
     def detached(self):
         """The metadata alone, over a copy of their bytes, for whoever outlives a file that is large or may change."""
         cdef GGUFShard shard = GGUFShard.__new__(GGUFShard)
-        n_bytes = max([entry[2] for entry in self.entries.values()], default=0)
-        shard.file = FileMap.of_bytes(memoryview(self.file)[:n_bytes])
+        shard.file = FileMap.of_bytes(self.head())
         shard.path, shard.index, shard.entries, shard.tensors = self.path, self.index, self.entries, []
         shard.version, shard.alignment = self.version, self.alignment
         return shard
+
+    def __reduce__(self):
+        # As a file of its own, without tensors, which is checked anew where it arrives.
+        head = bytes(self.head())
+        return restored, (head[:8] + bytes(8) + head[16:], self.path, self.index)
+
+    cdef object head(self):
+        return memoryview(self.file)[:max([entry[2] for entry in self.entries.values()], default=HEADER_BYTES)]
 
     def raw_value(self, str key not None):
         """The value's type number and its bytes as they stand in the file (a read-only view), for copying."""
@@ -159,8 +169,11 @@ cdef class ShardParser(ValueReader):
         self.check("header")
         if self.shard.version not in (2, 3):
             if self.shard.version & 0xFFFF == 0 and self.shard.version != 0:
-                raise self.error("header", 4, "a little-endian file", "a big-endian one, which is not supported")
-            raise self.error("header", 4, "GGUF version 2 or 3", f"version {self.shard.version}")
+                remedy = "gguf_convert_endian.py of the gguf package turns it round"
+                found = f"a big-endian one, which is not supported; {remedy}"
+                raise self.error("header", 4, "a little-endian file", found)
+            remedy = "; convert the model anew" if self.shard.version < 2 else ""
+            raise self.error("header", 4, "GGUF version 2 or 3", f"version {self.shard.version}{remedy}")
         return 0
 
     cdef int read_entries(self, uint64_t n_entries) except -1:
@@ -287,7 +300,8 @@ cdef class ShardParser(ValueReader):
                     place,
                     min(data_start, UINT64_MAX - info.offset) + info.offset,
                     f"{needed} bytes of data",
-                    f"{room - info.offset if room > info.offset else 0} before the end of the file",
+                    f"{room - info.offset if room > info.offset else 0} before the end of the file, "
+                    "as after a download that was not finished",
                 )
             info.offset += data_start
             info.address = self.file.base + info.offset
@@ -307,3 +321,8 @@ cdef int check_known(TensorInfo info) except -1:
 
 def file_offset(TensorInfo info):
     return info.offset
+
+
+def restored(bytes head not None, str path not None, uint32_t index):
+    """The metadata that GGUFShard.__reduce__ has sent."""
+    return GGUFShard(FileMap.of_bytes(head), path, index=index)

@@ -21,6 +21,7 @@ cdef class ValueReader:
     cdef FileMap file
     cdef str path              # for error messages
     cdef Scan scan             # where the reader stands
+    cdef bint replace          # whether a value that is not UTF-8 has U+FFFD for what is wrong, instead of an error
 
     # A ModelLoadError; `place` says what was being read, `at` is the byte of the file.
     cdef object error(self, str place, uint64_t at, str expected, object found)

@@ -96,6 +96,10 @@ cdef class StringArray:
                 f"{self.place}: expected UTF-8 in element {index}, found {error.reason} (byte {at})"
             ) from None
 
+    def __reduce__(self):
+        # A copy, or what arrives in another process, is a list of bytes, which compares equal.
+        return list, (list(self),)
+
     def __eq__(self, other):
         if not isinstance(other, (StringArray, list, tuple)):
             return NotImplemented
@@ -157,6 +161,10 @@ cdef class ValueReader:
         scan_value(&self.scan, value_type, 0)
         self.check(place)
         if value_type == GGUF_STRING:
+            if self.replace:
+                return PyUnicode_DecodeUTF8(
+                    <const char*> self.file.base + first + 8, self.scan.pos - first - 8, "replace"
+                )
             return self.text(first + 8, self.scan.pos - first - 8, place)
         return decode_scalar(self.file.base + first, value_type)
 

@@ -54,7 +54,7 @@ def describe(file: GGUFFile) -> dict[str, Any]:
         "bytes": sum(tensor.n_bytes for tensor in tensors if tensor.is_known),
         "parameters": sum(tensor.n_elements for tensor in tensors),
         "types": dict(Counter(tensor.type_name for tensor in tensors)),
-        "metadata": {key: _plain(file.metadata[key]) for key in file.metadata},
+        "metadata": {key: _plain(file.metadata.read(key, strict=False)) for key in file.metadata},
         "tensors": [
             {
                 "name": tensor.name,

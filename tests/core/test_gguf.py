@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 import re
@@ -33,12 +34,19 @@ BAD_FILES = {
     "text": (b"Once upon a time", "header: expected the magic b'GGUF', found b'Once upon a time' (byte 0)"),
     "short magic": (b"GG", "header: expected the magic b'GGUF', found b'GG' (byte 0)"),
     "no version": (b"GGUF\3\0", "header: expected 4 more bytes, found 2 before the end of the file (byte 4)"),
-    "version 1": (gguf(version=1), "header: expected GGUF version 2 or 3, found version 1 (byte 4)"),
+    "version 1": (
+        gguf(version=1),
+        "header: expected GGUF version 2 or 3, found version 1; convert the model anew (byte 4)",
+    ),
     "version 4": (gguf(version=4), "header: expected GGUF version 2 or 3, found version 4 (byte 4)"),
-    "version 0": (gguf(version=0), "header: expected GGUF version 2 or 3, found version 0 (byte 4)"),
+    "version 0": (
+        gguf(version=0),
+        "header: expected GGUF version 2 or 3, found version 0; convert the model anew (byte 4)",
+    ),
     "big-endian": (
         b"GGUF" + pack(">IQQ", 3, 0, 0),
-        "header: expected a little-endian file, found a big-endian one, which is not supported (byte 4)",
+        "header: expected a little-endian file, found a big-endian one, which is not supported; "
+        "gguf_convert_endian.py of the gguf package turns it round (byte 4)",
     ),
     "no counts": (
         gguf()[:12],
@@ -181,15 +189,18 @@ BAD_FILES = {
     ),
     "no data": (
         gguf(tensors=(F32_AT[0],)),
-        "tensor 't0': expected 32 bytes of data, found 0 before the end of the file (byte 64)",
+        "tensor 't0': expected 32 bytes of data, found 0 before the end of the file, "
+        "as after a download that was not finished (byte 64)",
     ),
     "truncated data": (
         gguf(tensors=(F32_AT[0], F32_AT[32]), data=bytes(63)),
-        "tensor 't32': expected 32 bytes of data, found 31 before the end of the file (byte 128)",
+        "tensor 't32': expected 32 bytes of data, found 31 before the end of the file, "
+        "as after a download that was not finished (byte 128)",
     ),
     "offset beyond the file": (
         gguf(tensors=(tensor("t", (8,), 0, 2**64 - 32),), data=bytes(32)),
-        f"tensor 't': expected 32 bytes of data, found 0 before the end of the file (byte {2**64 - 1})",
+        "tensor 't': expected 32 bytes of data, found 0 before the end of the file, as after a download that was not "
+        f"finished (byte {2**64 - 1})",
     ),
     "overlap": (
         gguf(tensors=(tensor("long", (9,), 0, 32), F32_AT[64], F32_AT[0]), data=bytes(160)),
@@ -348,9 +359,42 @@ def test_only_the_reader_makes_them(kind: type[StringArray] | type[TensorInfo]) 
     with pytest.raises(TypeError, match="made by the GGUF reader only"):
         kind()
     empty = kind.__new__(kind)
-    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
-        pickle.dumps(empty)
+    if kind is TensorInfo:
+        with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+            pickle.dumps(empty)
+    else:
+        assert pickle.loads(pickle.dumps(empty)) == []
     repr(empty)
+
+
+def test_metadata_are_sent_as_their_bytes_alone() -> None:
+    words = array(8, 2, text("x") + text("yz"))
+    for version in (2, 3):
+        whole = gguf(
+            (entry("words", 9, words), entry("n", 9, nested(2))), (F32_AT[0],), bytes(range(32)), version=version
+        )
+        for sender in (shard(whole), shard(whole).detached()):
+            sent = pickle.dumps(sender)
+            assert bytes(range(32)) not in sent
+            found = pickle.loads(sent)
+            assert (found.path, found.index, found.version, found.keys) == ("m.gguf", 0, version, ["words", "n"])
+            assert list(found.value("words")) == [b"x", b"yz"]
+            assert found.tensors == []
+    assert pickle.loads(pickle.dumps(shard(gguf()))).keys == []
+
+
+def test_an_array_of_strings_is_sent_as_a_list() -> None:
+    strings = shard(gguf((entry("s", 9, array(8, 2, text("x") + text("yz"))),))).value("s")
+    for twin in (pickle.loads(pickle.dumps(strings)), copy.copy(strings), copy.deepcopy(strings)):
+        assert twin == [b"x", b"yz"] == strings
+
+
+def test_a_value_for_people_has_marks_where_it_is_not_utf8() -> None:
+    file = shard(gguf((entry("author", 8, text(b"J\xfcrgen")), entry("words", 9, array(8, 1, text(b"\xff"))))))
+    with pytest.raises(ModelLoadError, match="expected UTF-8"):
+        file.value("author")
+    assert file.value("author", strict=False) == "J\ufffdrgen"
+    assert file.value("words", strict=False)[0] == b"\xff"
 
 
 def test_the_table_of_types_agrees_with_the_gguf_package() -> None:
