@@ -18,6 +18,7 @@ from oxillama._core.text_stream import TextStream
 from oxillama._core.worker import Worker
 from oxillama.completion_builder import RequestSpec
 from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
+from oxillama.gguf import described
 from oxillama.loader import Model
 from oxillama.params import EmbeddingParams, SamplingParams
 from oxillama.tokenizer import Tokenizer
@@ -138,9 +139,10 @@ class Admission:
     def _file_pooling(self) -> str:
         metadata = self._model.metadata
         number = metadata.get(f"{metadata['general.architecture']}.pooling_type", 0)
-        if number not in POOLING_TYPES:
+        if not isinstance(number, int) or number not in POOLING_TYPES:
             raise InvalidRequestError(
-                f"the file's pooling_type is {number}, which makes no embeddings; name one of {', '.join(POOLINGS)}",
+                f"the file's pooling_type is {described(number)}, which makes no embeddings; name one of "
+                f"{', '.join(POOLINGS)}",
                 param="pooling",
             )
         return POOLING_TYPES[number]

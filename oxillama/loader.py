@@ -19,6 +19,7 @@ from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
 from oxillama.limits import available_memory
+from oxillama.model_kind import check_kind, check_tensor_types
 from oxillama.models import Architecture, read_architecture
 from oxillama.network.graph import Graph, Matrix, Vector
 from oxillama.network.lowering import emit, lower
@@ -145,9 +146,11 @@ def load_model(
 
     Raises ModelLoadError for a damaged or inconsistent file or one that does not fit into memory, before weights are
     read, and UnsupportedModelError for a sound one that needs what this version does not have."""
+    check_kind(file)
     tensors = FileTensors(file, n_threads=n_threads)
     graph = Graph(tensors)
     architecture = read_architecture(file.metadata, graph)
+    check_tensor_types(file)
     if architecture.n_vocab > MAX_VOCAB:
         raise UnsupportedModelError(
             f"the vocabulary has {architecture.n_vocab} tokens; the sampler takes at most {MAX_VOCAB}"
@@ -157,6 +160,7 @@ def load_model(
     # The model outlives the file, whose mapping or copy is of no use once the weights are packed.
     metadata = file.metadata.detached()
     tokenizer = read_tokenizer(metadata, architecture.n_vocab)
+    _warn_of_length(cache.n_ctx, architecture.n_ctx_train)
     matrices = graph.matrices()
     weight_bytes = _weight_bytes(file, matrices)
     lowered = lower(
@@ -179,7 +183,8 @@ def load_model(
             tensors.pack(tell)
         finally:
             release_team()
-    name = os.path.basename(os.fspath(path)).removesuffix(".gguf")
+    # A name is shown and sent, so it is text, whatever bytes the path is made of.
+    name = os.path.basename(os.fsencode(path)).decode("utf-8", "replace").removesuffix(".gguf")
     log.info("loaded %s: %d bytes of weights, %d of KV cache, context %d", name, weight_bytes, kv.n_bytes, n_ctx)
     model = Model(
         name,
@@ -197,13 +202,26 @@ def load_model(
 
 
 def read_tokenizer(metadata: Metadata, n_vocab: int) -> Tokenizer | None:
-    """None for a model without one: such a model works with token ids."""
-    if metadata.get("tokenizer.ggml.model", "none") in ("none", "no_vocab"):
+    """None for a model without one: such a model works with token ids.
+
+    All that a text needs is built now: a vocabulary that cannot encode is no reason to fail every request."""
+    model = metadata.get("tokenizer.ggml.model", "none")
+    if isinstance(model, str) and model in ("none", "no_vocab"):
         return None
     tokenizer = Tokenizer(metadata)
     if tokenizer.n_vocab > n_vocab:
         raise ModelLoadError(f"the tokenizer has {tokenizer.n_vocab} tokens, the embedding {n_vocab}")
+    tokenizer.prepare()
     return tokenizer
+
+
+def _warn_of_length(n_ctx: int | None, n_ctx_train: int) -> None:
+    if n_ctx is not None and n_ctx > n_ctx_train:
+        log.warning(
+            "a context of %d tokens is longer than the %d the model was trained for: text beyond gets worse and worse",
+            n_ctx,
+            n_ctx_train,
+        )
 
 
 def _check_unused(file: GGUFFile, graph: Graph) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from oxillama import Engine, InvalidRequestError, ModelLoadError, UnsupportedModelError, loader
+from oxillama import Engine, InvalidRequestError, ModelLoadError, UnsupportedModelError, loader, tokenizer
 from oxillama.demo import demo_path
 from oxillama.gguf_writer import GGUFWriter
 from oxillama.testing.random_blocks import FORMATS
 from oxillama.testing.tiny_models import TinyModel
+from tests.vocab.vocabularies import byte_pair_metadata, sentencepiece_metadata, wordpiece_metadata
 
 Tensors = dict[str, npt.NDArray[np.float32]]
 Change = Callable[[dict[str, Any], Tensors], object]
@@ -75,7 +78,7 @@ def test_a_missing_file(path: Path) -> None:
         (b"GGUF\x03\x00\x00\x00", "number of tensors"),
         (b"GGUF\x01\x00\x00\x00" + bytes(64), "found version 1"),
         (b"GGUF\x00\x00\x00\x03" + bytes(64), "big-endian"),
-        (bytes(1000), "the magic b'GGUF'"),
+        (bytes(1000), "nothing but zeros"),
     ],
     ids=["empty", "text", "four bytes", "eight bytes", "version 1", "big-endian", "zeros"],
 )
@@ -370,6 +373,72 @@ def test_the_cache_holds_every_sequence_where_it_fits(path: Path) -> None:
     with Engine(path, max_batch_size=7, progress=False) as engine:
         assert engine.stats().kv_blocks_free == 70
         assert engine.memory.kv_cache >= 70 * 32 * 2 * 2 * 32 * 2
+
+
+@pytest.mark.parametrize(("n_ctx", "warned"), [(334, True), (333, False), (40, False), (None, False)])
+def test_a_context_beyond_the_trained_one_is_warned_of(
+    path: Path, caplog: pytest.LogCaptureFixture, n_ctx: int | None, warned: bool
+) -> None:
+    write(path, n_ctx=333)
+    with caplog.at_level(logging.WARNING, "oxillama"), Engine(path, n_ctx=n_ctx, progress=False):
+        found = [record.getMessage() for record in caplog.records]
+    assert len(found) == warned
+    if warned:
+        assert found[0].startswith("a context of 334 tokens is longer than the 333 the model was trained for")
+
+
+# The tokenizer
+
+
+DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
+    "merges of no tokens": (byte_pair_metadata(merges=[b"qq zz"]), r"merges\[0\] is 'qq' \+ 'zz'"),
+    "no merges": (byte_pair_metadata(merges=None), "merges: expected an array"),
+    "merges of numbers": (byte_pair_metadata(merges=np.zeros(3, np.int32)), "merges: expected strings"),
+    "words without an unknown one": (wordpiece_metadata(unknown_token_id=-1), "unknown_token_id"),
+    "a piece of bytes that others lack": (
+        sentencepiece_metadata("bpe", unknown_token_id=50),
+        "the SentencePiece vocabulary is inconsistent",
+    ),
+    "a normalisation of nothing": (
+        sentencepiece_metadata("unigram", precompiled_charsmap=np.arange(40, dtype=np.uint8)),
+        "the SentencePiece vocabulary is inconsistent",
+    ),
+}
+
+
+def write_with_vocabulary(path: Path, vocabulary: dict[str, Any]) -> None:
+    types = {"scores": "float32", "token_type": "int32"}
+    metadata = {}
+    for key, value in vocabulary.items():
+        element = types.get(key.rpartition(".")[2])
+        metadata[key] = np.array(value, element) if element else value
+    TinyModel(n_vocab=len(vocabulary["tokenizer.ggml.tokens"]), n_layers=1, metadata=metadata).write(path)
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_tokenizer_that_cannot_work_is_found_when_the_file_is_opened(kind: str, path: Path) -> None:
+    vocabulary, message = DAMAGED[kind]
+    write_with_vocabulary(path, vocabulary)
+    with pytest.raises(ModelLoadError, match=message):
+        Engine(path, progress=False)
+
+
+def test_a_server_with_such_a_tokenizer_is_never_ready(path: Path) -> None:
+    write_with_vocabulary(path, DAMAGED["merges of no tokens"][0])
+    arguments = [sys.executable, "-m", "oxillama", "serve", str(path), "--port", "0"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "tokenizer.ggml.merges[0] is 'qq' + 'zz', but 'qq' is no token" in done.stderr
+
+
+def test_nothing_of_a_tokenizer_is_left_for_the_first_request(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("built by a request")
+
+    write_with_vocabulary(path, byte_pair_metadata())
+    with Engine(path, progress=False) as engine:
+        monkeypatch.setattr(tokenizer, "build_encoder", fail)
+        assert engine.generate("hello world", max_tokens=1).usage.prompt_tokens > 1
 
 
 # While it loads

@@ -39,12 +39,12 @@ async def props(request: Request) -> Response:
     """The model and the defaults of a request, as llama-server tells them; paths of the machine are not told."""
     service = Service.of(request)
     engine = service.engine
-    specials = engine.tokenizer
+    specials, file_type = engine.tokenizer, engine.metadata.get("general.file_type")
     content: dict[str, Any] = {
         "default_generation_settings": {"n_ctx": engine.n_ctx, "params": _defaults()},
         "total_slots": engine.max_batch_size,
         "model_alias": service.model_id,
-        "model_ftype": engine.metadata.get("general.file_type"),
+        "model_ftype": file_type if isinstance(file_type, int) else None,
         "architecture": engine.architecture,
         "n_vocab": engine.n_vocab,
         "modalities": {"vision": False, "audio": False},

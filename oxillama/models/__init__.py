@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.gguf import described
 from oxillama.models.gemma import gemma, gemma2, gemma3
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.llama import llama
@@ -40,10 +41,10 @@ def read_architecture(metadata: Mapping[str, object], graph: Graph) -> Architect
     """The network that a file's metadata describes. Raises UnsupportedModelError for one that is not in the table."""
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
-        raise ModelLoadError(f"general.architecture is {name!r}, expected the name of an architecture")
+        raise ModelLoadError(f"general.architecture is {described(name)}, expected the name of an architecture")
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise UnsupportedModelError(f"architecture {name!r} is not supported; supported: {known}")
+        raise UnsupportedModelError(f"architecture {described(name)} is not supported; supported: {known}")
     return ARCHITECTURES[name](Hyperparameters(name, metadata), graph)
 
 

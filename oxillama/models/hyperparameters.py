@@ -8,9 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from oxillama.errors import ModelLoadError
+from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.gguf import described
 
 _REQUIRED: Final = object()
+# Every number ends up in float32, where it must be neither zero nor infinite.
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 class Hyperparameters:
@@ -23,22 +26,21 @@ class Hyperparameters:
 
     def integer(self, name: str, default: object = _REQUIRED, *, least: int = 1, most: int = 2**31 - 1) -> int:
         key, value = self._get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ModelLoadError(f"{key} is {value!r}, expected an integer from {least} to {most}")
-        return value
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 1:
+            # Sound for other programs: a value for each layer.
+            raise UnsupportedModelError(
+                f"{key} has {value.size} values: models whose layers differ in it are not supported"
+            )
+        return self._integer(key, value, least, most)
 
     def number(self, name: str, default: object = _REQUIRED, *, positive: bool = True) -> float:
-        key, value = self._get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ModelLoadError(f"{key} is {value!r}, expected a number")
-        if positive and value <= 0:
-            raise ModelLoadError(f"{key} is {value!r}, expected a positive number")
-        return float(value)
+        """A number within the range of float32, by default a positive one."""
+        return self._number(*self._get(name, default), positive)
 
     def text(self, name: str, default: object = _REQUIRED) -> str:
         key, value = self._get(name, default)
         if not isinstance(value, str):
-            raise ModelLoadError(f"{key} is {value!r}, expected a string")
+            raise ModelLoadError(f"{key} is {described(value)}, expected a string")
         return value
 
     def integers(
@@ -49,17 +51,14 @@ class Hyperparameters:
 
     def truths(self, name: str, n: int, default: object = _REQUIRED) -> list[bool]:
         """One truth for each of n layers, also written as 0 and 1; a single one stands for all of them."""
-        return [bool(self._integer(*pair, 0, 1)) for pair in self._by_layer(name, n, default)]
+        return [self._truth(*pair) for pair in self._by_layer(name, n, default)]
 
     def numbers(self, name: str, n: int, default: object = _REQUIRED) -> list[float]:
         """One number for each of n layers; a single one stands for all of them."""
-        return [self._number(*pair) for pair in self._by_layer(name, n, default)]
+        return [self._number(*pair, False) for pair in self._by_layer(name, n, default)]
 
     def truth(self, name: str, default: object = _REQUIRED) -> bool:
-        key, value = self._get(name, default)
-        if not isinstance(value, bool):
-            raise ModelLoadError(f"{key} is {value!r}, expected true or false")
-        return value
+        return self._truth(*self._get(name, default))
 
     def is_array(self, name: str) -> bool:
         return isinstance(self._metadata.get(f"{self.architecture}.{name}"), np.ndarray | list | tuple)
@@ -85,14 +84,24 @@ class Hyperparameters:
 
     @staticmethod
     def _integer(key: str, value: object, least: int, most: int) -> int:
-        if not isinstance(value, int) or not least <= value <= most:
-            raise ModelLoadError(f"{key} is {value!r}, expected an integer from {least} to {most}")
-        return int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ModelLoadError(f"{key} is {described(value)}, expected an integer from {least} to {most}")
+        return value
 
     @staticmethod
-    def _number(key: str, value: object) -> float:
+    def _truth(key: str, value: object) -> bool:
+        if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
+            return bool(value)
+        raise ModelLoadError(f"{key} is {described(value)}, expected true or false")
+
+    @staticmethod
+    def _number(key: str, value: object, positive: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ModelLoadError(f"{key} is {value!r}, expected a number")
+            raise ModelLoadError(f"{key} is {described(value)}, expected a number")
+        if positive and value <= 0:
+            raise ModelLoadError(f"{key} is {value!r}, expected a positive number")
+        if value and not LEAST <= abs(value) <= MOST:
+            raise ModelLoadError(f"{key} is {value!r}, expected a number from {LEAST:.2g} to {MOST:.2g}")
         return float(value)
 
     def _get(self, name: str, default: object) -> tuple[str, object]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.gguf import described
 from oxillama.models.hyperparameters import Hyperparameters
 
 
@@ -33,7 +34,9 @@ def read_scaling(hp: Hyperparameters, n_ctx_train: int) -> RopeScaling:
     # Files of 2023 have only rope.scale_linear.
     kind = hp.text("rope.scaling.type", "linear" if hp.has("rope.scale_linear") else "none")
     if kind not in ("none", "linear", "yarn"):
-        raise UnsupportedModelError(f"{hp.architecture}.rope.scaling.type is {kind!r}; supported: none, linear, yarn")
+        raise UnsupportedModelError(
+            f"{hp.architecture}.rope.scaling.type is {described(kind)}; supported: none, linear, yarn"
+        )
     factor = 1.0
     if kind != "none":
         # A factor of 0 stands for 1 in files that were converted without one.
@@ -56,24 +59,45 @@ def inverse_frequencies(
     """The float32 [dims / 2] radians per position, and the magnitude of cosine and sine.
 
     factors: float32 [dims / 2] divisors from the file (the `rope_freqs` tensor of llama 3.1 and later), or None."""
-    plain = base ** (-np.arange(0, dims, 2, dtype=np.float64) / dims)
     if factors is not None:
         wrong = factors[~((factors > 0) & np.isfinite(factors))]
         if wrong.size:
             raise ModelLoadError(f"a frequency factor of RoPE is {wrong[0]}, expected positive numbers")
+    # Numbers that each are possible may not be so together.
+    with np.errstate(all="ignore"):
+        found, magnitude = _frequencies(dims, base, scaling, factors)
+        frequencies, stored = found.astype(np.float32), float(np.float32(magnitude))
+    if not np.isfinite(frequencies).all():
+        raise ModelLoadError(
+            f"the frequencies of RoPE have no end: base {base}, scaling {scaling.kind} by {scaling.factor}"
+        )
+    if not 0 < stored < math.inf:
+        raise ModelLoadError(
+            f"the magnitude of RoPE is {magnitude}, expected a positive number: scaling {scaling.kind} by "
+            f"{scaling.factor}, attention factor {scaling.attention_factor}"
+        )
+    return frequencies, magnitude
+
+
+def _frequencies(
+    dims: int, base: float, scaling: RopeScaling, factors: npt.NDArray[np.float32] | None
+) -> tuple[npt.NDArray[np.float64], float]:
+    plain = base ** (-np.arange(0, dims, 2, dtype=np.float64) / dims)
+    if factors is not None:
         plain = plain / factors
     if scaling.kind == "none":
-        return plain.astype(np.float32), scaling.attention_factor
+        return plain, scaling.attention_factor
     stretched = plain / scaling.factor
     if scaling.kind == "linear":
-        return stretched.astype(np.float32), scaling.attention_factor
+        return stretched, scaling.attention_factor
     # A dimension that turns more than beta_fast times within the original context keeps its frequency; one that turns
     # less than beta_slow times is stretched; between them a ramp, whose ends are rounded to whole dimensions.
     low, high = (
         dims * math.log(scaling.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
         for turns in (scaling.beta_fast, scaling.beta_slow)
     )
-    start, end = max(0, math.floor(low)), min(dims - 1, math.ceil(high))
+    # As floats: a base next to 1 makes numbers beyond every integer type.
+    start, end = max(0.0, float(np.floor(low))), min(dims - 1.0, float(np.ceil(high)))
     ramp = np.clip((np.arange(dims // 2) - start) / max(0.001, end - start), 0, 1)
     magnitude = scaling.attention_factor * (1 + 0.1 * math.log(scaling.factor))
-    return (plain * (1 - ramp) + stretched * ramp).astype(np.float32), magnitude
+    return plain * (1 - ramp) + stretched * ramp, magnitude

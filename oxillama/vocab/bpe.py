@@ -28,7 +28,7 @@ class BytePairEncoder:
         try:
             model = models.BPE(vocab, merges, ignore_merges=pre_tokenizer.ignore_merges, byte_fallback=not byte_level)
         except Exception as error:
-            raise ModelLoadError(f"{first_bad_merge(merges, vocab)} ({error})") from None
+            raise ModelLoadError(f"{first_bad_merge(merges, vocab)} ({str(error)[:200]})") from None
         self._encoder = Tokenizer(model)
         words = word_splitter(pre_tokenizer)
         if byte_level:

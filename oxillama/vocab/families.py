@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from oxillama.errors import UnsupportedModelError
+from oxillama.gguf import described
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.pretokenizers import PreTokenizer, find_pre_tokenizer
 
@@ -56,7 +57,7 @@ def find_family(metadata: VocabMetadata) -> Family:
     family = FAMILIES.get(model)
     if family is None:
         known = ", ".join(sorted(FAMILIES))
-        raise UnsupportedModelError(f"tokenizer.ggml.model: expected one of {known}, found {model!r}")
+        raise UnsupportedModelError(f"tokenizer.ggml.model: expected one of {known}, found {described(model)}")
     if family.name == "BPE":
         name = "gemma4" if model == "gemma4" else metadata.string("tokenizer.ggml.pre") or "default"
         pre = find_pre_tokenizer(name)

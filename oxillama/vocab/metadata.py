@@ -21,6 +21,11 @@ class VocabMetadata:
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self._metadata = metadata
 
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What it was made from."""
+        return self._metadata
+
     def _get(self, key: str, kind: type | tuple[type, ...], expected: str) -> Any:
         value = self._metadata.get(key)
         if value is None:
@@ -33,6 +38,11 @@ class VocabMetadata:
         """The string at a full key, or None."""
         value: str | None = self._get(key, str, "a string")
         return value
+
+    def note(self, key: str) -> str:
+        """The text at a full key that nothing depends on: "" where there is none, or something else."""
+        value = self._metadata.get(key)
+        return value if isinstance(value, str) else ""
 
     def flag(self, name: str) -> bool | None:
         """The boolean ``tokenizer.ggml.NAME``, or None."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oxillama.errors import UnsupportedModelError
+from oxillama.gguf import described
 
 CONTRACTION = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 WHITESPACE = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -192,5 +193,5 @@ def find_pre_tokenizer(name: str) -> PreTokenizer:
         return PRE_TOKENIZERS[name]
     except KeyError:
         raise UnsupportedModelError(
-            f"tokenizer.ggml.pre: this version knows {len(PRE_TOKENIZERS)} pre-tokenizers, but not {name!r}"
+            f"tokenizer.ggml.pre: this version knows {len(PRE_TOKENIZERS)} pre-tokenizers, but not {described(name)}"
         ) from None

@@ -40,7 +40,7 @@ PHI3 = StripRule(rstrip_all_but=frozenset({"<unk>", "<s>", "<|endoftext|>"}))
 
 def find_strip_rule(metadata: VocabMetadata) -> StripRule:
     """The rule of the model that a file holds."""
-    name = (metadata.string("general.name") or "").lower()
+    name = metadata.note("general.name").lower()
     pre = metadata.string("tokenizer.ggml.pre") or ""
     architecture = metadata.string("general.architecture") or ""
     if any(part in pre for part in ("jina-v2-de", "jina-v2-es", "jina-v2-code")) or any(

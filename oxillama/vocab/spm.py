@@ -47,7 +47,7 @@ class SentencePieceEncoder:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.write_model(pieces, settings))
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelLoadError(f"the SentencePiece vocabulary is inconsistent: {error}") from error
+            raise ModelLoadError(f"the SentencePiece vocabulary is inconsistent: {str(error)[:200]}") from error
 
     def encode(self, text: str, *, after_special: bool) -> list[int]:
         """``after_special``: the text starts the input or follows a special token."""

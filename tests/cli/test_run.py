@@ -43,6 +43,14 @@ def test_the_prompt_may_come_from_standard_input_or_a_file(tmp_path: Path, greed
     assert run(*GREEDY, "-f", str(tmp_path / "prompt.txt"), "-q").stdout == f"{PROMPT}{greedy}\n"
 
 
+def test_a_context_beyond_the_trained_one_is_warned_of_in_one_line() -> None:
+    done = run(*GREEDY, "-p", PROMPT, "-q", "-c", "5000")
+    assert done.returncode == 0
+    assert re.fullmatch(
+        r"a context of 5000 tokens is longer than the \d+ the model was trained for: [a-z ]+\n", done.stderr
+    )
+
+
 def test_a_seed_repeats_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for seed in ("1", "1", "2"):

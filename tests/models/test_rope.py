@@ -84,3 +84,38 @@ def test_a_base_without_sense_is_refused(tmp_path: Path, base: float) -> None:
 def test_a_negative_factor_is_refused() -> None:
     with pytest.raises(ModelLoadError, match="-2"):
         read_scaling(hyperparameters(**{"scaling.type": "linear", "scaling.factor": -2.0}), 512)
+
+
+@pytest.mark.parametrize("name", ["factor", "attn_factor", "yarn_beta_fast", "yarn_beta_slow"])
+@pytest.mark.parametrize("value", [5e-324, 1e-300, 1e-40, 1e39, 1.7e308])
+def test_a_number_that_float32_does_not_hold_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ModelLoadError, match=rf"llama\.rope\.scaling\.{name} is .*, expected a number from 1.2e-38"):
+        read_scaling(hyperparameters(**{"scaling.type": "yarn", f"scaling.{name}": value}), 512)
+
+
+@pytest.mark.parametrize("kind", ["none", "linear", "yarn"])
+def test_extreme_numbers_give_frequencies_or_an_error(kind: str) -> None:
+    extremes = [1.2e-38, 1e-20, 1.0, 3.4e38]
+    wrong = 0
+    for factor in extremes:
+        for fast in extremes:
+            for base in (1 + 2**-52, 1.001, 1e4, 3.4e38):
+                numbers = RopeScaling(kind, factor, 2**31 - 1, attention_factor=fast, beta_fast=fast, beta_slow=factor)
+                for factors in (None, np.full(8, 1e-45, np.float32), np.full(8, 3e38, np.float32)):
+                    try:
+                        found, magnitude = inverse_frequencies(16, base, numbers, factors)
+                    except ModelLoadError:
+                        wrong += 1
+                        continue
+                    assert found.dtype == np.float32
+                    assert np.isfinite(found).all()
+                    assert 0 < np.float32(magnitude) < np.inf
+    assert 0 < wrong < 4 * 4 * 4 * 3
+
+
+def test_numbers_that_are_possible_alone_but_not_together() -> None:
+    numbers = RopeScaling("yarn", 1e-6, 2048, attention_factor=1.0, beta_fast=32.0, beta_slow=1.0)
+    with pytest.raises(ModelLoadError, match=r"the magnitude of RoPE is -0\.38"):
+        inverse_frequencies(16, 1e4, numbers)
+    with pytest.raises(ModelLoadError, match=r"the frequencies of RoPE have no end: base 10000\.0, scaling none"):
+        inverse_frequencies(16, 1e4, scaling(), np.full(8, 1e-45, np.float32))
