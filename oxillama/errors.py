@@ -15,7 +15,7 @@
     ├── DeadlineExceeded (TimeoutError)      has .partial, what was generated so far
     ├── EngineClosedError                    the engine was closed before or during the call
     ├── EngineForkedError                    the engine was made in a parent process
-    └── NumericalError                       the model produced NaN or infinity
+    └── NumericalError                       the model produced NaN or infinity; has .code
 """
 
 from __future__ import annotations
@@ -113,7 +113,13 @@ class EngineForkedError(OxillamaError):
 
 
 class NumericalError(OxillamaError):
-    """The model produced NaN or infinite logits for this request."""
+    """The model produced NaN or infinite logits for this request: its weights are damaged, or their sums too large.
+
+    The same request to the same model ends the same way, so it is of no use to try it again. ``code`` is a stable
+    machine-readable word.
+    """
+
+    code = "numerical_error"
 
 
 def _restore(kind: type[OxillamaError], args: tuple[Any, ...]) -> OxillamaError:

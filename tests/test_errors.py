@@ -15,6 +15,7 @@ from oxillama import (
     Engine,
     EngineClosedError,
     InvalidRequestError,
+    NumericalError,
     OxillamaError,
     QueueFullError,
     RequestCancelled,
@@ -27,6 +28,7 @@ ERRORS = [
     QueueFullError("message", retry_after=1.5),
     RequestCancelled(),
     DeadlineExceeded("late"),
+    NumericalError("NaN"),
 ]
 
 

@@ -23,6 +23,7 @@ from oxillama.errors import (
     EngineClosedError,
     EngineForkedError,
     InvalidRequestError,
+    NumericalError,
     QueueFullError,
     RequestCancelled,
     UnsupportedModelError,
@@ -133,6 +134,10 @@ def http_error(error: BaseException) -> HTTPError:
             return unavailable("the engine is not taking requests", code="engine_closed")
         case RequestCancelled():
             return unavailable("the request was cancelled by the server", code="cancelled")
+        case NumericalError():
+            # Lasting: client libraries try every 500 again unless they are told not to.
+            message = "the model produced numbers that are not finite for this request"
+            return HTTPError(500, message, code=error.code, headers={"x-should-retry": "false"})
         case HTTPException():
             return _from_starlette(error)
     return HTTPError(500, "the server failed to answer this request", code=INTERNAL)
@@ -190,3 +195,5 @@ def log_failure(scope: Scope, error: Exception, reply: HTTPError) -> None:
     if reply.code == INTERNAL:
         trace = "".join(traceback.format_tb(error.__traceback__))
         log.error("request %s failed: %s\n%s", record_of(scope).id, type(error).__name__, trace)
+    elif isinstance(error, NumericalError):
+        log.error("request %s failed: %s", record_of(scope).id, error)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from oxillama import (
     ContextLengthError,
     DeadlineExceeded,
+    Engine,
     EngineClosedError,
     EngineForkedError,
     GrammarError,
@@ -18,7 +23,12 @@ from oxillama import (
     RequestCancelled,
     UnsupportedModelError,
 )
+from oxillama.asgi import create_app
 from oxillama.asgi.errors import http_error, too_many
+from oxillama.gguf import GGUFFile
+from oxillama.gguf_writer import GGUFWriter
+from oxillama.testing.tiny_models import TinyModel
+from tests.asgi.replies import error_of
 
 
 @pytest.mark.parametrize(
@@ -32,7 +42,7 @@ from oxillama.asgi.errors import http_error, too_many
         (EngineClosedError("closed"), 503, "unavailable_error", "engine_closed"),
         (EngineForkedError("forked"), 503, "unavailable_error", "engine_closed"),
         (RequestCancelled(), 503, "unavailable_error", "cancelled"),
-        (NumericalError("NaN in layer 3"), 500, "server_error", "internal_error"),
+        (NumericalError("NaN in layer 3"), 500, "server_error", "numerical_error"),
         (MemoryError("secret"), 500, "server_error", "internal_error"),
         (KeyError("secret"), 500, "server_error", "internal_error"),
     ],
@@ -64,3 +74,35 @@ def test_too_long_is_said_in_the_words_that_clients_look_for() -> None:
 def test_when_to_come_back(seconds: float, header: str, ms: str) -> None:
     headers = too_many("x", code="queue_full", retry_after=seconds).headers
     assert (headers["retry-after"], headers["retry-after-ms"]) == (header, ms)
+
+
+def test_a_model_that_makes_no_numbers_is_not_asked_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "nan.gguf"
+    nan_model(path)
+    with Engine(path, n_threads=1, progress=False) as engine, TestClient(create_app(engine)) as client:
+        body: dict[str, Any] = {"prompt": [1, 50], "max_tokens": 2}
+        reply = client.post("/v1/completions", json=body)
+        error = error_of(reply, 500)
+        assert (error["code"], error["param"]) == ("numerical_error", None)
+        assert reply.headers["x-should-retry"] == "false"
+        assert "NaN or infinite logits" in caplog.text
+        assert "Traceback" not in caplog.text
+        streamed = client.post("/v1/completions", json={**body, "stream": True})
+        assert '"code":"numerical_error"' in streamed.text
+        assert "[DONE]" not in streamed.text
+        # Other requests are served.
+        assert client.post("/v1/completions", json={"prompt": [1, 2], "max_tokens": 2}).status_code == 200
+
+
+def nan_model(path: Path) -> None:
+    """A model with one token whose embedding is NaN."""
+    plain = path.with_suffix(".plain")
+    TinyModel().write(plain)
+    with GGUFFile(plain) as found, GGUFWriter(path) as writer:
+        for key in found.metadata:
+            writer.add_raw(key, *found.metadata.raw(key))
+        for name, tensor in found.tensors.items():
+            data = tensor.data.view(np.float32).reshape(tensor.shape[::-1]).copy()
+            if name == "token_embd.weight":
+                data[50] = np.nan
+            writer.add_tensor(name, data)
