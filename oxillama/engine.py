@@ -32,6 +32,7 @@ from oxillama.limits import default_threads
 from oxillama.loader import load_model, open_model
 from oxillama.messages import Message
 from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
+from oxillama.process_bound import ProcessBound
 from oxillama.progress import Progress, stoppable
 from oxillama.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.request import CompletionStream, RequestHandle, cancelled_on_failure
@@ -43,7 +44,7 @@ from oxillama.values import integer, real, refused
 MAX_THREADS = 512
 
 
-class Engine:
+class Engine(ProcessBound):
     """A GGUF model inside this process, serving any number of threads and tasks at once.
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +29,8 @@ class Sampler:
     ``probs`` and ``sample`` are pure functions of their arguments and the seed: calling one never changes what the
     next returns. (Mirostat is the exception, it carries a running target from token to token; see ``session``.)
     ``tokenizer`` is needed for texts in ``logit_bias`` and ``dry_sequence_breakers``, ``eog_tokens`` for
-    ``min_tokens`` and ``ignore_eos``. One sampler may be shared by threads.
+    ``min_tokens`` and ``ignore_eos``. One sampler may be shared by threads. It can be copied, and pickled together with
+    its seed and its tokenizer: the copy draws the same.
 
     >>> sampler = Sampler(SamplingParams(top_k=2, seed=1))
     >>> sampler.probs([0.0, 1.0, 1.0])
@@ -51,6 +52,10 @@ class Sampler:
         self._lock = threading.Lock()
         self._compiled: CompiledSampling | None = None
         self._memory: SamplerMemory | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is compiled, and the memory for it, are made where they are needed.
+        return _restored, (type(self), self.params, self._tokenizer, self._eog_tokens)
 
     def __repr__(self) -> str:
         return f"Sampler({self.params!r})"
@@ -153,6 +158,12 @@ class SamplerSession:
         """Return a token and advance the state."""
         token, self._mu = self._sampler._sample(logits, history, position, self._choice, self._mu)
         return token
+
+
+def _restored(
+    kind: type[Sampler], params: SamplingParams, tokenizer: TextVocabulary | None, eog_tokens: tuple[int, ...]
+) -> Sampler:
+    return kind(params, tokenizer=tokenizer, eog_tokens=eog_tokens)
 
 
 def _row(logits: ArrayLike) -> NDArray[np.float32]:

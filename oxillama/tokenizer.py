@@ -29,7 +29,8 @@ class Tokenizer:
     """The tokenizer of a GGUF model, also of a vocabulary-only file.
 
     Looking up the bytes of a token is ready at once; the text encoder is built when text is first encoded. Methods
-    may be called from several threads.
+    may be called from several threads. Nothing changes it, so a copy is the tokenizer itself; a pickle carries the
+    vocabulary, and what arrives in another process is built there.
 
         tokenizer = Tokenizer.from_gguf("model.gguf")
         ids = tokenizer.encode("Hello world")
@@ -233,6 +234,15 @@ class Tokenizer:
     def add_sep(self) -> bool:
         """Whether ``add_special`` puts the separator last."""
         return self._family.add_sep
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._metadata.source,)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __repr__(self) -> str:
         return f"<Tokenizer {self._family.name}, {self.n_vocab} tokens>"
