@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import msgspec
@@ -22,6 +22,13 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 KEEP_ALIVE = b": keep-alive\n\n"
+# Of a server that answers clients which have shut down their own side: an event in the scope's extensions that says so.
+# Such a client may as well be gone, and only writing tells.
+HALF_CLOSED = "oxillama.half_closed"
+# Seconds between the comments to such a client.
+HALF_CLOSED_SECONDS = 1.0
+# What fails at once still has a status of its own; after these seconds the headers go out.
+HEADERS_AFTER_SECONDS = 0.05
 DONE = b"data: [DONE]\n\n"
 
 # Line ends for Python's str.splitlines(), by which some clients (httpx's iter_lines() among them) take a stream apart.
@@ -44,12 +51,19 @@ def error_event(error: HTTPError) -> bytes:
     return event(error.to_dict())
 
 
+class HalfClosed(Protocol):
+    """An event of the server's event loop."""
+
+    def is_set(self) -> bool: ...
+    async def wait(self) -> Any: ...
+
+
 class EventStream(Response):
     """A reply of events as they come.
 
-    It begins with the first event, or the first keep-alive if that takes long: what fails sooner gets a status of its
-    own. What fails later becomes one last event, and no `[DONE]`. However it ends, `events` is closed, and `close` is
-    called: a generator that nobody has begun to read has no end of its own."""
+    It begins at once, though its first event may have to wait in the queue: what fails then becomes one last event, and
+    no `[DONE]`. However it ends, `events` is closed, and `close` is called: a generator that nobody has begun to read
+    has no end of its own."""
 
     def __init__(
         self,
@@ -70,7 +84,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record_of(scope).stream = True
-        writer = _Writer(send, self._keep_alive)
+        half_closed = scope.get("extensions", {}).get(HALF_CLOSED)
+        writer = _Writer(send, self._keep_alive, half_closed)
         try:
             await until_disconnected(receive, lambda: self._write(scope, writer), beside=writer.keep_alive)
         finally:
@@ -96,11 +111,13 @@ class EventStream(Response):
 
 
 class _Writer:
-    """Sends parts of a body, one after the other, from two tasks."""
+    """Sends parts of a body, one after the other, from two tasks. half_closed: whether the client has shut down its
+    side, where the server can tell."""
 
-    def __init__(self, send: Send, seconds: float) -> None:
+    def __init__(self, send: Send, seconds: float, half_closed: HalfClosed | None = None) -> None:
         self._send = send
         self._seconds = seconds
+        self._half_closed = half_closed
         self._lock = anyio.Lock(fast_acquire=True)
         self._last = anyio.current_time()
         self.began = False
@@ -109,9 +126,7 @@ class _Writer:
         if not part:
             return
         async with self._lock:
-            if not self.began:
-                self.began = True
-                await self._pass({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await self._begin()
             await self._pass({"type": "http.response.body", "body": part, "more_body": True})
             self._last = anyio.current_time()
 
@@ -120,16 +135,39 @@ class _Writer:
             await self._pass({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def keep_alive(self) -> None:
-        """Writes a comment whenever nothing else has been written for a while."""
-        while True:
-            wait = self._last + self._seconds - anyio.current_time()
-            if wait > 0:
-                await anyio.sleep(wait)
-                continue
-            try:
-                await self.write(KEEP_ALIVE)
-            except ClientDisconnect:
-                return  # the work finds out by itself
+        """Sends the headers, and a comment whenever nothing else has been written for a while."""
+        try:
+            await anyio.sleep(HEADERS_AFTER_SECONDS)
+            async with self._lock:
+                await self._begin()
+            while True:
+                wait = self._last + self._pause - anyio.current_time()
+                if wait > 0:
+                    await self._sleep(wait)
+                else:
+                    await self.write(KEEP_ALIVE)
+        except ClientDisconnect:
+            return  # the work finds out by itself
+
+    @property
+    def _pause(self) -> float:
+        is_half_closed = self._half_closed is not None and self._half_closed.is_set()
+        return min(self._seconds, HALF_CLOSED_SECONDS) if is_half_closed else self._seconds
+
+    async def _sleep(self, seconds: float) -> None:
+        """Also until the client shuts down its side."""
+        if self._half_closed is None or self._half_closed.is_set():
+            await anyio.sleep(seconds)
+            return
+        with anyio.move_on_after(seconds):
+            await self._half_closed.wait()
+
+    async def _begin(self) -> None:
+        if not self.began:
+            self.began = True
+            await self._pass({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            # Some servers hold the headers back until there is a body.
+            await self._pass({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _pass(self, message: dict[str, Any]) -> None:
         try:

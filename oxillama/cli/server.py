@@ -22,6 +22,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from oxillama.asgi.service import Service
+from oxillama.cli.connection import Connection
 from oxillama.standard_error import is_terminal, say
 
 log = logging.getLogger("oxillama.serve")
@@ -31,8 +32,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 2048
 # An idle connection is kept longer than most clients and proxies keep theirs, so that it is they who close it.
 KEEP_ALIVE_SECONDS = 75
-# Request line and headers together.
-MAX_HEADER_BYTES = 32 << 10
 # Each connection is an open file; the usual soft limit of 1024 is less than one backlog.
 MAX_OPEN_FILES = 65536
 # What the last bytes of the replies get to leave, however little of the drain's time remains.
@@ -102,9 +101,7 @@ def serve(app: Starlette, listener: socket.socket, drain: Drain) -> bool:
     _raise_file_limit()
     config = uvicorn.Config(
         app,
-        # httptools has no bound for the headers of a request.
-        http="h11",
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        http=Connection,
         ws="none",
         lifespan="on",
         backlog=BACKLOG,

@@ -149,7 +149,7 @@ class TestServerLimits:
             with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as connection:
                 with suppress(ConnectionError):  # it may have had enough before all is sent
                     connection.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\nx: " + b"a" * (40 << 10))
-                assert connection.recv(64).startswith(b"HTTP/1.1 400 ")
+                assert connection.recv(64).startswith(b"HTTP/1.1 431 ")
             assert server.get("/livez").status_code == 200
 
     def test_open_files_may_be_as_many_as_the_system_allows(self) -> None:
