@@ -124,6 +124,11 @@ class Engine(ProcessBound):
         return self._lifecycle.state
 
     @property
+    def is_forked(self) -> bool:
+        """Whether this is a forked child of the process that opened the engine: its worker stayed there."""
+        return self._lifecycle.is_foreign
+
+    @property
     def name(self) -> str:
         """The file name without its suffix."""
         return self._model.name

@@ -38,6 +38,7 @@ from oxillama.asgi.service import EngineFactory, Opening, Service
 from oxillama.asgi.settings import Limits, Settings
 from oxillama.asgi.suggestion import unknown_route
 from oxillama.asgi.throttle import Throttle
+from oxillama.asgi.trusted_hosts import TrustedHosts
 from oxillama.engine import Engine
 
 # The body's fields of every route that has one.
@@ -60,7 +61,9 @@ def create_app(
     model_name: str | None = None,
     model_aliases: Iterable[str] | str = (),
     cors_origins: Iterable[str] | str = (),
+    trusted_hosts: Iterable[str] | str = (),
     limits: Limits | None = None,
+    max_priority: int = 0,
     page: bool = False,
     keep_alive: float = 15.0,
 ) -> Starlette:
@@ -70,8 +73,10 @@ def create_app(
     with the first request where nobody runs that; until the engine is ready, 503. api_keys: who may use it; none:
     everybody. admin_token: for the admin routes, which are off without it. model_name: the model's id; else the file
     name. model_aliases: further names; `*` accepts any. cors_origins: origins of pages that may call it; `*`: all.
-    limits: the most that one request or key may ask for. page: serve the chat page at `/`. keep_alive: seconds between
-    the comments on a stream that has nothing to say.
+    trusted_hosts: the only names (`localhost`: all of this machine's own) under which it may be called, and whose pages
+    may call it; none: no matter. limits: the most that one request or key may ask for. max_priority: how far before
+    ordinary requests a client may put its own. page: serve the chat page at `/`. keep_alive: seconds between the
+    comments on a stream that has nothing to say.
 
     Raises InvalidRequestError for an option that cannot be used."""
     settings = Settings(
@@ -80,7 +85,9 @@ def create_app(
         model_name=model_name,
         model_aliases=model_aliases,  # type: ignore[arg-type]
         cors_origins=cors_origins,  # type: ignore[arg-type]
+        trusted_hosts=trusted_hosts,  # type: ignore[arg-type]
         limits=limits if limits is not None else Limits(),
+        max_priority=max_priority,
         page=page,
         keep_alive=keep_alive,
     )
@@ -153,6 +160,7 @@ def _middleware(service: Service) -> list[Middleware]:
     )
     limits = settings.limits
     throttle = Middleware(Throttle, limits=limits)
+    trusted = Middleware(TrustedHosts, hosts=settings.trusted_hosts, origins=settings.cors_origins)
     return [
         Middleware(OnePath),
         Middleware(RequestLog, observe=service.observe),
@@ -160,6 +168,7 @@ def _middleware(service: Service) -> list[Middleware]:
         # Outside the errors, so that a page can read those too.
         *([cross_origin] if settings.cors_origins else []),
         Middleware(ErrorsToReplies),
+        *([trusted] if settings.trusted_hosts else []),
         Middleware(Authentication, api_keys=settings.api_keys, admin_token=settings.admin_token),
         *([throttle] if limits.requests_per_minute or limits.concurrent_requests else []),
         Middleware(Opening, service=service),

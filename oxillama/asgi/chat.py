@@ -102,6 +102,7 @@ def _params(body: ChatRequest, service: Service) -> SamplingParams:
         raise refusal("top_logprobs needs logprobs: true", "top_logprobs")
     params = body.to_params(
         service.limits,
+        max_priority=service.settings.max_priority,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         logprobs_name="top_logprobs",
         default_max_tokens=None,

@@ -86,7 +86,11 @@ def _params(body: CompletionRequest, service: Service) -> SamplingParams:
     if body.logprobs not in (None, logprobs):
         raise refusal("n_probs and logprobs mean the same, but differ", "n_probs")
     params = body.to_params(
-        service.limits, logprobs=logprobs, logprobs_name=name, default_max_tokens=DEFAULT_MAX_TOKENS
+        service.limits,
+        max_priority=service.settings.max_priority,
+        logprobs=logprobs,
+        logprobs_name=name,
+        default_max_tokens=DEFAULT_MAX_TOKENS,
     )
     check_best_of(params, stream=body.stream is True)
     if body.echo and body.suffix is not None:

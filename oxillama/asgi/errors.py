@@ -41,6 +41,10 @@ _TYPES = {
 }
 MAX_RETRY_SECONDS = 120
 INTERNAL = "internal_error"
+FORKED = (
+    "this process was forked from the one that opened the engine, whose threads stayed there: start the workers before "
+    "the app is imported (gunicorn without --preload), or give create_app an async function that opens the engine"
+)
 
 
 class HTTPError(Exception):
@@ -130,7 +134,9 @@ def http_error(error: BaseException) -> HTTPError:
             return too_many(str(error), code="queue_full", retry_after=error.retry_after)
         case DeadlineExceeded():
             return HTTPError(504, "the deadline of the request passed", code="deadline_exceeded")
-        case EngineClosedError() | EngineForkedError():
+        case EngineForkedError():
+            return unavailable(FORKED, code="forked")
+        case EngineClosedError():
             return unavailable("the engine is not taking requests", code="engine_closed")
         case RequestCancelled():
             return unavailable("the request was cancelled by the server", code="cancelled")

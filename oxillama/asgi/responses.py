@@ -149,12 +149,13 @@ class ResponsesRequest(SamplingFields, kw_only=True):
         if any(len(key) > 64 or len(value) > 512 for key, value in pairs.items()):
             raise refusal("metadata has a key of more than 64 or a text of more than 512 characters", "metadata")
 
-    def sampling(self, limits: Limits) -> SamplingParams:
+    def sampling(self, limits: Limits, max_priority: int) -> SamplingParams:
         """Raises HTTPError naming the client's field."""
         if self.top_logprobs and not self.wants_logprobs:
             raise refusal(f"top_logprobs needs {LOGPROBS} in include", "top_logprobs")
         return self.to_params(
             limits,
+            max_priority=max_priority,
             logprobs=(self.top_logprobs or 0) if self.wants_logprobs else None,
             logprobs_name="top_logprobs",
             default_max_tokens=None,
@@ -186,7 +187,7 @@ async def responses(request: Request) -> Response:
     body.check_metadata()
     if body.text is not None:
         body.text.check()
-    params = body.sampling(service.limits)
+    params = body.sampling(service.limits, service.settings.max_priority)
     conversation = await on_body(request, lambda: InputMessages(body.input, body.instructions, service.limits))
     builder = ResponseBuilder(
         response_id=f"resp_{uuid.uuid4().hex}", model=model, echo=body.echo(), wants_logprobs=body.wants_logprobs

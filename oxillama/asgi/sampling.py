@@ -25,6 +25,7 @@ ALIASES = {
 # OpenAI's own; the engine takes more.
 RANGES = {"temperature": (0.0, 2.0), "presence_penalty": (-2.0, 2.0), "frequency_penalty": (-2.0, 2.0)}
 MAX_BIAS = 100.0
+MAX_PRIORITY = 2**31 - 1
 NO_STRUCTURE = "structured output is not supported by this version"
 
 SAMPLING_FIELDS = [
@@ -58,7 +59,8 @@ SAMPLING_FIELDS = [
     *implemented("ignore_eos", "goes on after the end token", "llama-server"),
     *implemented("n_predict", "the same as max_tokens; -1: to the end of the context", "llama-server"),
     *implemented("cache_prompt", "whether common beginnings of prompts are computed once", "llama-server"),
-    *implemented("min_tokens stop_token_ids priority cache_salt", "as in vLLM", "vllm"),
+    *implemented("min_tokens stop_token_ids cache_salt", "as in vLLM", "vllm"),
+    *implemented("priority", "lower is earlier, 0 is ordinary; below it only as far as `max_priority` allows", "vllm"),
     *implemented("banned_tokens", "token ids that are never drawn", "oxillama"),
     *implemented("deadline", "seconds from submission, after which the request ends with 504", "oxillama"),
     *refused("samplers", "the order of the sampling stages is fixed", "llama-server"),
@@ -131,7 +133,13 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     deadline: float | None = None
 
     def to_params(
-        self, limits: Limits, *, logprobs: int | None, logprobs_name: str, default_max_tokens: int | None
+        self,
+        limits: Limits,
+        *,
+        logprobs: int | None,
+        logprobs_name: str,
+        default_max_tokens: int | None,
+        max_priority: int = 0,
     ) -> SamplingParams:
         """Raises HTTPError naming the field as the client spelled it. logprobs_name: the route's own field for them."""
         options, spelled = self._options()
@@ -151,6 +159,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
             del options["seed"]  # llama-server's way to say any
         options["max_tokens"] = _max_tokens(options, spelled, limits, default_max_tokens)
         options["deadline"] = _deadline(options.get("deadline"), limits)
+        options["priority"] = _priority(options.get("priority", 0), max_priority)
         try:
             return SamplingParams(logprobs=logprobs, **options)
         except InvalidRequestError as error:
@@ -264,3 +273,11 @@ def _deadline(deadline: float | None, limits: Limits) -> float | None:
         return deadline
     given = [value for value in (limits.default_deadline, limits.max_deadline) if value is not None]
     return min(given) if given else None
+
+
+def _priority(given: int, most: int) -> int:
+    """The engine's, where larger is sooner. Over HTTP lower is earlier, as vLLM has it, and here is where it turns."""
+    if not -most <= given <= MAX_PRIORITY:
+        message = f"priority is {given}, expected {-most} (earliest) to {MAX_PRIORITY} (latest)"
+        raise refusal(message, "priority")
+    return -given

@@ -14,7 +14,7 @@ import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from oxillama.asgi.errors import HTTPError, unavailable
+from oxillama.asgi.errors import FORKED, HTTPError, unavailable
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.asgi.settings import ANY_MODEL, Settings
 from oxillama.engine import Engine
@@ -23,7 +23,7 @@ from oxillama.values import refused
 log = logging.getLogger("oxillama")
 
 EngineFactory = Callable[[], Awaitable[Engine]]
-Readiness = Literal["loading", "ready", "draining", "closed", "failed", "stalled"]
+Readiness = Literal["loading", "ready", "draining", "closed", "forked", "failed", "stalled"]
 
 # A step takes a fraction of a second; a worker that has work and ends none for this long is stuck.
 STALL_SECONDS = 60.0
@@ -73,6 +73,8 @@ class Service:
         """The engine's state; with `health` as a health check sees it, which also looks at what is about to be."""
         if self._engine is None:
             return "failed" if self._failed else "loading"
+        if self._engine.is_forked:
+            return "forked"
         state = self._engine.state
         if state == "ready" and health:
             if self._ending:
@@ -195,6 +197,7 @@ _NOT_READY: dict[str, str] = {
     "loading": "the model is loading",
     "draining": "the server is draining and takes no new requests",
     "closed": "the engine is closed",
+    "forked": FORKED,
     "failed": "the engine has failed",
     "stalled": "the engine has work but does not move",
 }

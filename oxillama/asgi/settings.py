@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
+from oxillama.errors import InvalidRequestError
 from oxillama.values import integer, real, refused
 
 # The alias under which a model answers to every name.
@@ -62,12 +63,14 @@ class Settings:
     model_name: str | None = None
     model_aliases: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
+    max_priority: int = 0  # how far before ordinary requests a client may put its own
     page: bool = False
     keep_alive: float = 15.0  # seconds between comments on a stream that has nothing to say
 
     def __post_init__(self) -> None:
-        for name in ("api_keys", "model_aliases", "cors_origins"):
+        for name in ("api_keys", "model_aliases", "cors_origins", "trusted_hosts"):
             object.__setattr__(self, name, _texts(name, getattr(self, name)))
         for name in ("admin_token", "model_name"):
             value = getattr(self, name)
@@ -77,9 +80,20 @@ class Settings:
             raise refused("limits", "a Limits", self.limits)
         if real("keep_alive", self.keep_alive, 0, math.inf) == 0:
             raise refused("keep_alive", "above 0", self.keep_alive)
-        for key in (*self.api_keys, *([self.admin_token] if self.admin_token else [])):
-            if not key.isascii() or not key.isprintable() or " " in key:
-                raise refused("a key", "made of printable ASCII without spaces, as a header carries it", key)
+        integer("max_priority", self.max_priority, 0, _INT32_MAX)
+        for index, key in enumerate(self.api_keys):
+            check_key(f"api_keys[{index}]", key)
+        if self.admin_token is not None:
+            check_key("admin_token", self.admin_token)
+
+
+def check_key(name: str, key: str) -> None:
+    """Raises InvalidRequestError, which never quotes the key, unless a header can carry it. name: where it stood."""
+    for index, character in enumerate(key):
+        if not "!" <= character <= "~":
+            kind = "a space" if character == " " else f"U+{ord(character):04X}"
+            message = f"{name} must be made of printable ASCII without spaces, found {kind} as character {index + 1}"
+            raise InvalidRequestError(message, param=name)
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ RIVALS = {
     "demo": ("model", "model_option"),
     "prompt": ("file",),
     "file": ("prompt",),
-    "api_key": ("api_key_file",),
-    "api_key_file": ("api_key",),
     # Options that add up: what was typed replaces the default instead of joining it.
+    "api_key": (),
     "alias": (),
     "cors_origin": (),
+    "trusted_host": (),
     "stop": (),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import logging
 import math
 import sys
@@ -91,7 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="key that clients must bring; may be repeated, or several with commas. The command line can be read by "
         "others on this machine: OXILLAMA_API_KEY and --api-key-file cannot",
     )
-    server.add_argument("--api-key-file", metavar="PATH", help="file of keys, one a line")
+    server.add_argument(
+        "--api-key-file", metavar="PATH", help="file of more keys, one a line; lines that begin with # are comments"
+    )
     server.add_argument("--admin-token", metavar="TOKEN", help="turns the admin routes on, for whoever brings it")
     server.add_argument(
         "--insecure-no-key", action="store_true", help="let anybody who reaches an address beyond this machine use it"
@@ -101,6 +104,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="ORIGIN",
         help="origin of pages that may call the API; may be repeated",
+    )
+    server.add_argument(
+        "--trusted-host",
+        action="append",
+        metavar="NAME",
+        help="name in `Host` that is answered, and whose pages may call the API; * is any; may be repeated (default: "
+        "those of this machine where there is no key and only this machine is listened to; otherwise any)",
+    )
+    server.add_argument(
+        "--max-priority",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how far before ordinary requests a client may put its own with a negative `priority` (default: 0)",
     )
     server.add_argument("--no-page", action="store_true", help="no chat page at /")
     server.add_argument(
@@ -133,6 +150,7 @@ def main(args: argparse.Namespace) -> int:
     path = args.check(args)
     try:
         from oxillama.asgi import Limits, create_app
+        from oxillama.asgi.trusted_hosts import LOOPBACK
         from oxillama.cli import server
     except ImportError as error:
         if (error.name or "").startswith("oxillama"):
@@ -140,7 +158,8 @@ def main(args: argparse.Namespace) -> int:
         say(f"oxillama: serve needs {error.name}: pip install 'oxillama-engine[server]'")
         return 1
     keys = _keys(args)
-    if not keys and not args.insecure_no_key and not server.is_loopback(args.host):
+    is_local = server.is_loopback(args.host)
+    if not keys and not args.insecure_no_key and not is_local:
         args.error(f"{args.host} can be reached from other machines: give an --api-key, or say --insecure-no-key")
     logging.basicConfig(
         stream=sys.stderr, level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -152,7 +171,9 @@ def main(args: argparse.Namespace) -> int:
         admin_token=args.admin_token,
         model_aliases=args.alias or (),
         cors_origins=args.cors_origin or (),
+        trusted_hosts=args.trusted_host or ((LOOPBACK, args.host) if is_local and not keys else ()),
         limits=_limits(args, Limits),
+        max_priority=args.max_priority,
         page=not args.no_page,
     )
     with server.listen(args.host, args.port) as listener:
@@ -208,17 +229,33 @@ def _limits(args: argparse.Namespace, kind: type[Limits]) -> Limits:
 
 
 def _keys(args: argparse.Namespace) -> list[str]:
+    """Those given one by one and those of the file. Raises InvalidRequestError with the place of one that no header
+    can carry."""
+    from oxillama.asgi.settings import check_key
+
     keys = [key.strip() for given in args.api_key or () for key in given.split(",") if key.strip()]
     if args.api_key and not keys:
         # Of a variable that nobody has set, say: without keys the server would be everybody's.
         args.error("--api-key: expected a key, found none")
+    for index, key in enumerate(keys):
+        check_key(f"--api-key (or OXILLAMA_API_KEY): key {index + 1}", key)
     if args.api_key_file is not None:
-        lines = Path(args.api_key_file).read_text("utf-8").split("\n")
-        found = [line.strip() for line in lines if line.strip()]
-        if not found:
-            args.error(f"--api-key-file: no key in {args.api_key_file}")
-        keys += found
+        keys += _keys_of_file(Path(args.api_key_file), check_key)
+    if args.admin_token is not None:
+        check_key("--admin-token", args.admin_token)
     return keys
+
+
+def _keys_of_file(path: Path, check: Callable[[str, str], None]) -> list[str]:
+    found = []
+    for number, raw in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+        line = raw.decode("utf-8", "replace").strip(" \t\r")
+        if line and not line.startswith("#"):
+            check(f"{path}, line {number}: the key", line)
+            found.append(line)
+    if not found:
+        raise InvalidRequestError(f"--api-key-file: no key in {path}", param="api_key_file")
+    return found
 
 
 def _port(text: str) -> int:
