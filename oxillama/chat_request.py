@@ -81,6 +81,11 @@ class ChatHandle:
         return replace(self._request.usage, reasoning_tokens=reasoning)
 
     @property
+    def num_values(self) -> int:
+        """As RequestHandle's."""
+        return self._request.num_values
+
+    @property
     def timings(self) -> Timings:
         return self._request.timings
 
@@ -115,16 +120,20 @@ class ChatHandle:
         with self._partial_as_chat():
             return self._chat(await self._request.aresult())
 
-    def take(self) -> list[ChatCompletionChunk]:
-        """The chunks that have come since the last call, without waiting."""
+    def take(self, most: int | None = None) -> list[ChatCompletionChunk]:
+        """The chunks that have come since the last call, of at most so many tokens, without waiting."""
         with self._lock:
-            chunks = [chunk for piece in self._request.take() for chunk in self._chunks(piece)]
+            chunks = [chunk for piece in self._request.take(most) for chunk in self._chunks(piece)]
             if self._request.exhausted:
                 # What ended early, by a cancel or a deadline, has no last piece that says so.
                 for index, reply in self._replies.items():
                     if not reply.finished and (rest := reply.finish()) != ChatDelta():
                         chunks.append(self._chunk(CompletionChunk(index=index), rest))
             return chunks
+
+    def arrivals(self) -> list[tuple[int, int]]:
+        """(choice, number of tokens) of what has come since the last call. It is part of the result only."""
+        return self._request.arrivals()
 
     def raise_for_end(self) -> None:
         """Raises what ended the request, if it was not its natural end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,9 @@ class _Choice:
         self.index = index
         self.events: list[TokenEvent] = []
         self.texts: list[str] = []
-        self.finished = False
+        self.ahead: list[TokenEvent] = []  # delivered by the core, but not given out yet
+        self.rest: str | None = None  # the text after the last token, once the core has delivered everything
+        self.finished = False  # everything has been given out
 
 
 class CompletionBuilder:
@@ -59,6 +62,7 @@ class CompletionBuilder:
         self._tokenizer = tokenizer
         self._choices = [_Choice(handle, index) for index, handle in enumerate(handles)]
         self._lock = threading.Lock()
+        self._first = 0  # of the choices, to be asked next
 
     @property
     def handles(self) -> list[Handle]:
@@ -102,17 +106,27 @@ class CompletionBuilder:
         handle = self._choices[0].handle
         return self._logprobs(tuple(handle.prompt_events())) if handle.has_prompt_logprobs else None
 
-    def take(self) -> list[CompletionChunk]:
-        """The chunks that have come since the last call, one per token."""
+    def take(self, most: int | None = None) -> list[CompletionChunk]:
+        """The chunks that have come since the last call, one per token; `most` of them, and of every choice in turn."""
         with self._lock:
-            return [chunk for choice in self._choices for chunk in self._chunks(choice, *self._receive(choice))]
+            chunks: list[CompletionChunk] = []
+            for choice in self._in_turn() if most is not None else self._choices:
+                room = None if most is None else most - len(chunks)
+                chunks += self._chunks(choice, *self._receive(choice, room))
+                if most is not None and len(chunks) >= most:
+                    break
+            return chunks
 
     def collect(self) -> bool:
         """Takes what has come without making chunks of it. True: that was all."""
+        self.arrivals()
+        return self.exhausted
+
+    def arrivals(self) -> list[tuple[int, int]]:
+        """Takes what has come without making chunks of it: (choice, how many tokens) of each that got any."""
         with self._lock:
-            for choice in self._choices:
-                self._receive(choice)
-            return self.exhausted
+            found = [(choice.index, len(self._receive(choice)[0])) for choice in self._choices if not choice.finished]
+            return [(index, n_tokens) for index, n_tokens in found if n_tokens]
 
     def completion(self) -> Completion:
         """Everything that has come."""
@@ -131,17 +145,28 @@ class CompletionBuilder:
             created=self.spec.created,
         )
 
-    def _receive(self, choice: _Choice) -> tuple[list[TokenEvent], str | None]:
+    def _in_turn(self) -> Iterator[_Choice]:
+        """The choices, each call from another one on: who takes only some must not always take the same ones'."""
+        n = len(self._choices)
+        first, self._first = self._first, (self._first + 1) % n
+        return (self._choices[(first + step) % n] for step in range(n))
+
+    def _receive(self, choice: _Choice, most: int | None = None) -> tuple[list[TokenEvent], str | None]:
         """New tokens, and once, at the end, the text that was held back until then."""
         if choice.finished:
             return [], None
-        events, rest, choice.finished = choice.handle.take()
+        if choice.rest is None:
+            events, rest, is_last = choice.handle.take()
+            choice.ahead += events
+            choice.rest = rest if is_last else None
+        events, choice.ahead = (choice.ahead, []) if most is None else (choice.ahead[:most], choice.ahead[most:])
         choice.events += events
         choice.texts += [event.text for event in events]
-        if not choice.finished:
+        if choice.rest is None or choice.ahead:
             return events, None
-        choice.texts.append(rest)
-        return events, rest
+        choice.finished = True
+        choice.texts.append(choice.rest)
+        return events, choice.rest
 
     def _chunks(self, choice: _Choice, events: list[TokenEvent], rest: str | None) -> list[CompletionChunk]:
         chunks = [self._chunk(choice, event.text, (event,)) for event in events]

@@ -22,6 +22,7 @@ from oxillama.errors import (
     OxillamaError,
     RequestCancelled,
 )
+from oxillama.params import MAX_LOGPROBS
 from oxillama.results import Completion, CompletionChunk, Logprobs, Timings, Usage
 from oxillama.stream import WAIT_SECONDS, RequestStream
 from oxillama.values import moment_after
@@ -71,6 +72,14 @@ class RequestHandle:
     def discards_choices(self) -> bool:
         """More choices are generated than delivered: best_of."""
         return len(self.handles) > self._spec.n
+
+    @property
+    def num_values(self) -> int:
+        """About how many tokens, and alternatives of tokens, the result tells of so far: a measure of the work that it
+        takes to make it."""
+        usage = self.usage
+        n_tokens = usage.completion_tokens + usage.prompt_tokens * len(self.handles)
+        return n_tokens * (1 + MAX_LOGPROBS) if self._spec.wants_logprobs else n_tokens
 
     @property
     def seed(self) -> int:
@@ -207,9 +216,13 @@ class RequestHandle:
         state = "done" if self.done else "running"
         return f"<RequestHandle {self.id}: {state}, {len(self.handles)} choices, {self.usage.completion_tokens} tokens>"
 
-    def take(self) -> list[CompletionChunk]:
-        """The chunks that have come since the last call, one per token, without waiting."""
-        return self._builder.take()
+    def take(self, most: int | None = None) -> list[CompletionChunk]:
+        """The chunks that have come since the last call, one per token and at most so many, without waiting."""
+        return self._builder.take(most)
+
+    def arrivals(self) -> list[tuple[int, int]]:
+        """(choice, number of tokens) of what has come since the last call. It is part of the result only."""
+        return self._builder.arrivals()
 
     @property
     def exhausted(self) -> bool:

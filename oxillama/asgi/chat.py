@@ -11,7 +11,7 @@ from oxillama.asgi.body import read_body
 from oxillama.asgi.chat_reply import ChatReply
 from oxillama.asgi.conversations import on_conversation, template_kwargs
 from oxillama.asgi.disconnect import until_disconnected
-from oxillama.asgi.errors import JSONResponse, refusal
+from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.request_log import record_of
@@ -94,7 +94,7 @@ async def create_chat_completion(request: Request) -> Response:
     if body.stream:
         events = reply.events(include_usage=with_usage)
         return EventStream(events, keep_alive=service.settings.keep_alive, close=generation.close)
-    return JSONResponse(await until_disconnected(request.receive, reply.whole))
+    return await until_disconnected(request.receive, reply.whole)
 
 
 def _params(body: ChatRequest, service: Service) -> SamplingParams:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from oxillama.asgi.completion_reply import FINGERPRINT
+from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import Generation
+from oxillama.asgi.large_replies import json_reply
 from oxillama.asgi.sse import event
 from oxillama.chat_request import ChatHandle
 from oxillama.chat_results import ChatCompletion, ChatCompletionChunk, ChatDelta
@@ -21,12 +23,15 @@ class ChatReply:
         self._generation = generation
         self._head = {"model": model, "system_fingerprint": FINGERPRINT}
 
-    async def whole(self) -> dict[str, Any]:
-        (completion,) = await self._generation.results()
-        shape = completion.to_dict() | self._head
-        # The engine's own; clients in JavaScript could not read it anyway.
-        del shape["seed"]
-        return shape
+    async def whole(self) -> JSONResponse:
+        def build(completions: list[ChatCompletion]) -> JSONResponse:
+            (completion,) = completions
+            shape = completion.to_dict() | self._head
+            # The engine's own; clients in JavaScript could not read it anyway.
+            del shape["seed"]
+            return json_reply(shape, values=self._generation.num_values)
+
+        return await self._generation.results(build)
 
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the deltas of a choice are its message."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
+from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import Generation
+from oxillama.asgi.large_replies import beside, json_reply
 from oxillama.asgi.logprobs import LogprobLists
 from oxillama.asgi.sse import event
 from oxillama.engine import Engine
-from oxillama.params import SamplingParams
+from oxillama.params import MAX_LOGPROBS, SamplingParams
 from oxillama.request import RequestHandle
 from oxillama.results import Completion, CompletionChoice, CompletionChunk, TokenLogprob
 
+# A prompt's number, and what has come of one of its choices.
+Group: TypeAlias = tuple[int, list[CompletionChunk]]
 FINGERPRINT = f"oxillama-{importlib.metadata.version('oxillama-engine')}"
 
 
@@ -53,36 +58,53 @@ class CompletionReply:
             "system_fingerprint": FINGERPRINT,
         }
 
-    async def whole(self) -> dict[str, Any]:
-        completions = await self._generation.results()
-        found = [
-            choice.push(piece)
-            for number, completion in enumerate(completions)
-            for choice, piece in zip(self._begin(number) or (), completion.choices, strict=True)
-        ]
-        shape = {**self._head, "choices": found, "usage": self._generation.usage.to_dict()}
-        if len(completions) == 1:
-            shape["timings"] = completions[0].timings.to_dict()
-        return shape
+    async def whole(self) -> JSONResponse:
+        def build(completions: list[Completion]) -> JSONResponse:
+            found = [
+                choice.push(piece)
+                for number, completion in enumerate(completions)
+                for choice, piece in zip(self._begin(number) or (), completion.choices, strict=True)
+            ]
+            shape = {**self._head, "choices": found, "usage": self._generation.usage.to_dict()}
+            if len(completions) == 1:
+                shape["timings"] = completions[0].timings.to_dict()
+            return json_reply(shape, values=self._generation.num_values)
+
+        return await self._generation.results(build)
 
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the texts of a choice are its text."""
         usage: dict[str, Any] = {"usage": None} if include_usage else {}
         held: list[tuple[int, CompletionChunk]] = []
         async for ready in self._generation.chunks():
-            parts = []
             groups, held = _by_choice([*held, *ready]), []
-            for number, chunks in groups:
-                choices = self._begin(number)
-                if choices is None:
-                    held += [(number, chunk) for chunk in chunks]
-                    continue
-                piece = choices[chunks[0].index].push(_joined(chunks))
-                if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
-                    parts.append(event({**self._head, "choices": [piece], **usage}))
-            yield b"".join(parts)
+
+            def write(groups: list[Group], held: list[tuple[int, CompletionChunk]]) -> bytes:
+                parts = []
+                for number, chunks in groups:
+                    choices = self._begin(number)
+                    if choices is None:
+                        held += [(number, chunk) for chunk in chunks]
+                        continue
+                    piece = choices[chunks[0].index].push(_joined(chunks))
+                    if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
+                        parts.append(event({**self._head, "choices": [piece], **usage}))
+                return b"".join(parts)
+
+            yield await beside(partial(write, groups, held), values=self._num_first_values(groups))
         if include_usage:
             yield event({**self._head, "choices": [], "usage": self._generation.usage.to_dict()})
+
+    def _num_first_values(self, groups: list[Group]) -> int:
+        """How many values of prompts go out with these pieces: the whole prompt with the first of each choice."""
+        if self._params.prompt_logprobs is None:
+            return 0
+        new = [number for number, chunks in groups if not self._has_begun(number, chunks[0].index)]
+        return sum(len(self._prompts[number].ids) for number in new) * (1 + MAX_LOGPROBS)
+
+    def _has_begun(self, number: int, index: int) -> bool:
+        choices = self._choices.get(number)
+        return choices is not None and choices[index].has_begun
 
     def _begin(self, number: int) -> list[_Choice] | None:
         """The choices of a prompt, or None as long as what they begin with is not known: one choice scores the prompt
@@ -104,6 +126,7 @@ class _Choice:
 
     def __init__(self, index: int, prompt: Prompt, entries: tuple[TokenLogprob, ...], engine: Engine) -> None:
         self._index = index
+        self.has_begun = False
         self._echo = prompt.echo or ""
         self._entries = entries
         tokenizer = engine.tokenizer
@@ -111,6 +134,7 @@ class _Choice:
         self._lists = LogprobLists(is_control, end_of_prompt=len(self._echo), prompt=entries)
 
     def push(self, piece: CompletionChoice | CompletionChunk) -> dict[str, Any]:
+        self.has_begun = True
         text, entries = self._echo + piece.text, self._entries
         self._echo, self._entries = "", ()
         logprobs = None if piece.logprobs is None else self._lists.push([*entries, *piece.logprobs.content])
@@ -123,7 +147,7 @@ class _Choice:
         }
 
 
-def _by_choice(ready: Iterable[tuple[int, CompletionChunk]]) -> list[tuple[int, list[CompletionChunk]]]:
+def _by_choice(ready: Iterable[tuple[int, CompletionChunk]]) -> list[Group]:
     """What has come at once, choice by choice: a reader that is late gets fewer and larger pieces."""
     groups: dict[tuple[int, int], list[CompletionChunk]] = {}
     for request, chunk in ready:

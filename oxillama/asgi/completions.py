@@ -8,7 +8,7 @@ from starlette.responses import Response
 from oxillama.asgi.body import on_body, read_body
 from oxillama.asgi.completion_reply import CompletionReply, Prompt
 from oxillama.asgi.disconnect import until_disconnected
-from oxillama.asgi.errors import JSONResponse, refusal
+from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.prompts import RawPrompt, at, fill_in_the_middle, require_tokenizer, split_prompts
@@ -78,7 +78,7 @@ async def create_completion(request: Request) -> Response:
     if body.stream:
         events = reply.events(include_usage=with_usage)
         return EventStream(events, keep_alive=service.settings.keep_alive, close=generation.close)
-    return JSONResponse(await until_disconnected(request.receive, reply.whole))
+    return await until_disconnected(request.receive, reply.whole)
 
 
 def _params(body: CompletionRequest, service: Service) -> SamplingParams:

@@ -7,7 +7,6 @@ from collections import deque
 from functools import partial
 from typing import Any, Literal
 
-import anyio.to_thread
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,9 @@ from starlette.responses import Response
 
 from oxillama.asgi.body import on_body, read_body
 from oxillama.asgi.disconnect import until_disconnected
-from oxillama.asgi.errors import JSONResponse, refusal
+from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented
+from oxillama.asgi.large_replies import beside, json_reply
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
@@ -35,8 +35,6 @@ FIELDS = FieldTable(
     implemented("pooling", "`mean`, `last` or `cls`; nothing: what the file says", "oxillama"),
     implemented("normalize", "to length 1, which is the default", "oxillama"),
 )
-# Larger replies are written beside the event loop.
-INLINE_VALUES = 1 << 16
 
 
 class EmbeddingsRequest(msgspec.Struct, kw_only=True):
@@ -85,19 +83,19 @@ async def embeddings(request: Request) -> Response:
 
     def reply() -> Response:
         as_base64 = body.encoding_format == "base64"
-        return JSONResponse(
-            {
-                "object": "list",
-                "data": [
-                    {"object": "embedding", "index": index, "embedding": _base64(row) if as_base64 else row.tolist()}
-                    for index, row in enumerate(rows)
-                ],
-                "model": model,
-                "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
-            }
-        )
+        content = {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": _base64(row) if as_base64 else row.tolist()}
+                for index, row in enumerate(rows)
+            ],
+            "model": model,
+            "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
+        }
+        return json_reply(content, values=num_values)
 
-    return reply() if sum(row.size for row in rows) <= INLINE_VALUES else await anyio.to_thread.run_sync(reply)
+    num_values = sum(row.size for row in rows)
+    return await beside(reply, values=num_values)
 
 
 async def _embed(

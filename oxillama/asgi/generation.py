@@ -7,12 +7,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
+from oxillama.asgi.large_replies import beside
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.chat_request import ChatHandle
 from oxillama.request import RequestHandle
 from oxillama.results import Usage
 from oxillama.wakeup import LoopMailbox
+
+# Tokens that are made chunks of in one go: others of the event loop want their turn, however late this reader is.
+MOST_TOKENS = 128
 
 
 class Piece(Protocol):
@@ -24,6 +29,7 @@ class Piece(Protocol):
     def token_ids(self) -> tuple[int, ...]: ...
 
 
+T = TypeVar("T")
 Chunk = TypeVar("Chunk", bound=Piece)
 Whole = TypeVar("Whole", covariant=True)
 
@@ -37,10 +43,13 @@ class Handle(Protocol[Chunk, Whole]):
     def exhausted(self) -> bool: ...
     @property
     def usage(self) -> Usage: ...
-    def take(self) -> list[Chunk]: ...
+    @property
+    def num_values(self) -> int: ...
+    def take(self, most: int | None = None) -> list[Chunk]: ...
+    def arrivals(self) -> list[tuple[int, int]]: ...
     def try_enter(self) -> bool: ...
     async def aenter(self) -> None: ...
-    async def aresult(self) -> Whole: ...
+    def result(self, timeout: float | None = None) -> Whole: ...
     def raise_for_end(self) -> None: ...
     def cancel(self) -> None: ...
 
@@ -53,6 +62,8 @@ class Generation(Generic[Chunk, Whole]):
         self.handles = handles
         self._record = record
         self._waiting = list(handles)
+        self._first = 0  # of the handles, to be asked next
+        self._ended: set[Handle[Chunk, Whole]] = set()  # those that are known to have ended well
         self._arrivals: dict[tuple[int, int], float] = {}  # of each choice's last token
         self._closed = False
 
@@ -66,29 +77,37 @@ class Generation(Generic[Chunk, Whole]):
             raise
 
     async def chunks(self) -> AsyncGenerator[list[tuple[int, Chunk]], None]:
-        """The chunks of all requests as they come, each with its request's index."""
+        """The chunks of all requests as they come, each with its request's index; MOST_TOKENS of them at most."""
         try:
             while not self._is_exhausted():
                 ready = self._take()
                 if ready:
                     yield ready  # also the last before a failure
-                self._raise_for_end()
-                if not ready:
-                    await self._wait()
+                await self._raise_for_end()
+                # To others too, where tokens come faster than they are read.
+                await (checkpoint() if ready else self._wait())
         finally:
             self.close()
 
-    async def results(self) -> list[Whole]:
-        """The whole results, in the order of the requests."""
+    async def results(self, build: Callable[[list[Whole]], T]) -> T:
+        """What `build` makes of the whole results, in the order of the requests; beside the event loop where it is
+        much."""
         try:
             while not self._is_exhausted():
-                self._take()  # for the record: when each token came, and how many were thought
-                self._raise_for_end()
+                for index, one in enumerate(self.handles):
+                    for choice, n_tokens in one.arrivals():
+                        self._note(index, choice, n_tokens)
+                await self._raise_for_end()
                 if not self._is_exhausted():
                     await self._wait()
-            return [await one.aresult() for one in self.handles]
+            return await beside(lambda: build([one.result(0) for one in self.handles]), values=self.num_values)
         finally:
             self.close()
+
+    @property
+    def num_values(self) -> int:
+        """About how many tokens, and alternatives of tokens, a whole reply tells of: a measure of the work it makes."""
+        return sum(one.num_values for one in self.handles)
 
     @property
     def usage(self) -> Usage:
@@ -117,24 +136,37 @@ class Generation(Generic[Chunk, Whole]):
                 self._record.finish_reasons += [reason or "cancelled" for reason in request.finish_reasons]
 
     def _take(self) -> list[tuple[int, Chunk]]:
-        ready = [(index, chunk) for index, one in enumerate(self.handles) for chunk in one.take()]
-        now = time.perf_counter()
+        ready: list[tuple[int, Chunk]] = []
+        n = len(self.handles)
+        first, self._first = self._first, (self._first + 1) % n
+        for index in ((first + step) % n for step in range(n)):
+            ready += [(index, chunk) for chunk in self.handles[index].take(MOST_TOKENS - len(ready))]
+            if len(ready) >= MOST_TOKENS:
+                break
         for index, chunk in ready:
-            if chunk.token_ids:
-                before = self._arrivals.get((index, chunk.index))
-                self._arrivals[index, chunk.index] = now
-                if before is not None:
-                    self._record.token_gaps.append(now - before)
+            self._note(index, chunk.index, len(chunk.token_ids))
         return ready
+
+    def _note(self, index: int, choice: int, n_tokens: int) -> None:
+        """Writes down when tokens came. Those that came together did so without a gap."""
+        if n_tokens:
+            now = time.perf_counter()
+            before = self._arrivals.get((index, choice))
+            self._arrivals[index, choice] = now
+            if before is not None:
+                self._record.token_gaps.add(now - before)
+            self._record.token_gaps.add(0.0, n_tokens - 1)
 
     def _is_exhausted(self) -> bool:
         return all(one.exhausted for one in self.handles)
 
-    def _raise_for_end(self) -> None:
+    async def _raise_for_end(self) -> None:
         # As soon as one has failed: the reply as a whole has, and the others must not go on for nothing.
         for one in self.handles:
-            if one.exhausted:
-                one.raise_for_end()
+            if one.exhausted and one not in self._ended:
+                # The error brings along all that there was until then.
+                await beside(one.raise_for_end, values=one.num_values)
+                self._ended.add(one)
 
     def _enter_more(self) -> None:
         while self._waiting and self._waiting[0].try_enter():

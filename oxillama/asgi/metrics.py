@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
 from oxillama.asgi.request_log import RequestRecord
+from oxillama.asgi.token_gaps import TokenGaps
 
 if TYPE_CHECKING:
     from oxillama.engine import Engine
 
-# Seconds. A CPU writes a token in 1 to 300 ms; prompts and queues take up to minutes.
-_GAP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+# Seconds. Prompts and queues take up to minutes.
 _WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _WHOLE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 # The statuses of a request that was not served though nothing was wrong with what it asked.
@@ -44,7 +44,8 @@ class Metrics:
         self._first_token = self._histogram(
             "time_to_first_token_seconds", "From submission to the first token", _WAIT_BUCKETS
         )
-        self._gap = self._histogram("inter_token_seconds", "Between two tokens of one choice", _GAP_BUCKETS)
+        self._gaps = TokenGaps()
+        self._registry.register(_GapCollector(self._gaps))
         self._queue = self._histogram("queue_seconds", "From submission to the first step", _WAIT_BUCKETS)
         self._whole = self._histogram("request_seconds", "Of generating requests, until the last byte", _WHOLE_BUCKETS)
         self._registry.register(EngineCollector(engine))
@@ -78,8 +79,7 @@ class Metrics:
             self._queue.observe(timings.queue)
             if timings.ttft > 0:
                 self._first_token.observe(timings.ttft)
-        for gap in record.token_gaps:
-            self._gap.observe(gap)
+        self._gaps += record.token_gaps
         if record.timings:
             self._whole.observe(record.seconds)
 
@@ -95,6 +95,18 @@ async def metrics(request: Request) -> Response:
     figures = request.app.state.metrics
     assert isinstance(figures, Metrics)
     return Response(figures.render(), media_type=figures.content_type)
+
+
+class _GapCollector(Collector):
+    """Times between tokens, which come counted: one by one they would be too many."""
+
+    def __init__(self, gaps: TokenGaps) -> None:
+        self._gaps = gaps
+
+    def collect(self) -> Iterator[Metric]:
+        buckets, seconds = self._gaps.buckets(), self._gaps.seconds
+        text = "Between two tokens of one choice"
+        yield HistogramMetricFamily("oxillama_inter_token_seconds", text, buckets=buckets, sum_value=seconds)
 
 
 class EngineCollector(Collector):

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oxillama.asgi.paths import route_path
+from oxillama.asgi.token_gaps import TokenGaps
 from oxillama.results import Timings, Usage
 
 log = logging.getLogger("oxillama.access")
@@ -45,7 +46,7 @@ class RequestRecord:
     usages: list[Usage] = field(default_factory=list)
     timings: list[Timings] = field(default_factory=list)
     finish_reasons: list[str] = field(default_factory=list)
-    token_gaps: list[float] = field(default_factory=list)  # seconds between two tokens of one choice
+    token_gaps: TokenGaps = field(default_factory=TokenGaps)
 
     @property
     def logged_status(self) -> int:

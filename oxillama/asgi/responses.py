@@ -19,6 +19,7 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused, unsupported
 from oxillama.asgi.generation import Generation
+from oxillama.asgi.large_replies import beside, in_pieces, json_reply
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.response_events import ResponseBuilder
 from oxillama.asgi.response_input import InputMessages
@@ -211,7 +212,7 @@ async def responses(request: Request) -> Response:
     generation = Generation([handle], record)
     await until_disconnected(request.receive, generation.enter)
     if not body.stream:
-        return JSONResponse(await until_disconnected(request.receive, lambda: _whole(generation, builder)))
+        return await until_disconnected(request.receive, lambda: _whole(generation, builder))
     return EventStream(
         _events(generation, builder),
         keep_alive=service.settings.keep_alive,
@@ -226,18 +227,27 @@ async def _events(generation: ChatGeneration, builder: ResponseBuilder) -> Async
         yield b"".join(map(_named, builder.begin()))
         async for ready in chunks:
             yield b"".join(_named(each) for _, chunk in ready for each in builder.push(chunk))
-        yield b"".join(map(_named, builder.finish()))
+        # These repeat all that there was.
+        yield await beside(lambda: b"".join(map(_named_in_pieces, builder.finish())), values=generation.num_values)
 
 
-async def _whole(generation: ChatGeneration, builder: ResponseBuilder) -> dict[str, Any]:
+async def _whole(generation: ChatGeneration, builder: ResponseBuilder) -> JSONResponse:
     async with aclosing(generation.chunks()) as chunks:
         async for ready in chunks:
             for _, chunk in ready:
                 deque(builder.push(chunk), maxlen=0)
+
+    def build() -> JSONResponse:
         deque(builder.finish(), maxlen=0)
-    return builder.response(builder.final_status)
+        return json_reply(builder.response(builder.final_status), values=generation.num_values)
+
+    return await beside(build, values=generation.num_values)
 
 
 def _named(content: dict[str, Any]) -> bytes:
     """An event of this API is also called by its type."""
     return event(content, content["type"])
+
+
+def _named_in_pieces(content: dict[str, Any]) -> bytes:
+    return event(in_pieces(content), content["type"])

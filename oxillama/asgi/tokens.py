@@ -12,6 +12,7 @@ from oxillama.asgi.body import on_body, read_body
 from oxillama.asgi.conversations import on_conversation
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, implemented
+from oxillama.asgi.large_replies import json_reply
 from oxillama.asgi.prompts import require_tokenizer
 from oxillama.asgi.service import Service
 from oxillama.engine import Engine
@@ -78,19 +79,18 @@ async def tokenize(request: Request) -> Response:
 
 def _as_llama_server(tokenizer: Tokenizer, body: TokenizeRequest, text: str) -> Response:
     ids = tokenizer.encode(text, add_special=body.add_special or False, parse_special=body.parse_special is not False)
-    return JSONResponse({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids})
+    return json_reply({"tokens": _with_pieces(tokenizer, ids) if body.with_pieces else ids}, values=len(ids))
 
 
 def _as_vllm(engine: Engine, body: TokenizeRequest, ids: list[int]) -> Response:
     tokenizer = require_tokenizer(engine)
-    return JSONResponse(
-        {
-            "count": len(ids),
-            "max_model_len": engine.n_ctx,
-            "tokens": ids,
-            "token_strs": [_text(tokenizer, token) for token in ids] if body.return_token_strs else None,
-        }
-    )
+    content = {
+        "count": len(ids),
+        "max_model_len": engine.n_ctx,
+        "tokens": ids,
+        "token_strs": [_text(tokenizer, token) for token in ids] if body.return_token_strs else None,
+    }
+    return json_reply(content, values=len(ids))
 
 
 def _encode_prompt(tokenizer: Tokenizer, body: TokenizeRequest, text: str) -> list[int]:

@@ -17,8 +17,8 @@ from oxillama.asgi.errors import HTTPError
 from oxillama.asgi.paths import route_path
 
 ANY_HOST = "*"
-# Stands for every address of this machine's loopback, and for names that nobody can get from the DNS to make them resolve
-# to it: those below `localhost`, and those of one label, as machines and containers call each other.
+# Stands for every address of this machine's loopback, and for names that the DNS of a stranger cannot point there:
+# those below `localhost`, and those of one label, by which machines of a household call each other.
 LOOPBACK = "localhost"
 # They say nothing, and are asked for by machines that put whatever they like into `Host`.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health"})
@@ -53,7 +53,7 @@ class TrustedHosts:
     def _is_trusted(self, host: str | None) -> bool:
         if host is None:
             return False
-        is_local = _is_loopback(host) or "." not in host and ":" not in host
+        is_local = _is_loopback(host) or ("." not in host and ":" not in host)
         return host in self._hosts or (LOOPBACK in self._hosts and is_local)
 
     def _is_own(self, origin: str | None, hosts: list[str | None]) -> bool:

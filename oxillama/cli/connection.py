@@ -232,5 +232,5 @@ _PATIENCE: dict[Phase, tuple[float, float]] = {
     "rest": (LINGER_SECONDS, 0.0),
 }
 _INVALID = HTTPError(400, "this is no valid HTTP/1.1 request", code="invalid_http")
-_TOO_LONG = HTTPError(431, f"request line and headers are longer than {MAX_HEADER_BYTES} bytes", code="header_too_large")
+_TOO_LONG = HTTPError(431, f"the headers are longer than {MAX_HEADER_BYTES} bytes in all", code="header_too_large")
 _TOO_SLOW = HTTPError(408, "the rest of the request did not come in time", code="request_timeout")
