@@ -83,7 +83,8 @@ class SamplingParams:
     ``epsilon_cutoff`` and ``eta_cutoff`` are probabilities (0.0003, not 3). ``top_n_sigma`` is off at 0 or below;
     ``repeat_last_n`` and ``dry_penalty_last_n`` are off at 0 and look at everything at -1. ``min_tokens`` holds back
     the model's end tokens, ``stop_token_ids`` and ``stop``; ``ignore_eos`` bans the end tokens for good. ``deadline``
-    is in seconds from submission. ``dry_sequence_breakers`` are texts or sequences of token ids. ``logprobs`` and
+    is in seconds from submission. A larger ``priority`` is sooner (over HTTP it is the other way round).
+    ``dry_sequence_breakers`` are texts or sequences of token ids. ``logprobs`` and
     ``prompt_logprobs`` are how many alternatives to tell for each token of the output and of the prompt; a prompt that
     is scored is not looked up in the prefix cache.
 

@@ -66,3 +66,43 @@ def test_the_best_are_kept_and_counted_anew(demo: Engine) -> None:
     completion = builder.completion()
     assert [choice.index for choice in completion.choices] == [0, 1]
     assert completion.usage.completion_tokens == sum(len(chunk.token_ids) for chunk in chunks)
+
+
+def test_portions_lose_nothing_and_leave_no_choice_out(demo: Engine) -> None:
+    whole, portions = begin(demo, n=3, logprobs=1), begin(demo, n=3, logprobs=1)
+    for builder in (whole, portions):
+        run(demo, builder)
+    chunks, firsts = [], []
+    while not portions.exhausted:
+        taken = portions.take(2)
+        assert 0 < len(taken) <= 2
+        chunks += taken
+        firsts.append(taken[0].index)
+    assert set(firsts[:3]) == {0, 1, 2}, "each in its turn"
+    for index, choice in enumerate(whole.completion().choices):
+        own = [chunk for chunk in chunks if chunk.index == index]
+        assert "".join(chunk.text for chunk in own) == choice.text
+        assert tuple(token for chunk in own for token in chunk.token_ids) == choice.token_ids
+        assert [chunk.finish_reason for chunk in own] == [None] * (len(own) - 1) + [choice.finish_reason]
+    assert [chunk.usage for chunk in chunks if chunk.usage] == [whole.usage]
+    assert portions.completion().choices == whole.completion().choices
+
+
+def test_a_result_after_a_portion_is_whole(demo: Engine) -> None:
+    whole, begun = begin(demo), begin(demo)
+    for builder in (whole, begun):
+        run(demo, builder)
+    begun.take(3)
+    assert begun.collect()
+    assert begun.completion().choices == whole.completion().choices
+    assert begun.take() == []
+
+
+def test_arrivals_count_each_token_once(demo: Engine) -> None:
+    builder = begin(demo, n=2)
+    assert builder.arrivals() == []
+    run(demo, builder)
+    counts = dict(builder.arrivals())
+    assert counts == {choice.index: len(choice.token_ids) for choice in builder.completion().choices}
+    assert builder.arrivals() == []
+    assert builder.exhausted

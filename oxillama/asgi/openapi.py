@@ -23,7 +23,7 @@ Access = Literal["open", "key", "admin"]
 
 _REFERENCE = "#/components/schemas/{name}"
 # What any route may answer, by who may use it; every route that has a body may refuse it in these ways.
-_ACCESS_STATUSES: dict[Access, tuple[int, ...]] = {"open": (), "key": (401,), "admin": (401, 403)}
+_ACCESS_STATUSES: dict[Access, tuple[int, ...]] = {"open": (), "key": (401, 403), "admin": (401, 403)}
 _WORDS = re.compile(r"\w+")
 _BODY_STATUSES = (400, 413, 415, 429)
 _RATE_HEADERS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import h11
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -37,6 +37,12 @@ PROBE_AFTER_SECONDS = 3.0
 PROBE_SECONDS = 1.0
 
 Phase = Literal["header", "body", "rest"]
+# Seconds, and bytes that win one of them back.
+PATIENCE: dict[Phase, tuple[float, float]] = {
+    "header": (HEADER_SECONDS, 0.0),
+    "body": (BODY_SECONDS, BODY_BYTES_PER_SECOND),
+    "rest": (LINGER_SECONDS, 0.0),
+}
 
 
 class Connection(H11Protocol):
@@ -78,7 +84,7 @@ class Connection(H11Protocol):
         super().handle_events()
         if self._is_answering:
             # The app's task has not begun yet.
-            self.scope["extensions"] = {HALF_CLOSED: self._half_closed}  # type: ignore[typeddict-item]  # our own
+            self.scope["extensions"] = cast("Any", {HALF_CLOSED: self._half_closed})
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -121,8 +127,10 @@ class Connection(H11Protocol):
         now, phase = self.loop.time(), self._whose_turn()
         if phase != self._phase:
             self._phase = phase
+            if timer := self._timers.pop("patience", None):
+                timer.cancel()
             if phase is not None:
-                self._patience = Patience(*_PATIENCE[phase])
+                self._patience = Patience(*PATIENCE[phase])
         if phase is None or self.flow.read_paused:
             self._patience.rest(now)
             return
@@ -159,7 +167,7 @@ class Connection(H11Protocol):
 
     @property
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self.cycle is not None and not self.cycle.response_complete and not self._is_refused
 
     @property
     def _is_owed_an_answer(self) -> bool:
@@ -178,11 +186,11 @@ class Connection(H11Protocol):
 
     def _refuse(self, error: HTTPError) -> None:
         """Answers in the app's stead, if it has not begun to, and reads no more requests."""
-        self._is_refused = True
-        self._ahead.clear()
         if self._is_answering:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        self._is_refused = True
+        self._ahead.clear()
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
             return
@@ -226,11 +234,6 @@ class _Flow(FlowControl):
             self._connection.keep_time()
 
 
-_PATIENCE: dict[Phase, tuple[float, float]] = {
-    "header": (HEADER_SECONDS, 0.0),
-    "body": (BODY_SECONDS, BODY_BYTES_PER_SECOND),
-    "rest": (LINGER_SECONDS, 0.0),
-}
 _INVALID = HTTPError(400, "this is no valid HTTP/1.1 request", code="invalid_http")
 _TOO_LONG = HTTPError(431, f"the headers are longer than {MAX_HEADER_BYTES} bytes in all", code="header_too_large")
 _TOO_SLOW = HTTPError(408, "the rest of the request did not come in time", code="request_timeout")

@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kv-cache-tokens", type=int, metavar="N", help="tokens that all sequences share (default: what memory allows)"
     )
     engine.add_argument("--no-prefix-cache", action="store_true", help="compute every prompt from its beginning")
+    engine.add_argument(
+        "--chat-template",
+        metavar="FILE|NAME",
+        help="chat template instead of the model's own: a file, or the name of a usual one, say chatml",
+    )
     engine.add_argument("--lora", metavar="PATH", help="refused: adapters are not supported yet")
 
     server = parser.add_argument_group("server")
@@ -220,6 +225,7 @@ def _engine_options(args: argparse.Namespace) -> dict[str, Any]:
         "queue_size": args.queue_size,
         "kv_cache_tokens": args.kv_cache_tokens,
         "prefix_cache": not args.no_prefix_cache,
+        "chat_template": args.chat_template,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,12 +34,16 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def running(app: ASGIApp, *, lifespan: str = "on") -> Iterator[RunningServer]:
-    """Serves `app` with uvicorn until the block is left; its streams are ended then."""
+def running(
+    app: ASGIApp, *, lifespan: str = "on", http: type[asyncio.Protocol] | None = None
+) -> Iterator[RunningServer]:
+    """Serves `app` with uvicorn until the block is left; its streams are ended then. http: another protocol than its
+    own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app,
             log_config=None,
+            http=http or "auto",
             ws="none",
             lifespan=lifespan,  # type: ignore[arg-type]
             timeout_graceful_shutdown=1,

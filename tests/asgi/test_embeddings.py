@@ -71,7 +71,7 @@ def test_more_inputs_than_fit_a_batch(client: TestClient, demo: Engine) -> None:
 
 
 def test_a_reply_that_is_written_in_a_thread(client: TestClient, demo: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oxillama.asgi.embeddings.INLINE_VALUES", 1)
+    monkeypatch.setattr("oxillama.asgi.large_replies.VALUES_ON_LOOP", 0)
     assert np.array_equal(rows(embed(client, input=TEXTS)), demo.embed(TEXTS))
 
 

@@ -40,7 +40,7 @@ from tests.asgi.replies import error_of
         (QueueFullError("full", retry_after=2.5), 429, "rate_limit_error", "queue_full"),
         (DeadlineExceeded(), 504, "timeout_error", "deadline_exceeded"),
         (EngineClosedError("closed"), 503, "unavailable_error", "engine_closed"),
-        (EngineForkedError("forked"), 503, "unavailable_error", "engine_closed"),
+        (EngineForkedError("forked"), 503, "unavailable_error", "forked"),
         (RequestCancelled(), 503, "unavailable_error", "cancelled"),
         (NumericalError("NaN in layer 3"), 500, "server_error", "numerical_error"),
         (MemoryError("secret"), 500, "server_error", "internal_error"),

@@ -62,7 +62,6 @@ PLAIN: dict[str, Any] = {
     "stop_token_ids": [5],
     "banned_tokens": [5],
     "cache_prompt": False,
-    "priority": 3,
     "deadline": 5.5,
 }
 
@@ -85,7 +84,7 @@ def test_an_alias_is_the_same(alias: str) -> None:
 
 
 def test_every_option_of_the_engine_has_a_name_here() -> None:
-    elsewhere = {"stop", "logit_bias", "logprobs", "prompt_logprobs", "grammar", "lora"}
+    elsewhere = {"stop", "logit_bias", "logprobs", "prompt_logprobs", "grammar", "lora", "priority"}
     assert set(PLAIN) == set(SamplingParams.__dataclass_fields__) - elsewhere
     names = {field.name for field in SAMPLING_FIELDS if field.status == "implemented"}
     assert set(SamplingFields.__struct_fields__) - {"max_tokens"} == names
@@ -235,3 +234,29 @@ def test_a_request_that_bans_every_token_is_the_client_s_mistake(demo: Engine, s
     body = {"prompt": "a", "banned_tokens": list(range(demo.n_vocab)), "max_tokens": 2, "stream": stream}
     error = error_of(TestClient(create_app(demo)).post("/v1/completions", json=body), 400)
     assert error["code"] == "no_token_left"
+
+
+class TestPriority:
+    """Over HTTP lower is earlier, in Python larger is sooner."""
+
+    @pytest.mark.parametrize("given", [0, 1, 2**31 - 1])
+    def test_later_is_always_allowed(self, given: int) -> None:
+        assert params(priority=given).priority == -given
+        assert params().priority == params(priority=None).priority == 0
+
+    @pytest.mark.parametrize(("most", "given"), [(0, -1), (3, -4), (3, -(2**31)), (0, -(2**62)), (0, 2**31)])
+    def test_earlier_only_as_far_as_the_owner_allows(self, demo: Engine, most: int, given: int) -> None:
+        client = TestClient(create_app(demo, max_priority=most))
+        for path, body in (
+            ("/v1/completions", {"prompt": "a", "max_tokens": 1}),
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}),
+            ("/v1/responses", {"input": "a", "max_output_tokens": 1}),
+        ):
+            error = error_of(client.post(path, json={**body, "priority": given}), 400)
+            assert error["param"] == "priority"
+            assert client.post(path, json={**body, "priority": -most}).status_code == 200
+
+    def test_the_owner_s_word_is_checked(self, demo: Engine) -> None:
+        for wrong in (-1, 1.5, "1", 2**31):
+            with pytest.raises(InvalidRequestError, match="max_priority"):
+                create_app(demo, max_priority=wrong)  # type: ignore[arg-type]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -119,3 +121,34 @@ def test_a_worker_that_does_not_move_is_noticed(demo: Engine, monkeypatch: pytes
     now += service.STALL_SECONDS + 1
     stats = replace(stats, running=1)  # nor is a request that has just come, however long nobody had asked
     assert not watch.is_stalled(engine)
+
+
+FORKED = """
+import os, sys
+from starlette.testclient import TestClient
+from oxillama import Engine
+from oxillama.asgi import create_app
+
+app = create_app(Engine.demo(n_threads=1))
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+client = TestClient(app)
+for method, path in (("GET", "/readyz"), ("GET", "/v1/models"), ("POST", "/v1/completions")):
+    reply = client.request(method, path, json={"prompt": "a"} if method == "POST" else None)
+    print(reply.status_code, reply.json()["error"]["code"], reply.json()["error"]["message"], flush=True)
+print(client.get("/livez").status_code, client.get("/metrics").status_code, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_worker_that_was_forked_from_the_engine_s_process_says_what_to_do() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    *refused, rest = done.stdout.splitlines()
+    assert len(refused) == 3
+    for line in refused:
+        assert line.startswith("503 forked ")
+        assert "gunicorn without --preload" in line
+        assert "async function" in line
+    assert rest == "200 200"

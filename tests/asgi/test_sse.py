@@ -209,3 +209,45 @@ def test_a_client_that_left_before_the_stream_began_closes_it_too() -> None:
         assert closed == [True]
 
     asyncio.run(run())
+
+
+def test_the_headers_do_not_wait_for_the_first_event() -> None:
+    go = asyncio.Event()
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        await go.wait()
+        yield event({"a": 1})
+
+    async def run() -> None:
+        exchange = Exchange()
+        task = asyncio.create_task(exchange.run(events()))
+        async with asyncio.timeout(20):
+            while not exchange.sent:
+                await asyncio.sleep(0.01)
+        assert exchange.sent[0]["status"] == 200
+        assert exchange.count_keep_alives() == 0
+        go.set()
+        await task
+        assert parse(exchange.body) == [{"a": 1}, "[DONE]"]
+        assert [message["type"] for message in exchange.sent].count("http.response.start") == 1
+
+    asyncio.run(run())
+
+
+def test_an_error_after_the_headers_is_an_event_though_it_is_the_first() -> None:
+    async def run() -> None:
+        exchange = Exchange()
+
+        async def events() -> AsyncGenerator[bytes, None]:
+            while not exchange.sent:
+                await asyncio.sleep(0.01)
+            if exchange.sent:
+                raise DeadlineExceeded
+            yield b""
+
+        async with asyncio.timeout(20):
+            await exchange.run(events())
+        (only,) = parse(exchange.body)
+        assert only["error"]["code"] == "deadline_exceeded"
+
+    asyncio.run(run())

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from oxillama.asgi import Limits
 from oxillama.cli import main
 from oxillama.cli.serve import LIMITS
 from oxillama.demo import demo_path
-from tests.cli.programs import LIMIT, environment, run
-from tests.cli.serving import serving
+from tests.cli.programs import LIMIT, command, environment, run
+from tests.cli.serving import free_port, serving
+from tests.patience import eventually
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 
@@ -173,3 +175,95 @@ def test_the_options_say_the_limits_own_defaults(capsys: pytest.CaptureFixture[s
         expected = named.get(default, (default,))
         assert text.endswith(tuple(f"(default: {word})" for word in expected)), field.name
         assert f"--{field.name.replace('_', '-')}" in shown
+
+
+def test_without_keys_only_this_machine_s_names_and_pages_are_served() -> None:
+    evil, cross = {"host": "evil.example"}, {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
+    with serving() as server:
+        for headers in (evil, cross):
+            assert server.get("/v1/models", headers=headers).status_code == 403
+        assert server.get("/v1/models", headers={"host": "localhost"}).status_code == 200
+        assert server.get("/v1/models").status_code == 200
+    with serving("--demo", "--trusted-host", "evil.example") as server:
+        assert server.get("/v1/models", headers=evil).status_code == 200
+        assert server.get("/v1/models", headers={"host": "other.example"}).status_code == 403
+    with serving("--demo", "--api-key", "k") as server:
+        assert server.get("/v1/models", headers={**evil, "x-api-key": "k"}).status_code == 200
+
+
+def test_how_far_a_client_may_put_itself_before_others_is_an_option() -> None:
+    body = {"prompt": "a", "max_tokens": 1}
+    with serving("--demo", "--max-priority", "2") as server:
+        assert server.post("/v1/completions", {**body, "priority": -2}).status_code == 200
+        assert server.post("/v1/completions", {**body, "priority": -3}).status_code == 400
+
+
+def test_keys_of_the_file_and_of_the_environment_add_up(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"\xef\xbb\xbf# of the web team, since May\r\nfirst\r\n\r\n  # another\r\n second \r\n")
+    with serving("--demo", "--api-key-file", str(keys), OXILLAMA_API_KEY="third") as server:
+        for key, status in (("first", 200), ("second", 200), ("third", 200), ("#", 401), ("# another", 401)):
+            assert server.get("/v1/models", headers={"x-api-key": key}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("key-1\nke\u200by-2\n".encode(), "line 2: the key must be"),
+        (b"\n\nsecret key\n", "line 3: the key must be"),
+        (b"key-1\nsecret\xff\n", "line 2: the key must be"),
+        (b"secret\0\n", "line 1: the key must be"),
+        ("\N{LEFT DOUBLE QUOTATION MARK}secret\N{RIGHT DOUBLE QUOTATION MARK}".encode(), "line 1: the key must be"),
+        ("secret\n".encode("utf-16"), "line 1: the key must be"),
+        (b"# only a comment\n", "no key in"),
+    ],
+)
+def test_a_key_that_no_header_carries_is_told_by_its_place(tmp_path: Path, content: bytes, place: str) -> None:
+    (tmp_path / "team-keys.txt").write_bytes(content)
+    done = run("serve", "--demo", "--port", "0", "--api-key-file", str(tmp_path / "team-keys.txt"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert place in done.stderr
+    assert "team-keys.txt" in done.stderr
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_so_are_those_that_come_one_by_one() -> None:
+    done = run("serve", "--demo", "--port", "0", "--api-key", "good,secret\u200b")
+    assert done.returncode == 2
+    assert "--api-key (or OXILLAMA_API_KEY): key 2" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
+def test_it_serves_without_standard_streams(closed: tuple[int, ...], tmp_path: Path) -> None:
+    port, program = (
+        free_port(),
+        (
+            "import os, sys\n"
+            f"for number in {closed}: os.close(number)\n"
+            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        ),
+    )
+    arguments = command("serve", "--demo", "-t", "1", "--port", str(port), "--log-level", "info")[1:]
+    with subprocess.Popen([sys.executable, "-c", program, *arguments], env=environment()) as process:
+        try:
+            eventually(lambda: process.poll() is not None or answers_at(port), seconds=60)
+            assert process.poll() is None
+            process.terminate()
+            assert process.wait(LIMIT) == 0
+        finally:
+            process.kill()
+
+
+def answers_at(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as connection:
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        return connection.recv(12) == b"HTTP/1.1 200"
+    return False
+
+
+def test_another_chat_template_is_handed_to_the_engine() -> None:
+    template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}"
+    with serving("--demo", "--chat-template", template) as server:
+        assert server.post("/apply-template", CHAT).json()["prompt"] == "[user] hi\n"

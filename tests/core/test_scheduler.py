@@ -286,6 +286,24 @@ def test_nobody_starves_under_a_stream_of_better_requests() -> None:
     raise AssertionError("never served")
 
 
+@pytest.mark.parametrize("lead", [0, 1, 7, 30])
+def test_a_bounded_lead_is_outrun_in_a_bounded_time(lead: int) -> None:
+    """However many of those who have it come, only those of its first `lead` seconds go before."""
+    worker = Worker(max_batch_size=1, priority_aging_ns=SECOND)
+    for _ in range(3):
+        worker.add(prompt(4), priority=lead, max_output=1)
+    ordinary, begun = worker.add(prompt(4), max_output=1), worker.now
+    early = []
+    while not worker.ends(ordinary):
+        for _ in range(2):  # twice as many as are served
+            early.append((worker.now, worker.add(prompt(4), priority=lead, max_output=1)))
+        worker.step()
+        worker.now += SECOND
+        assert len(early) < 10 * (lead + 5)
+    served = {request for request, _, _ in worker.scheduler.finished}
+    assert all(came <= begun + lead * SECOND for came, request in early if request in served)
+
+
 def test_the_lowest_and_among_equals_the_newest_is_preempted() -> None:
     worker = Worker(4, prefix_cache=False)
     for i, priority in enumerate((0, 1, 0)):
