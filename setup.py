@@ -26,7 +26,16 @@ if SANITIZE:
 SOURCES = {"kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
 # Modules that contain kernels, and the headers that all the others share.
 KERNEL_MODULES = {"kernels", "kernel_harness", "attention_harness"}
-SHIMS = ["atomics.h", "kernels.h", "parking.h", "sampling_rows.h", "threads.h", "worker_thread.h"]
+SHIMS = [
+    "atomics.h",
+    "gumbel.h",
+    "kernels.h",
+    "parking.h",
+    "philox.h",
+    "sampling_rows.h",
+    "threads.h",
+    "worker_thread.h",
+]
 
 
 def module(pyx: str) -> str:

@@ -4,8 +4,9 @@
 
 Cases are interleaved, so that a disturbance of the machine hits all of them; figures are microseconds per token. A
 full NumPy sort of the same row is timed along as a yardstick. The rows are synthetic: "flat" is plain noise, where cuts
-keep many tokens; "peaked" has the noise of a model's tail and a few outstanding tokens, like most steps of a real one;
-"ascending" is sorted, the worst order for a running selection.
+keep many tokens; "equal" has one logit only, where a draw can leave out nobody; "peaked" has the noise of a model's
+tail and a few outstanding tokens, like most steps of a real one; "ascending" is sorted, the worst order for a running
+selection.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from numpy.typing import NDArray
 from oxillama import SamplingParams
 from oxillama._core.sampler import SamplerMemory
 
-TARGET_CASE = "top-k 40, top-p 0.95, temperature 0.8"
-TARGET_MICROSECONDS = 300.0
+TRUNCATED = "top-k 40, top-p 0.95, temperature 0.8"
+UNTRUNCATED = "temperature 0.8"
+# Microseconds that the slowest row of a case may take.
+TARGETS = {TRUNCATED: 300.0, UNTRUNCATED: 250.0}
 
 CASES: dict[str, SamplingParams] = {
-    TARGET_CASE: SamplingParams(top_k=40, top_p=0.95, temperature=0.8, seed=1),
+    TRUNCATED: SamplingParams(top_k=40, top_p=0.95, temperature=0.8, seed=1),
     "greedy": SamplingParams(temperature=0, seed=1),
     "greedy, one token banned": SamplingParams(temperature=0, banned_tokens=(2,), seed=1),
     "top-k 40, one token banned": SamplingParams(top_k=40, banned_tokens=(2,), seed=1),
-    "temperature 0.8": SamplingParams(temperature=0.8, seed=1),
+    UNTRUNCATED: SamplingParams(temperature=0.8, seed=1),
+    "temperature 0.2": SamplingParams(temperature=0.2, seed=1),
     "top-p 0.95": SamplingParams(top_p=0.95, seed=1),
     "min-p 0.05": SamplingParams(min_p=0.05, seed=1),
     "typical 0.95": SamplingParams(typical_p=0.95, seed=1),
@@ -52,7 +56,7 @@ def logit_rows(n_vocab: int) -> dict[str, NDArray[np.float32]]:
     peaked = rng.normal(0, 2.2, n_vocab).astype(np.float32)
     outstanding = rng.integers(0, n_vocab, 50)
     peaked[outstanding] = rng.uniform(8, 20, 50).astype(np.float32)
-    return {"flat": flat, "peaked": peaked, "ascending": np.sort(flat)}
+    return {"flat": flat, "equal": np.zeros_like(flat), "peaked": peaked, "ascending": np.sort(flat)}
 
 
 def measure(n_vocab: int, repeats: int, n_history: int) -> dict[str, dict[str, float]]:
@@ -99,17 +103,15 @@ def main() -> int:
         "n_history": options.n_history,
         "unit": "microseconds per token, median",
         "cases": cases,
-        "target": {
-            "case": TARGET_CASE,
-            "limit": TARGET_MICROSECONDS,
-            "met": max(cases[TARGET_CASE].values()) < TARGET_MICROSECONDS,
+        "targets": {
+            case: {"limit": limit, "met": max(cases[case].values()) <= limit} for case, limit in TARGETS.items()
         },
     }
     text = json.dumps(report, indent=2)
     print(text)
     if options.json:
         options.json.write_text(text + "\n", encoding="utf-8")
-    return 0 if report["target"]["met"] else 1  # type: ignore[index]
+    return 0 if all(max(cases[case].values()) <= limit for case, limit in TARGETS.items()) else 1
 
 
 if __name__ == "__main__":

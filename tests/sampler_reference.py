@@ -1,9 +1,9 @@
 """The sampling chain once more, in plain NumPy and Python: full sorts, float64, no cleverness. The tests' oracle.
 
-It shares two definitions with the compiled chain, because they are part of what it promises: weights are
-round(exp(x - max) * 2**44), and a value is rounded to float32 after each stage that changes it. Everything else
-is derived anew. A decision that hangs on the last bits of ``exp`` is not a difference worth a failing test:
-``Reference.ambiguous`` reports it.
+It shares three definitions with the compiled chain, because they are part of what it promises: weights are
+round(exp(x - max) * 2**44), a value is rounded to float32 after each stage that changes it, and a draw takes the
+highest score, a whole number, as csrc/gumbel.h defines it. Everything else is derived anew. A decision that hangs on
+the last bits of ``exp`` is not a difference worth a failing test: ``Reference.ambiguous`` reports it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from oxillama._core.philox import random_bits
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 ONE = 2.0**44
-XTC = 1  # the stage number of XTC's random stream
+# The stage numbers of random streams.
+XTC = 1
+GUMBEL, GUMBEL_LOW = 2, 3
+SCORE_ONE = 2.0**32
+LOW_HALF = np.uint64(2**32 - 1)
 
 
 def rounded(value: float) -> float:
@@ -91,6 +95,67 @@ def repetitions(params: SamplingParams, tokens: list[int]) -> dict[int, int]:
     return longest
 
 
+def philox(counter: list[NDArray[np.uint64]], seed: int) -> list[NDArray[np.uint64]]:
+    """Philox4x32-10 of many counters, four arrays of 32-bit words in uint64."""
+    a, b, c, d = counter
+    for i in range(10):
+        key_0 = np.uint64((seed + i * 0x9E3779B9) % 2**32)
+        key_1 = np.uint64(((seed >> 32) + i * 0xBB67AE85) % 2**32)
+        product_0, product_1 = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
+        high_0, high_1 = product_0 >> np.uint64(32), product_1 >> np.uint64(32)
+        a, b, c, d = high_1 ^ b ^ key_0, product_1 & LOW_HALF, high_0 ^ d ^ key_1, product_0 & LOW_HALF
+    return [a, b, c, d]
+
+
+def token_words(tokens: NDArray[np.int64], seed: int, choice: int, position: int, stage: int) -> NDArray[np.uint64]:
+    """The random word of each token: of 64 the first 16 take word 0 of 16 counters, the next word 1, and so on."""
+    counter = [np.full(tokens.size, word, dtype=np.uint64) for word in (position, choice, stage)]
+    counter.append((tokens // 64 * 16 + tokens % 16).astype(np.uint64))
+    words: NDArray[np.uint64] = np.choose(tokens // 16 % 4, philox(counter, seed))
+    return words
+
+
+def gumbel_noise(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """-log(-log(1 - U)) with U = (bits + 1/2) / 2**64, as csrc/gumbel.h computes it, bit for bit."""
+    u = (bits.astype(np.float64) + 0.5) * 2.0**-64
+    small = 2.0 * atanh(u / (2.0 - u))
+    large = -natural_log(((~bits).astype(np.float64) + 0.5) * 2.0**-64)
+    return -natural_log(np.where(bits < np.uint64(2**62), small, large))
+
+
+def natural_log(v: NDArray[np.float64]) -> NDArray[np.float64]:
+    m, exponent = np.frexp(v)  # m in [1/2, 1)
+    below = m < 0.5**0.5
+    m, exponent = np.where(below, 2.0 * m, m), np.where(below, exponent - 1, exponent)
+    return exponent * math.log(2.0) + 2.0 * atanh((m - 1.0) / (m + 1.0))
+
+
+def atanh(s: NDArray[np.float64]) -> NDArray[np.float64]:
+    z = s * s
+    p = np.full_like(s, 1.0 / 21.0)
+    for k in range(19, 1, -2):
+        p = p * z + 1.0 / k
+    return s + s * (z * p)
+
+
+def scores(
+    tokens: NDArray[np.int64], x: NDArray[np.float32], temperature: float, seed: int, choice: int, position: int
+) -> list[int]:
+    """The score of each of the tokens, in units of 2**-32."""
+    high = token_words(tokens, seed, choice, position, GUMBEL)
+    low = token_words(tokens, seed, choice, position, GUMBEL_LOW)
+    noise = np.rint(gumbel_noise(high << np.uint64(32) | low) * SCORE_ONE)
+    units = np.rint(x.astype(np.float64) / temperature * SCORE_ONE)
+    return [int(unit) + int(g) for unit, g in zip(units, noise, strict=True)]
+
+
+def drawn(
+    tokens: NDArray[np.int64], x: NDArray[np.float32], temperature: float, seed: int, choice: int, position: int
+) -> int:
+    found = zip(scores(tokens, x, temperature, seed, choice, position), -tokens, strict=True)
+    return -int(max(found)[1])
+
+
 class Reference:
     """The final distribution for one row; ``probs`` is float64 [n_vocab]."""
 
@@ -121,6 +186,13 @@ class Reference:
         self.probs = np.zeros(len(x))
         for token, weight in zip(self.kept, weights, strict=True):
             self.probs[token] = weight / total
+
+    def draw(self, seed: int, choice: int, position: int) -> int:
+        if self.params.temperature == 0:
+            return self.kept[0]
+        kept = np.array(self.kept)
+        x = np.array([self.x[i] for i in self.kept], dtype=np.float32)
+        return drawn(kept, x, self.temperature, seed, choice, position)
 
     def weights(self, temperature: float = 1.0) -> list[int]:
         scale = np.float32(1 / temperature)
@@ -235,7 +307,7 @@ class Reference:
     def final_temperature(self) -> float:
         p = self.params
         if p.dynatemp_range == 0 or len(self.kept) == 1:
-            return max(p.temperature, 1e-5)
+            return min(max(p.temperature, 1e-5), 1e7)
         low = max(0.0, p.temperature - p.dynatemp_range)
         share = min(1.0, self.entropy() / math.log(len(self.kept)))
         place: float = share**p.dynatemp_exponent

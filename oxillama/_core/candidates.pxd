@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from oxillama._core.kernels cimport ox_kernels
+
 cdef extern from "sampling_rows.h" nogil:
     enum:
         OX_ROW_BLOCK
@@ -26,6 +28,7 @@ cdef extern from "sampling_rows.h" nogil:
 # ascending). ids and x point to the buffers below or, before the first filter, to the identity and to the caller's
 # logits, which are never written.
 ctypedef struct ox_candidates:
+    const ox_kernels* kernels  # the active level's, unless a test has chosen another
     int32_t n_vocab
     int32_t n_history  # capacity of the two history buffers, in tokens
     int32_t n

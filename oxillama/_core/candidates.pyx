@@ -9,6 +9,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+from oxillama._core.kernels cimport active_kernels
+
 cdef enum:
     DIGIT_VALUES = 2048
 
@@ -21,6 +23,7 @@ cdef ox_candidates* ox_candidates_create(int n_vocab, int n_history) noexcept no
     c = <ox_candidates*> calloc(1, sizeof(ox_candidates))
     if c == NULL:
         return NULL
+    c.kernels = active_kernels()
     c.n_vocab = n_vocab
     c.n_history = n_history
     c.weights = <uint64_t*> malloc(n_vocab * sizeof(uint64_t))

@@ -1,6 +1,6 @@
 """The kernel contract of csrc/kernels.h for cimport, and the table chosen for this process."""
 
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -13,6 +13,7 @@ cdef extern from "kernels.h" nogil:
         OX_FORM_INT8
         OX_FORM_BF16
         OX_FORM_INT8_32
+        OX_GUMBEL_BLOCK
 
     ctypedef struct ox_matrix:
         int32_t type
@@ -92,6 +93,15 @@ cdef extern from "kernels.h" nogil:
         OX_ROPE_INTERLEAVED
         OX_ROPE_HALVES
 
+    ctypedef struct ox_gumbel_draw:
+        uint32_t[2] key
+        uint32_t position
+        uint32_t choice
+        uint32_t stage
+        float max
+        float inverse_temperature
+        double temperature
+
     ctypedef struct ox_kernels:
         const char *name
         size_t (*packed_group_bytes)(int32_t type, int32_t k) noexcept nogil
@@ -126,6 +136,8 @@ cdef extern from "kernels.h" nogil:
                                 float *part) noexcept nogil
         void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n,
                                 float *parts) noexcept nogil
+        uint64_t (*gumbel_block)(const ox_gumbel_draw *draw, uint32_t block, const float *logits, float bar,
+                                 uint32_t *words) noexcept nogil
 
 
 # The table in use: the fastest usable level, or the one OXILLAMA_ISA names. Chosen once, at import.

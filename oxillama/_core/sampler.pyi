@@ -8,10 +8,11 @@ from oxillama._core.sampling import CompiledSampling
 class SamplerMemory:
     """The working memory of one sampling thread, and the chain for Python callers. Not safe for concurrent use.
 
-    ``n_history`` is the longest prompt + output that DRY may look at. Raises MemoryError.
+    ``n_history`` is the longest prompt + output that DRY may look at, ``level`` the instruction-set level of the
+    kernels, if not the active one. Raises MemoryError, and ValueError for a level that is not usable.
     """
 
-    def __init__(self, n_vocab: int, n_history: int) -> None: ...
+    def __init__(self, n_vocab: int, n_history: int, *, level: str | None = None) -> None: ...
     @property
     def n_vocab(self) -> int: ...
     @property

@@ -18,6 +18,8 @@ from oxillama._core.candidates cimport (
     ox_row_mass,
     ox_weigh,
 )
+from oxillama._core.gumbel cimport ox_gumbel_draw_token
+from oxillama._core.kernels cimport kernels_of
 from oxillama._core.penalties cimport ox_edit_logits, ox_edits_logits
 from oxillama._core.philox cimport OX_RANDOM_DRAW, OX_RANDOM_XTC, ox_random_bits, ox_random_uniform
 from oxillama._core.sampling cimport CompiledSampling
@@ -60,9 +62,10 @@ cdef double effective_temperature(ox_candidates* c, const ox_sampling* s) noexce
 
 cdef int shape(
     const ox_sampling* s, ox_candidates* c, const float* logits, const ox_history* history, uint32_t choice,
-    uint32_t position, const uint32_t* mask, const double* mirostat_mu, ox_sample_result* result, double* log_sum
+    uint32_t position, const uint32_t* mask, const double* mirostat_mu, ox_sample_result* result, double* log_sum,
+    double* temperature
 ) noexcept nogil:
-    """Run every stage but the draw: leaves the final candidates, weighed, or for greedy the one that is left."""
+    """Run every stage but the draw: leaves the final candidates, for greedy one, and the temperature to draw at."""
     result.token = -1
     result.n_top = 0
     result.logprob = NAN
@@ -82,7 +85,7 @@ cdef int shape(
                 return OX_SAMPLE_NO_TOKEN
     if s.temperature == 0:
         ox_keep_first(c, 1)
-        ox_weigh(c, 1)
+        temperature[0] = 1
         return OX_SAMPLE_OK
     if s.mirostat == 0:
         ox_truncate(c, s)
@@ -94,7 +97,7 @@ cdef int shape(
         ox_random_uniform(s.seed, choice, position, OX_RANDOM_XTC) < s.xtc_probability
     ):
         ox_exclude_top(c, s.xtc_threshold)
-    ox_weigh(c, effective_temperature(c, s))
+    temperature[0] = effective_temperature(c, s)
     return OX_SAMPLE_OK
 
 
@@ -103,20 +106,26 @@ cdef int ox_sample(
     uint32_t choice, uint32_t position, const uint32_t* mask, double* mirostat_mu, ox_sample_result* result
 ) noexcept nogil:
     cdef double log_sum = 0
+    cdef double temperature = 1
     cdef uint64_t point
-    cdef int status, place
+    cdef int place = 0
+    cdef int status
     if n_vocab != c.n_vocab:
         return OX_SAMPLE_VOCAB
-    status = shape(s, c, logits, history, choice, position, mask, mirostat_mu, result, &log_sum)
+    status = shape(s, c, logits, history, choice, position, mask, mirostat_mu, result, &log_sum, &temperature)
     if status != OX_SAMPLE_OK:
         return status
-    point = ox_multiply_high(ox_random_bits(s.seed, choice, position, OX_RANDOM_DRAW), c.total)
-    place = ox_row_find(c.weights, c.n, point)
+    if s.mirostat != 0 and s.temperature != 0:
+        # Its feedback needs the exact weight of what was drawn, which must not have rounded to 0.
+        ox_weigh(c, temperature)
+        point = ox_multiply_high(ox_random_bits(s.seed, choice, position, OX_RANDOM_DRAW), c.total)
+        place = ox_row_find(c.weights, c.n, point)
+        mirostat_mu[0] = ox_mirostat_next(s, mirostat_mu[0], <double> c.weights[place] / <double> c.total)
+    elif c.n > 1:
+        place = ox_gumbel_draw_token(c, temperature, s.seed, choice, position)
     result.token = c.ids[place]
     if s.n_logprobs >= 0:
         result.logprob = <float> (logits[result.token] - log_sum)
-    if s.mirostat != 0 and s.temperature != 0:
-        mirostat_mu[0] = ox_mirostat_next(s, mirostat_mu[0], <double> c.weights[place] / <double> c.total)
     return OX_SAMPLE_OK
 
 
@@ -137,10 +146,12 @@ cdef int raise_status(int status) except -1:
 cdef class SamplerMemory:
     """The working memory of one sampling thread, and the chain for Python callers. Not safe for concurrent use."""
 
-    def __cinit__(self, int n_vocab, int n_history):
+    def __cinit__(self, int n_vocab, int n_history, *, str level=None):
         self.memory = ox_candidates_create(n_vocab, n_history)
         if self.memory == NULL:
             raise MemoryError(f"no working memory for n_vocab={n_vocab}, n_history={n_history}")
+        if level is not None:
+            self.memory.kernels = kernels_of(level)
 
     def __dealloc__(self):
         ox_candidates_free(self.memory)
@@ -178,13 +189,15 @@ cdef class SamplerMemory:
         cdef ox_sample_result result
         cdef double state = 0 if mu is None else mu
         cdef double log_sum
+        cdef double temperature
         cdef int i
         if out.shape[0] != c.n_vocab:
             raise ValueError(f"out has {out.shape[0]} places for {c.n_vocab} tokens")
         raise_status(shape(
             sampling.get(), c, row_of(c, logits), &history, choice, position, mask_of(c, mask),
-            NULL if mu is None else &state, &result, &log_sum,
+            NULL if mu is None else &state, &result, &log_sum, &temperature,
         ))
+        ox_weigh(c, temperature)
         out[:] = 0
         for i in range(c.n):
             out[c.ids[i]] = <float> (<double> c.weights[i] / <double> c.total)

@@ -6,6 +6,7 @@
 #  include "rows_reference.h"
 #  include "activations_reference.h"
 #  include "attention_reference.h"
+#  include "gumbel_reference.h"
 #else
 #  include "vec.h"
 #  include "vec_int.h"
@@ -13,6 +14,7 @@
 #  include "rows.h"
 #  include "activations.h"
 #  include "attention.h"
+#  include "gumbel_rows.h"
 #endif
 
 const ox_kernels K(ox_kernels) = {
@@ -45,4 +47,5 @@ const ox_kernels K(ox_kernels) = {
     .attention_range = K(attention_range),
     .attention_merge = K(attention_merge),
 #endif
+    .gumbel_block = K(gumbel_block),
 };

@@ -179,6 +179,17 @@ static inline const char *ox_activation_name(int32_t kind) {
 
 typedef enum ox_rope_layout { OX_ROPE_INTERLEAVED = 0, OX_ROPE_HALVES = 1 } ox_rope_layout;
 
+enum { OX_GUMBEL_BLOCK = 64 };
+
+/* One draw of a token. Words 0 to 2 of its Philox counters are position, choice and stage; see gumbel.h. */
+typedef struct ox_gumbel_draw {
+    uint32_t key[2];          /* low and high half of the seed */
+    uint32_t position, choice, stage;
+    float max;                /* the greatest logit of all candidates */
+    float inverse_temperature; /* of the bound only */
+    double temperature;
+} ox_gumbel_draw;
+
 typedef struct ox_kernels {
     const char *name;
 
@@ -235,6 +246,12 @@ typedef struct ox_kernels {
     size_t (*attention_part_floats)(const ox_kv_layout *layout, int32_t group);
     void (*attention_range)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t range, float *part);
     void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n, float *parts);
+
+    /* --- sampling --- */
+    /* The high random words of tokens 64 * block to 64 * block + 63 into words[64]; logits [64] are theirs. Returns a
+     * bit for each token whose ox_gumbel_bound() is not below the bar; levels may round that differently. */
+    uint64_t (*gumbel_block)(const ox_gumbel_draw *draw, uint32_t block, const float *logits, float bar,
+                             uint32_t *words);
 } ox_kernels;
 
 extern const ox_kernels ox_kernels_reference;
