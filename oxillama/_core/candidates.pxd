@@ -14,6 +14,7 @@ cdef extern from "sampling_rows.h" nogil:
     float ox_row_max(const float* x, int n)
     void ox_row_codes(const float* x, int n, uint32_t* codes)
     float ox_code_value(uint32_t code)
+    uint32_t ox_row_least(const uint32_t* codes, int n)
     void ox_row_distance_codes(const float* x, int n, double centre, uint32_t* codes)
     uint64_t ox_row_weights(const float* x, int n, float max, float inverse_temperature, uint64_t* weights)
     uint64_t ox_row_mass(const float* x, int n, float max)

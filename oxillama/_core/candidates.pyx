@@ -206,20 +206,35 @@ cdef void ox_keep_mass(
     cdef uint64_t missing = target
     cdef uint32_t cut = code_reaching(c, codes, weights, c.n, &missing)
     cdef uint64_t mass = 0
+    cdef uint64_t weight
+    cdef uint32_t code
+    cdef int32_t token
+    cdef float value
     cdef int kept = 0
-    cdef int i
+    cdef int block, start, stop, i
     cdef bint tie
-    for i in range(c.n):
-        if codes[i] > cut:
+    # Locals for the same reason as in copy_above.
+    cdef int n = c.n
+    cdef const int32_t *ids = c.ids
+    cdef const float *x = c.x
+    cdef int32_t *to_ids = c.id_buffer
+    cdef float *to_x = c.x_buffer
+    for block in range(ox_row_n_blocks(n)):
+        start = block * OX_ROW_BLOCK
+        stop = min(n, start + OX_ROW_BLOCK)
+        # Where few are kept, most blocks have none; where many are, a branch for each would be guessed wrong.
+        if ox_row_least(codes + start, stop - start) > cut:
             continue
-        tie = codes[i] == cut
-        if tie and mass >= missing:
-            continue
-        if tie:
-            mass += weights[i] if weights != NULL else 1
-        c.id_buffer[kept] = c.ids[i]
-        c.x_buffer[kept] = c.x[i]
-        kept += 1
+        for i in range(start, stop):
+            code = codes[i]
+            weight = weights[i] if weights != NULL else 1
+            token = ids[i]
+            value = x[i]
+            to_ids[kept] = token
+            to_x[kept] = value
+            tie = code == cut
+            kept += (code < cut) | (tie & (mass < missing))
+            mass += weight if tie else 0
     settle(c, kept)
 
 

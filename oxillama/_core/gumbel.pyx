@@ -103,30 +103,35 @@ cdef void draw_rows(const ox_candidates* c, const ox_gumbel_draw* draw, leader* 
             draw_row(c, draw, block, lead)
 
 
-cdef void draw_some(
-    const ox_candidates* c, const ox_gumbel_draw* draw, int start, int stop, leader* lead
-) noexcept nogil:
-    """Candidates start to stop - 1, all of one block."""
+cdef inline uint32_t block_of(const ox_candidates* c, int place) noexcept nogil:
+    return <uint32_t> c.ids[place] // OX_GUMBEL_BLOCK
+
+
+cdef int draw_some(const ox_candidates* c, const ox_gumbel_draw* draw, int start, leader* lead) noexcept nogil:
+    """The candidates from place ``start`` on that are in its block, as far as no other is between them: how many."""
     cdef uint32_t[OX_GUMBEL_BLOCK] words
     cdef float[OX_GUMBEL_BLOCK] row
-    cdef int32_t[OX_GUMBEL_BLOCK] places
+    cdef uint32_t block = block_of(c, start)
     cdef uint64_t above
+    cdef int stop = start
     cdef int place, i
-    if stop - start < DENSE:
-        for place in range(start, stop):
-            consider(draw, lead, place, c.ids[place], c.x[place], ox_gumbel_word(draw, draw.stage, c.ids[place]))
-        return
+    if start + DENSE > c.n or block_of(c, start + DENSE - 1) != block:
+        consider(draw, lead, start, c.ids[start], c.x[start], ox_gumbel_word(draw, draw.stage, c.ids[start]))
+        return 1
     for i in range(OX_GUMBEL_BLOCK):
         row[i] = -INFINITY
-    for place in range(start, stop):
-        i = c.ids[place] % OX_GUMBEL_BLOCK
-        row[i] = c.x[place]
-        places[i] = place
-    above = c.kernels.gumbel_block(draw, c.ids[start] // OX_GUMBEL_BLOCK, row, lead.bar, words)
+    while stop < c.n and block_of(c, stop) == block:
+        row[<uint32_t> c.ids[stop] % OX_GUMBEL_BLOCK] = c.x[stop]
+        stop += 1
+    above = c.kernels.gumbel_block(draw, block, row, lead.bar, words)
     while above != 0:
         i = ctz(above)
         above &= above - 1
-        consider(draw, lead, places[i], c.ids[places[i]], row[i], words[i])
+        place = start
+        while <uint32_t> c.ids[place] % OX_GUMBEL_BLOCK != <uint32_t> i:
+            place += 1
+        consider(draw, lead, place, c.ids[place], row[i], words[i])
+    return stop - start
 
 
 cdef int ox_gumbel_draw_token(
@@ -134,8 +139,7 @@ cdef int ox_gumbel_draw_token(
 ) noexcept nogil:
     cdef ox_gumbel_draw draw
     cdef leader lead
-    cdef int start = 0
-    cdef int stop
+    cdef int place = 0
     begin(&draw, c.max, temperature, seed, choice, position)
     lead.place = 0
     lead.token = c.ids[0]
@@ -145,12 +149,8 @@ cdef int ox_gumbel_draw_token(
     if c.whole:
         draw_rows(c, &draw, &lead)
         return lead.place
-    while start < c.n:
-        stop = start + 1
-        while stop < c.n and c.ids[stop] // OX_GUMBEL_BLOCK == c.ids[start] // OX_GUMBEL_BLOCK:
-            stop += 1
-        draw_some(c, &draw, start, stop, &lead)
-        start = stop
+    while place < c.n:
+        place += draw_some(c, &draw, place, &lead)
     return lead.place
 
 

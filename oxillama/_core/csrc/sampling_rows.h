@@ -82,6 +82,13 @@ static inline float ox_code_value(uint32_t code) {
     return ox_bits_float(bits & 0x80000000u ? bits ^ 0x80000000u : ~bits);
 }
 
+static inline uint32_t ox_row_least(const uint32_t *restrict codes, int n) {
+    uint32_t least = UINT32_MAX;
+#pragma omp simd reduction(min : least)
+    for (int i = 0; i < n; i++) least = codes[i] < least ? codes[i] : least;
+    return least;
+}
+
 /* Codes that sort ascending by |centre - x|. The distance is rounded to float32. */
 static inline void ox_row_distance_codes(const float *restrict x, int n, double centre, uint32_t *restrict codes) {
 #pragma omp simd
