@@ -168,7 +168,7 @@ def test_removing_losers_changes_no_winner(
 def test_a_constant_added_to_exact_logits_changes_nothing(
     quarters: list[int], shift: int, temperature: float, seed: int
 ) -> None:
-    x = np.array(quarters, dtype=np.float32) / 4
+    x = np.array(quarters, dtype=np.float32) / np.float32(4)
     ids = everyone(x.size)
     moved = draw(ids, x + np.float32(shift / 4), temperature=temperature, seed=seed)
     assert moved == draw(ids, x, temperature=temperature, seed=seed)
