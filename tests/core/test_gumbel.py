@@ -192,16 +192,21 @@ def test_a_constant_added_to_any_logits_only_changes_near_ties() -> None:
 
 def test_a_tie_goes_to_the_lower_id() -> None:
     # Logits that make up for the difference in noise, where that is short enough for a float32.
-    seen = set()
+    seen: set[bool | None] = set()
     for seed in range(4000):
-        noise = scores(np.arange(2), np.zeros(2, np.float32), 1.0, seed, 0, 0)
+        noise = scores(np.arange(3), np.zeros(3, np.float32), 1.0, seed, 0, 0)
         lead = noise[0] - noise[1]
         if abs(lead) < 2**24:
             x = np.array([0.0, lead / 2**32], dtype=np.float32)
             assert draw(everyone(2), x, seed=seed) == 0
             assert draw(everyone(2)[::-1].copy(), x[::-1].copy(), seed=seed) == 0
             seen.add(lead > 0)
-    assert seen == {False, True}
+            # A third that loses must not disturb the tie, though it has the best logit, which the others are far from.
+            for third in np.array([0.03, 0.1, 0.3, 0.37, 0.7, 0.9, 1.1], dtype=np.float32):
+                if noise[2] + float(third) * 2**32 < noise[0]:
+                    assert draw(everyone(3), np.append(x, third), seed=seed) == 0
+                    seen.add(None)
+    assert seen == {False, True, None}
 
 
 # --- the distribution ---
