@@ -223,7 +223,8 @@ cdef void ox_keep_mass(
         start = block * OX_ROW_BLOCK
         stop = min(n, start + OX_ROW_BLOCK)
         # Where few are kept, most blocks have none; where many are, a branch for each would be guessed wrong.
-        if ox_row_least(codes + start, stop - start) > cut:
+        code = ox_row_least(codes + start, stop - start)
+        if code > cut or (code == cut and mass >= missing):
             continue
         for i in range(start, stop):
             code = codes[i]
