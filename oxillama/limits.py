@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CPU_ROOT = Path("/sys/devices/system/cpu")
+# Of vm.overcommit_memory: every mapping counts, also what is never touched.
+STRICT_OVERCOMMIT = 2
 
 
 def default_threads() -> int:
@@ -36,6 +40,22 @@ def available_memory() -> int:
             if limit is not None and usage is not None:
                 # Page cache counts as usage, but gives way.
                 limits.append(limit - usage + _reclaimable(folder))
+    return max(0, min(limits))
+
+
+def mappable_memory() -> int:
+    """Bytes of addresses that this process may still map, whether it ever touches them or not: limits of the process
+    (`ulimit -v`, `ulimit -d`), and of a system that hands out no more than it has."""
+    status = _fields(Path("/proc/self/status"))
+    limits = [sys.maxsize]
+    for limit, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        most = resource.getrlimit(limit)[0]
+        if most != resource.RLIM_INFINITY:
+            limits.append(most - status.get(used, 0))
+    if _read_int(Path("/proc/sys/vm/overcommit_memory")) == STRICT_OVERCOMMIT:
+        system = _fields(Path("/proc/meminfo"))
+        if "CommitLimit" in system and "Committed_AS" in system:
+            limits.append(system["CommitLimit"] - system["Committed_AS"])
     return max(0, min(limits))
 
 
@@ -75,18 +95,27 @@ def _cgroup_folders(controller: str) -> Iterator[Path]:
 
 
 def _reclaimable(folder: Path) -> int:
+    """The page cache, be it a model's file that was read twice; in version 1 with that of the groups below."""
+    found: dict[str, int] = {}
     for line in (_read_text(folder / "memory.stat") or "").splitlines():
         name, _, value = line.partition(" ")
-        if name in ("inactive_file", "total_inactive_file"):
-            return int(value)
-    return 0
+        found[name] = int(value)
+    return sum(found.get(f"total_{name}", found.get(name, 0)) for name in ("inactive_file", "active_file"))
 
 
 def _meminfo_available() -> int:
-    for line in (_read_text(Path("/proc/meminfo")) or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = _fields(Path("/proc/meminfo")).get("MemAvailable")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if found is None else found
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """The sizes of such a table, in bytes."""
+    found = {}
+    for line in (_read_text(path) or "").splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith(" kB"):
+            found[name] = int(value.split()[0]) * 1024
+    return found
 
 
 def _read_text(path: Path) -> str | None:

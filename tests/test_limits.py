@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,45 @@ def test_memory_is_what_the_tightest_group_leaves(cgroup: Path, monkeypatch: pyt
     (cgroup / "outer" / "memory.max").write_text("100000")
     (cgroup / "outer" / "memory.current").write_text("150000")
     assert limits.available_memory() == 0
+
+
+def test_page_cache_gives_way_however_often_it_was_read(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_meminfo_available", lambda: 1 << 40)
+    inner = cgroup / "outer" / "inner"
+    (inner / "memory.max").write_text("300000")
+    (inner / "memory.current").write_text("290000")
+    (inner / "memory.stat").write_text("anon 1\ninactive_file 50000\nactive_file 70000\n")
+    assert limits.available_memory() == 130000
+
+
+def test_in_version_1_a_group_s_page_cache_is_that_of_all_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_cgroup_folders", lambda controller: [tmp_path])
+    monkeypatch.setattr(limits, "_meminfo_available", lambda: 1 << 40)
+    (tmp_path / "memory.limit_in_bytes").write_text("300000")
+    (tmp_path / "memory.usage_in_bytes").write_text("290000")
+    (tmp_path / "memory.stat").write_text(
+        "inactive_file 1\nactive_file 2\nrss 7\ntotal_inactive_file 4000\ntotal_active_file 5000\n"
+    )
+    assert limits.available_memory() == 19000
+
+
+def test_addresses_are_unlimited_unless_something_limits_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = dict.fromkeys((resource.RLIMIT_AS, resource.RLIMIT_DATA), resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (bounds[which], resource.RLIM_INFINITY))
+    files = {"/proc/self/status": "Name:\tpython\nVmSize:\t100 kB\nVmData:\t30 kB", "/proc/meminfo": ""}
+    monkeypatch.setattr(limits, "_read_text", lambda path: files.get(str(path)))
+    assert limits.mappable_memory() == sys.maxsize
+    bounds[resource.RLIMIT_AS] = 1 << 20
+    assert limits.mappable_memory() == (1 << 20) - 100 * 1024
+    bounds[resource.RLIMIT_DATA] = 50 << 10
+    assert limits.mappable_memory() == 20 << 10
+    files["/proc/meminfo"] = "MemAvailable: 9 kB\nCommitLimit: 64 kB\nCommitted_AS: 60 kB"
+    files["/proc/sys/vm/overcommit_memory"] = "0"
+    assert limits.mappable_memory() == 20 << 10
+    files["/proc/sys/vm/overcommit_memory"] = "2"
+    assert limits.mappable_memory() == 4 << 10
 
 
 def test_hyper_threads_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
