@@ -19,15 +19,16 @@ class CacheConfig:
     n_ctx: int | None = None
     kv_dtype: str = "f16"
     kv_cache_tokens: int | None = None
+    prefix_cache_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.kv_dtype not in KV_TYPES:
             raise InvalidRequestError(
                 f"kv_dtype is {self.kv_dtype!r}, expected one of {', '.join(KV_TYPES)}", param="kv_dtype"
             )
-        for name in ("n_ctx", "kv_cache_tokens"):
+        for name, least in (("n_ctx", 1), ("kv_cache_tokens", 1), ("prefix_cache_tokens", 0)):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, integer(name, getattr(self, name), 1, 2**31 - 1))
+                object.__setattr__(self, name, integer(name, getattr(self, name), least, 2**31 - 1))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.lifecycle import Lifecycle, State
 from oxillama.limits import default_threads
-from oxillama.loader import load_model, open_model
+from oxillama.loader import load_model
+from oxillama.memory_plan import open_model
 from oxillama.messages import Message
 from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.process_bound import ProcessBound
@@ -51,8 +52,10 @@ class Engine(ProcessBound):
     available memory. n_threads: None: what this process may use, see `oxillama.limits`. max_batch_size: sequences that
     advance together. max_batch_tokens: most tokens of one step. max_step_ms: how long a step may take while somebody is
     generating. queue_size: requests submitted and not yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0".
-    kv_cache_tokens: tokens that all sequences share; None: as many as fit half of the available memory, at most
-    n_ctx x max_batch_size. prefix_cache: reuse the KV of common beginnings. mmap: map the file instead of reading it.
+    kv_cache_tokens: tokens that all sequences share, promised at once and taken with use; None: 4 x n_ctx, or 1024 x
+    max_batch_size if more, within n_ctx x max_batch_size and half of the available memory. prefix_cache: reuse the KV
+    of common beginnings. prefix_cache_tokens: so many of them are kept before memory grows for others; None: a quarter
+    of kv_cache_tokens, at least n_ctx. mmap: map the file instead of reading it.
     chat_template: a Jinja template instead of the file's own.
     progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
 
@@ -71,12 +74,13 @@ class Engine(ProcessBound):
         kv_dtype: str = "f16",
         kv_cache_tokens: int | None = None,
         prefix_cache: bool = True,
+        prefix_cache_tokens: int | None = None,
         mmap: bool = True,
         chat_template: str | None = None,
         progress: Progress = None,
     ) -> None:
         scheduler = SchedulerConfig(max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache)
-        cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens)
+        cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens, prefix_cache_tokens)
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
         if chat_template is not None and not isinstance(chat_template, str):
             raise refused("chat_template", "a str or None", chat_template)
@@ -89,8 +93,9 @@ class Engine(ProcessBound):
         self._model = loaded.model
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
-        self._conversation = Conversation(self.tokenizer, self._metadata, chat_template) if self.tokenizer else None
-        self._lifecycle = Lifecycle(loaded, scheduler)
+        with loaded.reservation.released_on_failure():
+            self._conversation = Conversation(self.tokenizer, self._metadata, chat_template) if self.tokenizer else None
+            self._lifecycle = Lifecycle(loaded, scheduler)
         self._worker = self._lifecycle.worker
         self._admission = Admission(self._model, self._worker, queue_size=scheduler.queue_size)
 
@@ -166,7 +171,7 @@ class Engine(ProcessBound):
 
     @property
     def memory(self) -> Memory:
-        return Memory(weights=self._model.weight_bytes, kv_cache=self._model.kv_bytes)
+        return self._model.plan.memory
 
     @property
     def program(self) -> Program | None:

@@ -101,6 +101,7 @@ class GGUFFile:
         self._tensors: Mapping[str, TensorInfo] = MappingProxyType({})
         shards = open_shards(self._path, mmap=mmap)
         self._paths = tuple(shard.path for shard in shards)
+        self._copied_bytes = 0 if mmap else sum(os.path.getsize(path) for path in self._paths)
         self._version = shards[0].version
         self._alignment = shards[0].alignment
         self._metadata = Metadata(shards[0])
@@ -115,6 +116,11 @@ class GGUFFile:
     def paths(self) -> tuple[str, ...]:
         """The paths of all files of the model; ``TensorInfo.shard`` counts in this order."""
         return self._paths
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes of memory that copies of the files take; 0 where they are mapped."""
+        return self._copied_bytes
 
     @property
     def version(self) -> int:

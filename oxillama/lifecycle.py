@@ -45,6 +45,7 @@ class Lifecycle:
             priority_aging_ns=int(PRIORITY_AGING_SECONDS * 1e9),
             queue_size=scheduler.queue_size,
             prefix_cache=scheduler.prefix_cache and not loaded.program.has_state,
+            n_kept_blocks=model.plan.n_kept_blocks,
         )
         self._queue_size = scheduler.queue_size
         self._state: State = "ready"

@@ -6,19 +6,20 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
+from oxillama._core.kv_cache import BLOCK_TOKENS, KVCache
 from oxillama._core.program import Program
 from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes, release_team
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
-from oxillama.limits import available_memory
+from oxillama.ledger import Reservation
+from oxillama.memory_plan import MemoryPlan, reserve_memory
 from oxillama.model_kind import check_kind, check_tensor_types
 from oxillama.models import Architecture, read_architecture
 from oxillama.network.graph import Graph, Matrix, Vector
@@ -26,12 +27,9 @@ from oxillama.network.lowering import emit, lower
 from oxillama.progress import Progress, reporting
 from oxillama.sampler import MAX_VOCAB
 from oxillama.tokenizer import Tokenizer
-from oxillama.values import refused
 
 log = logging.getLogger("oxillama")
 
-# Left for everything that is not weights, cache or buffers.
-RESERVE_BYTES = 64 << 20
 # Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.
 EVALUATION_ROWS = 32
 
@@ -44,20 +42,27 @@ class Model:
     architecture: Architecture
     metadata: Metadata
     tokenizer: Tokenizer | None
-    n_ctx: int
     n_threads: int
-    weight_bytes: int
-    kv_bytes: int
-    kv_tokens: int
+    plan: MemoryPlan
     embedding_width: int  # values of a hidden state; 0 for a network that does not show its own
+
+    @property
+    def n_ctx(self) -> int:
+        return self.plan.n_ctx
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that all sequences share."""
+        return self.plan.n_blocks * BLOCK_TOKENS
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with the program that runs it."""
+    """A model with the program that runs it, which keeps the memory promised to it for as long as it lives."""
 
     model: Model
     program: Program
+    reservation: Reservation
 
 
 def pick_rows(rows: npt.NDArray[Any], ranges: tuple[range, ...]) -> npt.NDArray[Any]:
@@ -118,21 +123,6 @@ class FileTensors:
         self._packer.pack(advance)
 
 
-def open_model(path: str | os.PathLike[str], *, mmap: bool) -> GGUFFile:
-    """The file, mapped or copied. A copy that memory cannot hold is a ModelLoadError before it is made."""
-    if not isinstance(mmap, bool):
-        raise refused("mmap", "True or False", mmap)
-    if not mmap:
-        with GGUFFile(path) as file:
-            n_bytes, available = sum(os.path.getsize(part) for part in file.paths), available_memory() - RESERVE_BYTES
-        if n_bytes > available:
-            raise ModelLoadError(
-                f"the file does not fit into memory: {max(0, available):,} bytes are left, a copy needs {n_bytes:,}; "
-                "mmap=True needs none"
-            )
-    return GGUFFile(path, mmap=mmap)
-
-
 def load_model(
     path: str | os.PathLike[str],
     *,
@@ -166,39 +156,40 @@ def load_model(
     lowered = lower(
         graph, max_tokens=scheduler.max_batch_tokens, max_outputs=scheduler.max_batch_size + EVALUATION_ROWS
     )
-    state_bytes = 4 * graph.state_floats * scheduler.max_batch_size
-    budget = available_memory() - weight_bytes - lowered.arena_bytes - state_bytes - RESERVE_BYTES
     stores = [(store.n_head_kv, store.k_dim, store.v_dim) for store in graph.stores]
-    per_block = block_bytes(cache.kv_dtype, stores) or 1
-    n_ctx, n_blocks = _plan_cache(
-        architecture, cache, per_block, max_batch_size=scheduler.max_batch_size, budget=budget
+    # A name is shown and sent, so it is text, whatever bytes the path is made of.
+    name = os.path.basename(os.fsencode(path)).decode("utf-8", "replace").removesuffix(".gguf")
+    plan, reservation = reserve_memory(
+        name,
+        cache,
+        n_ctx_train=architecture.n_ctx_train,
+        bytes_per_block=block_bytes(cache.kv_dtype, stores),
+        max_batch_size=scheduler.max_batch_size,
+        weight_bytes=weight_bytes,
+        buffer_bytes=lowered.arena_bytes + 4 * graph.state_floats * scheduler.max_batch_size,
+        copied_bytes=file.copied_bytes,
     )
-    with reporting(
-        progress, total=sum(_source_bytes(file, matrix) for matrix in matrices), label="loading", unit="B"
-    ) as tell:
-        kv = KVCache(cache.kv_dtype, stores=stores, n_blocks=n_blocks)
-        tensors.reserve(weight_bytes)
-        program = emit(lowered, tensors, kv=kv, n_threads=n_threads, n_slots=scheduler.max_batch_size)
+    with (
+        reservation.released_on_failure(),
+        reporting(
+            progress, total=sum(_source_bytes(file, matrix) for matrix in matrices), label="loading", unit="B"
+        ) as tell,
+    ):
+        try:
+            kv = KVCache(cache.kv_dtype, stores=stores, n_blocks=plan.n_blocks)
+            tensors.reserve(weight_bytes)
+            program = emit(lowered, tensors, kv=kv, n_threads=n_threads, n_slots=scheduler.max_batch_size)
+        except MemoryError as error:
+            raise ModelLoadError(f"the system refused memory that there seemed to be: {error}") from error
+        plan = replace(plan, memory=replace(plan.memory, buffers=program.n_bytes))
+        reservation.bind(program, plan.n_bytes)
         try:
             tensors.pack(tell)
         finally:
             release_team()
-    # A name is shown and sent, so it is text, whatever bytes the path is made of.
-    name = os.path.basename(os.fsencode(path)).decode("utf-8", "replace").removesuffix(".gguf")
-    log.info("loaded %s: %d bytes of weights, %d of KV cache, context %d", name, weight_bytes, kv.n_bytes, n_ctx)
-    model = Model(
-        name,
-        architecture,
-        metadata,
-        tokenizer,
-        n_ctx,
-        n_threads,
-        weight_bytes,
-        kv.n_bytes,
-        kv.n_tokens,
-        program.hidden_width,
-    )
-    return LoadedModel(model, program)
+    log.info("loaded %s: %s", name, plan)
+    model = Model(name, architecture, metadata, tokenizer, n_threads, plan, program.hidden_width)
+    return LoadedModel(model, program, reservation)
 
 
 def read_tokenizer(metadata: Metadata, n_vocab: int) -> Tokenizer | None:
@@ -248,28 +239,3 @@ def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
             raise UnsupportedModelError(f"tensor {matrix.name!r} has type {type_name}, which is not supported")
         total += n_bytes
     return total
-
-
-def _plan_cache(
-    arch: Architecture, cache: CacheConfig, per_block: int, *, max_batch_size: int, budget: int
-) -> tuple[int, int]:
-    """(context length in tokens, number of KV blocks)."""
-    affordable = max(0, budget // 2 // per_block) * BLOCK_TOKENS
-    if cache.n_ctx is not None:
-        n_ctx = cache.n_ctx
-    else:
-        n_ctx = min(arch.n_ctx_train, affordable)
-        if 0 < n_ctx < arch.n_ctx_train:
-            log.warning("context reduced from %d to %d tokens to fit into memory", arch.n_ctx_train, n_ctx)
-    if cache.kv_cache_tokens is not None:
-        n_tokens = cache.kv_cache_tokens
-    else:
-        n_tokens = max(n_ctx, min(affordable, n_ctx * max_batch_size))
-    n_blocks = -(-n_tokens // BLOCK_TOKENS)
-    needed = n_blocks * per_block
-    if budget < needed or n_ctx < 1:
-        raise ModelLoadError(
-            f"the model does not fit into memory: {max(0, budget):,} bytes are left beside the weights, "
-            f"the KV cache of {max(n_tokens, 1)} tokens needs {max(needed, per_block):,}"
-        )
-    return n_ctx, n_blocks

@@ -7,10 +7,15 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that an engine's model takes."""
+    """Bytes promised to an engine's model. The cache grows into its own as it is used."""
 
     weights: int
     kv_cache: int
+    buffers: int
+
+    @property
+    def promised(self) -> int:
+        return self.weights + self.kv_cache + self.buffers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,9 @@ class EngineStats:
     kv_blocks_free: int
     kv_blocks_cached: int  # free, but still good for a prefix hit
     kv_blocks_used: int
+    kv_bytes_promised: int  # the whole cache; 0 once the engine is closed, as the two below
+    kv_bytes_resident: int  # what it has grown to
+    kv_bytes_used: int  # held by running requests
     stalled_seconds: float  # since the worker last moved, be it by one layer; 0 when it has nothing to do
     queue_seconds: float  # from submit to the first step, on average
     ttft_seconds: float  # from submit to the first token, on average
@@ -58,6 +66,9 @@ class EngineStats:
             kv_blocks_free=raw["num_blocks_free"],
             kv_blocks_cached=raw["num_blocks_cached"],
             kv_blocks_used=raw["num_blocks_referenced"],
+            kv_bytes_promised=raw["kv_bytes"],
+            kv_bytes_resident=raw["kv_bytes_resident"],
+            kv_bytes_used=raw["num_blocks_referenced"] * raw["kv_block_bytes"],
             stalled_seconds=max(0, raw["now_ns"] - raw["heartbeat_ns"]) / 1e9 if is_busy else 0.0,
             queue_seconds=raw["queue_ns"] / 1e9 / max(1, raw["num_started"]),
             ttft_seconds=raw["ttft_ns"] / 1e9 / max(1, raw["num_first_tokens"]),

@@ -33,6 +33,7 @@ def test_numbers_become_python_s_own() -> None:
         (SchedulerConfig, "prefix_cache", 1),
         (CacheConfig, "n_ctx", 2**31),
         (CacheConfig, "kv_cache_tokens", True),
+        (CacheConfig, "prefix_cache_tokens", -1),
         (CacheConfig, "kv_dtype", "F16"),
     ],
 )

@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -311,68 +310,6 @@ def test_a_tokenizer_that_is_none(path: Path, change: dict[str, Any], kind: type
     assert message in found
     # Known before any weight is read.
     assert told == []
-
-
-# Memory
-
-
-def test_memory_that_does_not_fit_is_refused_with_both_figures(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(path)
-    told: list[int] = []
-    monkeypatch.setattr(loader, "available_memory", lambda: loader.RESERVE_BYTES + 1000)
-    message = refusal(path, progress=lambda done, total: told.append(done))
-    assert "does not fit into memory" in message
-    numbers = [int(word.replace(",", "")) for word in message.replace(";", "").split() if word[0].isdigit()]
-    assert min(numbers) >= 0
-    assert max(numbers) > 1000
-    assert told == []
-
-
-def test_a_context_that_does_not_fit_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(path)
-    monkeypatch.setattr(loader, "available_memory", lambda: 64 << 30)
-    started = time.thread_time()
-    message = refusal(path, n_ctx=2**31 - 1)
-    assert "the KV cache of 2147483647 tokens needs 549,755,813,888" in message
-    assert time.thread_time() - started < 5
-    assert "bytes are left beside the weights" in refusal(path, kv_cache_tokens=2**31 - 1)
-
-
-def test_a_copy_that_does_not_fit_is_refused_before_it_is_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(path)
-    monkeypatch.setattr(loader, "available_memory", lambda: loader.RESERVE_BYTES + 1000)
-    message = refusal(path, mmap=False)
-    assert f"1,000 bytes are left, a copy needs {path.stat().st_size:,}" in message
-
-
-def test_the_context_is_reduced_to_fit(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    write(path, n_ctx=1 << 20)
-    monkeypatch.setattr(loader, "available_memory", lambda: loader.RESERVE_BYTES + (16 << 20))
-    with caplog.at_level(logging.WARNING, "oxillama"), Engine(path, progress=False) as engine:
-        assert 1024 < engine.n_ctx < 1 << 20
-        assert engine.n_ctx % 32 == 0
-        # The cache takes at most half of what is left.
-        assert engine.memory.kv_cache <= 8 << 20
-        assert f"context reduced from {1 << 20} to {engine.n_ctx} tokens" in caplog.text
-
-
-def test_the_trained_context_is_kept_where_it_fits(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(path, n_ctx=333)
-    with caplog.at_level(logging.WARNING, "oxillama"), Engine(path, progress=False) as engine:
-        assert engine.n_ctx == 333
-    assert caplog.text == ""
-    with Engine(path, n_ctx=40, kv_cache_tokens=100, progress=False) as engine:
-        assert engine.n_ctx == 40
-        assert engine.stats().kv_blocks_free == 4
-
-
-def test_the_cache_holds_every_sequence_where_it_fits(path: Path) -> None:
-    write(path, n_ctx=320)
-    with Engine(path, max_batch_size=7, progress=False) as engine:
-        assert engine.stats().kv_blocks_free == 70
-        assert engine.memory.kv_cache >= 70 * 32 * 2 * 2 * 32 * 2
 
 
 @pytest.mark.parametrize(("n_ctx", "warned"), [(334, True), (333, False), (40, False), (None, False)])

@@ -82,3 +82,36 @@ def test_a_short_prompt_touches_little_of_a_large_cache(tmp_path: Path) -> None:
     grown, kv_bytes = map(int, found.stdout.split())
     assert kv_bytes > 500e6
     assert grown < 24e6
+
+
+MANY_PROGRAM = """
+import sys
+from pathlib import Path
+from oxillama import Engine
+
+def resident():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+with Engine.demo(n_threads=1, progress=False) as demo:
+    demo.generate([1, 2, 3], max_tokens=1)
+with Engine(sys.argv[1], n_threads=1, progress=False) as engine:
+    engine.generate([7] * 300, max_tokens=2)
+    before = resident()
+    for first in range(100):
+        engine.generate([first] * 300, max_tokens=2, temperature=0)
+    stats = engine.stats()
+    print(resident() - before, stats.kv_bytes_resident, stats.kv_bytes_promised)
+"""
+
+
+def test_a_prefix_cache_that_fills_up_takes_one_context_and_not_the_whole_cache(tmp_path: Path) -> None:
+    # 24 KiB a token; a hundred prompts that never meet again leave 740 MB behind.
+    path = tmp_path / "model.gguf"
+    TinyModel(n_embd=64, n_ff=64, n_layers=24, n_head=4, n_head_kv=4, head_dim=64, n_vocab=512, n_ctx=1024).write(path)
+    found = subprocess.run([sys.executable, "-c", MANY_PROGRAM, str(path)], capture_output=True, text=True, check=True)
+    grown, resident, promised = map(int, found.stdout.split())
+    token_bytes = 24 * 2 * 4 * 64 * 2
+    assert promised == 32 * 1024 * token_bytes
+    # What is kept, a quarter of the cache at most, and the sequence that runs.
+    assert 300 * token_bytes < resident <= (8 * 1024 + 352) * token_bytes
+    assert grown < resident + (16 << 20)

@@ -68,3 +68,24 @@ def test_evaluation_bypasses_the_cache(long_engine: Engine) -> None:
     long_engine.generate(prompt, max_tokens=1)
     assert np.array_equal(long_engine.logits(prompt), before)
     assert long_engine.stats().cached_tokens == 0
+
+
+def test_what_is_kept_bounds_growth_and_changes_no_result(long_model: Path) -> None:
+    options = {"n_threads": 1, "n_ctx": 512, "kv_cache_tokens": 4096, "max_batch_size": 8, "progress": False}
+    prompts = [[FIRST_BYTE + i % 7] * 120 for i in range(28)]
+    with (
+        Engine(long_model, prefix_cache_tokens=64, **options) as small,  # type: ignore[arg-type]
+        Engine(long_model, prefix_cache_tokens=4096, **options) as large,  # type: ignore[arg-type]
+    ):
+        answers = [
+            [engine.generate(prompt, max_tokens=9, seed=3).token_ids for prompt in prompts] for engine in (small, large)
+        ]
+        assert answers[0] == answers[1]
+        # One sequence of five blocks at a time, and two blocks that are kept.
+        assert 4 <= small.stats().kv_blocks_cached <= 7
+        assert large.stats().kv_blocks_cached >= 7 * 3
+        assert large.stats().cached_tokens > small.stats().cached_tokens
+        # Eight at once need more than that, and get it.
+        together = small.generate_batch(prompts, max_tokens=9, seed=3)
+        assert [completion.token_ids for completion in together] == answers[0]
+        assert small.stats().preemptions == 0

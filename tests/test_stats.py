@@ -16,7 +16,28 @@ def test_an_engine_starts_with_nothing(long_engine: Engine) -> None:
     assert isinstance(stats, EngineStats)
     n_blocks = stats.kv_blocks_free
     assert n_blocks * 32 >= long_engine.n_ctx
-    assert {name: value for name, value in stats.to_dict().items() if value} == {"kv_blocks_free": n_blocks}
+    found = {name: value for name, value in stats.to_dict().items() if value}
+    assert found == {"kv_blocks_free": n_blocks, "kv_bytes_promised": long_engine.memory.kv_cache}
+
+
+def test_the_cache_shows_what_it_has_been_promised_what_it_has_taken_and_what_is_in_use(
+    open_long: Callable[..., Engine],
+) -> None:
+    engine = open_long(kv_cache_tokens=1 << 18)
+    block = engine.stats().kv_bytes_promised // (1 << 13)
+    stream = engine.stream("x" * 5000, max_tokens=1000, ignore_eos=True)
+    next(stream)
+    stats = engine.stats()
+    assert 5000 // 32 * block < stats.kv_bytes_used == stats.kv_blocks_used * block
+    # In whole huge pages, be there such or not.
+    assert stats.kv_bytes_used <= stats.kv_bytes_resident < stats.kv_bytes_used + (4 << 20) < stats.kv_bytes_promised
+    stream.close()
+    eventually(lambda: is_idle(engine))
+    assert engine.stats().kv_bytes_used == 0
+    assert engine.stats().kv_bytes_resident >= stats.kv_bytes_resident
+    engine.close()
+    closed = engine.stats()
+    assert closed.kv_bytes_promised == closed.kv_bytes_resident == closed.kv_bytes_used == 0
 
 
 def test_counters_count(long_engine: Engine) -> None:

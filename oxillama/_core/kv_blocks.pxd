@@ -1,6 +1,7 @@
 """The KV block pool: which block belongs to whom, and which cached block begins a new prompt.
 
-Knows block numbers and token ids; the memory of the blocks is the KV cache's. One thread uses a pool at a time.
+Knows block numbers and token ids; the memory of the blocks is the KV cache's, told when a block is given out for the
+first time. One thread uses a pool at a time.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -31,10 +32,14 @@ ctypedef struct ox_kv_block:
 
 ctypedef struct ox_kv_pool_stats:
     int32_t n_blocks
-    int32_t num_free
+    int32_t num_grown       # blocks that have been given out, ever: the numbers below this one
+    int32_t num_free        # those not grown yet included
     int32_t num_cached
     int32_t num_referenced
     int64_t num_evictions
+
+# The first n_blocks blocks will be written from now on. Called between two steps, by the pool's thread.
+ctypedef void (*ox_kv_grow)(void *context, int32_t n_blocks) noexcept nogil
 
 ctypedef struct ox_kv_pool:
     ox_kv_block *blocks     # [n_blocks]
@@ -42,18 +47,22 @@ ctypedef struct ox_kv_pool:
     int32_t *buckets        # [bucket_mask + 1], first block of the chain or -1
     uint64_t bucket_mask
     uint64_t hash_mask      # applied to every hash; less than all ones only to force collisions in tests
-    int32_t free_head
+    int32_t num_kept        # as long as no more blocks are cached, the pool rather grows than evicts
+    ox_kv_grow grow         # or NULL
+    void *grow_context
+    int32_t free_head       # of the grown ones
     int32_t oldest          # cached blocks, by the time of their release
     int32_t newest
     ox_kv_pool_stats stats
 
-# NULL when n_blocks < 1 or memory is short.
+# NULL when n_blocks < 1 or memory is short. Keeps all it can; the owner sets num_kept and grow.
 cdef ox_kv_pool *kv_pool_create(int32_t n_blocks, uint64_t hash_mask) noexcept nogil
 cdef void kv_pool_destroy(ox_kv_pool *pool) noexcept nogil
 
 # Blocks that kv_pool_take() can still give: free or cached.
 cdef int32_t kv_pool_num_available(const ox_kv_pool *pool) noexcept nogil
-# A block for new content with one reference; evicts the oldest cached one when none is free. -1: all are referenced.
+# A block for new content with one reference: a free one that has grown, else a new one or the oldest cached one, by
+# num_kept. -1: all are referenced.
 cdef int32_t kv_pool_take(ox_kv_pool *pool) noexcept nogil
 cdef void kv_pool_retain(ox_kv_pool *pool, int32_t block) noexcept nogil
 # Release a table's blocks from the last to the first, so that children are evicted before their parents.

@@ -25,11 +25,8 @@ cdef ox_kv_pool *kv_pool_create(int32_t n_blocks, uint64_t hash_mask) noexcept n
     cdef uint64_t bucket
     for bucket in range(n_buckets):
         pool.buckets[bucket] = -1
-    cdef int32_t i
-    for i in range(n_blocks):
-        pool.blocks[i].next = i + 1 if i + 1 < n_blocks else -1
-    pool.free_head = 0
-    pool.oldest = pool.newest = -1
+    pool.num_kept = n_blocks
+    pool.free_head = pool.oldest = pool.newest = -1
     pool.stats.n_blocks = pool.stats.num_free = n_blocks
     return pool
 
@@ -53,6 +50,12 @@ cdef int32_t kv_pool_take(ox_kv_pool *pool) noexcept nogil:
         block = pool.free_head
         pool.free_head = pool.blocks[block].next
         pool.stats.num_free -= 1
+    elif pool.stats.num_grown < pool.stats.n_blocks and pool.stats.num_cached <= pool.num_kept:
+        block = pool.stats.num_grown
+        pool.stats.num_grown += 1
+        pool.stats.num_free -= 1
+        if pool.grow != NULL:
+            pool.grow(pool.grow_context, pool.stats.num_grown)
     elif block >= 0:
         unlist_cached(pool, block)
         unindex(pool, block)
@@ -114,7 +117,7 @@ cdef int32_t kv_pool_register(ox_kv_pool *pool, int32_t block, int32_t parent, c
 
 cdef void kv_pool_forget(ox_kv_pool *pool) noexcept nogil:
     cdef int32_t block
-    for block in range(pool.stats.n_blocks):
+    for block in range(pool.stats.num_grown):
         if not pool.blocks[block].indexed:
             continue
         unindex(pool, block)

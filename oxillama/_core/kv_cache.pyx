@@ -1,9 +1,10 @@
-"""The memory of the paged KV cache: an arena of blocks of 32 tokens, all layers of a block together, touched only when
-written."""
+"""The memory of the paged KV cache: an arena of blocks of 32 tokens, all layers of a block together. Its addresses are
+there from the start; its pages come when the pool first gives out a block, between two steps."""
 
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
 
+from oxillama._core.atomics cimport ox_load_relaxed_i64, ox_store_relaxed_i64
 from oxillama._core.kernels cimport (
     OX_ALIGN,
     OX_KV_BF16,
@@ -14,6 +15,7 @@ from oxillama._core.kernels cimport (
     active_kernels,
     ox_kv_type,
 )
+from oxillama._core.memory cimport pages_populate
 
 BLOCK_TOKENS = OX_KV_BLOCK
 KV_TYPES = {"f32": OX_KV_F32, "f16": OX_KV_F16, "bf16": OX_KV_BF16, "q8_0": OX_KV_Q8_0}
@@ -61,9 +63,10 @@ cdef class KVCache:
         offset = max(offset, <size_t>OX_ALIGN)
         for i in range(self.n_stores):
             self.stores[i].layout.block_bytes = offset
-        self.block_bytes = offset
         self._pages = Pages(<size_t>n_blocks * offset)
         self.data = self._pages.c.data
+        self.arena.pages = &self._pages.c
+        self.arena.block_bytes = offset
 
     def __dealloc__(self):
         free(self.stores)
@@ -73,5 +76,29 @@ cdef class KVCache:
         return self._pages.c.size
 
     @property
+    def block_bytes(self):
+        """Bytes of a block, of all stores."""
+        return self.arena.block_bytes
+
+    @property
+    def n_resident(self):
+        """Bytes that the cache has grown to."""
+        return ox_load_relaxed_i64(&self.arena.n_resident)
+
+    def grow(self, int32_t n_blocks):
+        """Makes the memory of the first `n_blocks` resident."""
+        if not 0 <= n_blocks <= self.n_blocks:
+            raise ValueError(f"n_blocks is {n_blocks}, expected 0 to {self.n_blocks}")
+        kv_arena_grow(&self.arena, n_blocks)
+
+    @property
     def n_tokens(self):
         return <Py_ssize_t>self.n_blocks * OX_KV_BLOCK
+
+
+cdef void kv_arena_grow(void *context, int32_t n_blocks) noexcept nogil:
+    cdef ox_kv_arena *arena = <ox_kv_arena *>context
+    cdef size_t n_had = <size_t>ox_load_relaxed_i64(&arena.n_resident)
+    cdef size_t n_bytes = n_blocks * arena.block_bytes
+    if n_bytes > n_had:
+        ox_store_relaxed_i64(&arena.n_resident, pages_populate(arena.pages, n_had, n_bytes))

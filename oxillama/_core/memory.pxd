@@ -18,6 +18,9 @@ cdef class Pages:
 
 # Any thread: makes the pages of a stretch resident, before it is written for the first time.
 cdef void pages_touch(ox_pages *pages, unsigned char *start, size_t size) noexcept nogil
+# One thread: makes bytes first to last resident, to the end of the last huge page, in pages as large as the system
+# gives. Returns where that is. Where the system cannot do it, the pages come to whoever writes first.
+cdef size_t pages_populate(ox_pages *pages, size_t first, size_t last) noexcept nogil
 # Everything has been touched: small pages may become huge ones again.
 cdef void pages_settle(ox_pages *pages) noexcept nogil
 # One thread, others may read and write meanwhile: makes the next small pages one huge page, which takes a few

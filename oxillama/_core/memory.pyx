@@ -29,6 +29,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int descriptor, long offset)
     int munmap(void *address, size_t length)
     int madvise(void *address, size_t length, int advice)
+    int mincore(void *address, size_t length, unsigned char *pages)
     void *MAP_FAILED
     int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE
     int MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTNEED, MADV_POPULATE_WRITE, MADV_COLLAPSE
@@ -72,6 +73,20 @@ cdef class Pages:
         return self.c.size
 
     @property
+    def n_resident(self):
+        """Bytes of the pages that are in memory now."""
+        cdef unsigned char found[1024]
+        cdef size_t at = 0, n_bytes, i, n = 0
+        while at < self.c.size:
+            n_bytes = min(self.c.size - at, <size_t>(sizeof(found) * PAGE))
+            if mincore(self.c.data + at, n_bytes, found) != 0:
+                return self.c.size
+            for i in range((n_bytes + PAGE - 1) // PAGE):
+                n += found[i] & 1
+            at += n_bytes
+        return min(self.c.size, n * PAGE)
+
+    @property
     def is_settled(self):
         """Are all pages as large as they will get?"""
         return self.c.size - self.c.n_settled < HUGE_PAGE
@@ -111,6 +126,13 @@ cdef void pages_touch(ox_pages *pages, unsigned char *start, size_t size) noexce
         spent = processor_ns() - begin
         if spent > DEAR_NS * <int64_t>max(1, (last - first) // HUGE_PAGE):
             use_small_pages(pages)
+
+
+cdef size_t pages_populate(ox_pages *pages, size_t first, size_t last) noexcept nogil:
+    first = first // PAGE * PAGE
+    last = min(pages.size, (last + HUGE_PAGE - 1) // HUGE_PAGE * HUGE_PAGE)
+    madvise(pages.data + first, (last - first + PAGE - 1) // PAGE * PAGE, MADV_POPULATE_WRITE)
+    return last
 
 
 cdef void pages_settle(ox_pages *pages) noexcept nogil:

@@ -9,6 +9,7 @@ from oxillama._core.profile cimport Profile
 from oxillama._core.weights cimport PackedMatrix
 
 cdef class Program:
+    cdef object __weakref__
     cdef ox_program c
     cdef Pages _arena
     cdef Pages _scratch

@@ -279,6 +279,12 @@ cdef class Program:
         return self.c.state_floats > 0
 
     @property
+    def n_resident(self):
+        """Bytes of weights, buffers, scratch and cache that are in memory now."""
+        all_pages = (self.weights, self._arena, self._scratch, self._parts)
+        return self.kv.n_resident + sum(pages.n_resident for pages in all_pages if pages is not None)
+
+    @property
     def hidden_width(self):
         """Values in a row of the last hidden state; 0 where it cannot be read."""
         return self.c.buffers[self.c.hidden].width if self.c.hidden >= 0 else 0

@@ -89,14 +89,25 @@ cdef list linked(const ox_kv_pool *pool, int32_t head):
     return blocks
 
 
+cdef void record_growth(void *context, int32_t n_blocks) noexcept nogil:
+    with gil:
+        (<BlockPool> context).grown.append(n_blocks)
+
+
 @cython.final
 cdef class BlockPool:
     cdef ox_kv_pool *pool
+    cdef readonly list grown
 
-    def __cinit__(self, int32_t n_blocks, *, uint64_t hash_mask=0xFFFFFFFFFFFFFFFF):
+    def __cinit__(self, int32_t n_blocks, *, uint64_t hash_mask=0xFFFFFFFFFFFFFFFF, int32_t n_kept=-1):
         self.pool = kv_pool_create(n_blocks, hash_mask)
         if self.pool == NULL:
             raise ValueError(f"no pool of {n_blocks} blocks")
+        if n_kept >= 0:
+            self.pool.num_kept = n_kept
+        self.pool.grow = record_growth
+        self.pool.grow_context = <void *> self
+        self.grown = []
 
     def __dealloc__(self):
         kv_pool_destroy(self.pool)
@@ -146,7 +157,8 @@ cdef class BlockPool:
 
     @property
     def free(self):
-        return linked(self.pool, self.pool.free_head)
+        """Those that have grown, then those that have not."""
+        return linked(self.pool, self.pool.free_head) + list(range(self.pool.stats.num_grown, self.pool.stats.n_blocks))
 
     @property
     def cached(self):

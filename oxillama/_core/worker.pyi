@@ -13,6 +13,7 @@ class Worker:
         priority_aging_ns: int,
         queue_size: int,
         prefix_cache: bool,
+        n_kept_blocks: int,
     ) -> None: ...
     def close(self) -> None: ...
     @property

@@ -29,6 +29,7 @@ from oxillama._core.generation cimport (
     take_row,
 )
 from oxillama._core.kv_blocks cimport kv_pool_create, kv_pool_destroy
+from oxillama._core.kv_cache cimport KVCache, kv_arena_grow
 from oxillama._core.memory cimport pages_enlarge
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.request cimport (
@@ -278,10 +279,12 @@ cdef void on_start(void *context, ox_request *request) noexcept nogil:
 cdef class Worker:
     """Runs a program for everybody who submits. Starts its thread at once.
 
-    vocabulary: the TokenTable of the requests' text streams, or None without a tokenizer."""
+    vocabulary: the TokenTable of the requests' text streams, or None without a tokenizer. n_kept_blocks: with more than
+    these cached, one is evicted before the KV cache grows."""
 
     def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size,
-                 int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache):
+                 int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache,
+                 int32_t n_kept_blocks):
         cdef int i, max_tokens = program.c.max_tokens
         self.program = program
         self._vocabulary = vocabulary
@@ -309,6 +312,9 @@ cdef class Worker:
         if not (self.c.ring and self.c.pool and self.c.tokens and self.c.output_rows and self.c.runs and self.c.results
                 and self.c.samples and self.c.sample_status and self.c.first_outputs and self.c.memories):
             raise MemoryError("no memory for the worker")
+        self.c.pool.num_kept = n_kept_blocks
+        self.c.pool.grow = kv_arena_grow
+        self.c.pool.grow_context = &program.kv.arena
         for i in range(self.c.n_threads):
             self.c.memories[i] = ox_candidates_create(self.c.n_vocab, n_ctx)
             if self.c.memories[i] == NULL:
@@ -379,6 +385,8 @@ cdef class Worker:
 
     def stats(self):
         """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
+        cdef Program program = self.program
+        cdef KVCache kv = None if program is None else program.kv
         cdef dict found = {
             # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
             "queue_depth": ox_load_acquire_i32(&self.c.ring.room.num_taken),
@@ -403,5 +411,8 @@ cdef class Worker:
             "num_blocks_free": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_free),
             "num_blocks_cached": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_cached),
             "num_blocks_referenced": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_referenced),
+            "kv_block_bytes": 0 if kv is None else kv.block_bytes,
+            "kv_bytes": 0 if kv is None else kv.n_bytes,
+            "kv_bytes_resident": 0 if kv is None else kv.n_resident,
         }
         return found

@@ -23,6 +23,7 @@ async def stats(request: Request) -> Response:
             "max_batch_size": engine.max_batch_size,
             "weight_bytes": engine.memory.weights,
             "kv_cache_bytes": engine.memory.kv_cache,
+            "buffer_bytes": engine.memory.buffers,
         }
         content["stats"] = engine.stats().to_dict() if engine.state != "closed" else None
     return JSONResponse(content)

@@ -137,6 +137,20 @@ class EngineCollector(Collector):
             "Share of the KV cache that running requests hold, 0 to 1",
             value=stats.kv_blocks_used / total if total else 0.0,
         )
+        cache = GaugeMetricFamily(
+            "oxillama_engine_kv_bytes",
+            "Bytes of the KV cache: promised at load, resident by now, used by running requests",
+            labels=("state",),
+        )
+        cache.add_metric(("promised",), stats.kv_bytes_promised)
+        cache.add_metric(("resident",), stats.kv_bytes_resident)
+        cache.add_metric(("used",), stats.kv_bytes_used)
+        yield cache
+        yield GaugeMetricFamily(
+            "oxillama_engine_memory_promised_bytes",
+            "Bytes promised to the engine: weights, buffers and the whole KV cache",
+            value=engine.memory.promised,
+        )
         for name, text, value in (
             ("running", "Sequences in the batch", stats.running),
             ("waiting", "Sequences accepted and not in the batch", stats.waiting),

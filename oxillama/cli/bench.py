@@ -120,11 +120,14 @@ def main(args: argparse.Namespace) -> int:
 
 def _engine(path: str, tasks: list[Task], threads: int, args: argparse.Namespace) -> Engine:
     """With room for the longest task, and for what all sequences of the largest one have cached."""
+    n_ctx, n_sequences = max(context_tokens(task) for task in tasks), max(task.batch for task in tasks)
     return Engine(
         path,
-        n_ctx=max(context_tokens(task) for task in tasks),
+        n_ctx=n_ctx,
         n_threads=threads,
-        max_batch_size=max(task.batch for task in tasks),
+        max_batch_size=n_sequences,
+        kv_cache_tokens=n_ctx * n_sequences,
+        prefix_cache_tokens=n_ctx * n_sequences,
         kv_dtype=args.kv_dtype,
         mmap=not args.no_mmap,
     )

@@ -70,7 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--queue-size", type=int, default=256, metavar="N", help="requests that may wait; more get 429 (default: 256)"
     )
     engine.add_argument(
-        "--kv-cache-tokens", type=int, metavar="N", help="tokens that all sequences share (default: what memory allows)"
+        "--kv-cache-tokens",
+        type=int,
+        metavar="N",
+        help="tokens that all sequences share; memory for them is promised at once and taken with use (default: four "
+        "contexts, or 1024 for each sequence if that is more, as far as half of the memory goes)",
+    )
+    engine.add_argument(
+        "--prefix-cache-tokens",
+        type=int,
+        metavar="N",
+        help="tokens of earlier prompts that are kept before memory grows for others (default: a quarter of "
+        "--kv-cache-tokens, at least a context)",
     )
     engine.add_argument("--no-prefix-cache", action="store_true", help="compute every prompt from its beginning")
     engine.add_argument(
@@ -226,6 +237,7 @@ def _engine_options(args: argparse.Namespace) -> dict[str, Any]:
         "kv_cache_tokens": args.kv_cache_tokens,
         "prefix_cache": not args.no_prefix_cache,
         "chat_template": args.chat_template,
+        "prefix_cache_tokens": args.prefix_cache_tokens,
     }
 
 

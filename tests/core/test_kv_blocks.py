@@ -95,6 +95,58 @@ def test_forget_empties_the_index_and_frees_what_was_only_cached() -> None:
     assert pool.stats["num_free"] == 4
 
 
+def cached_chain(pool: BlockPool, n: int, domain: Domain) -> None:
+    """Leaves n blocks of a sequence of its own in the cache."""
+    table = [-1]
+    for _ in range(n):
+        table.append(pool.register(pool.take(), table[-1], content(1), domain))
+    while len(table) > 1:
+        pool.release(table.pop())
+
+
+def test_blocks_grow_one_by_one_and_only_when_no_grown_one_is_free() -> None:
+    pool = BlockPool(5)
+    assert pool.grown == []
+    first, second = pool.take(), pool.take()
+    pool.release(first)
+    assert pool.take() == first
+    pool.release(second)
+    assert pool.take() == second
+    assert pool.grown == [1, 2]
+    assert pool.stats["num_grown"] == 2
+    assert pool.stats["num_free"] == 3
+
+
+@pytest.mark.parametrize("n_kept", [0, 1, 4])
+def test_from_so_many_cached_blocks_on_the_oldest_goes_before_the_pool_grows(n_kept: int) -> None:
+    pool = BlockPool(100, n_kept=n_kept)
+    for i in range(30):
+        cached_chain(pool, 1, (i, 0, 0))
+    stats = pool.stats
+    assert stats["num_cached"] == stats["num_grown"] == n_kept + 1
+    assert stats["num_evictions"] == 30 - (n_kept + 1)
+    # The newest are what is kept.
+    assert pool.find(-1, content(1), (29 - n_kept, 0, 0)) >= 0
+    assert pool.find(-1, content(1), (28 - n_kept, 0, 0)) < 0
+
+
+def test_blocks_in_use_grow_to_the_bound_whatever_is_kept() -> None:
+    pool = BlockPool(20, n_kept=2)
+    cached_chain(pool, 3, COMMON)
+    taken = [pool.take() for _ in range(20)]
+    assert sorted(taken) == list(range(20))
+    assert pool.take() == -1
+    assert pool.grown == list(range(1, 21))
+
+
+def test_what_has_grown_for_use_may_stay_in_the_cache() -> None:
+    pool = BlockPool(20, n_kept=2)
+    cached_chain(pool, 12, COMMON)
+    assert pool.stats["num_cached"] == 12
+    cached_chain(pool, 1, (1, 0, 0))
+    assert pool.stats["num_grown"] == 12
+
+
 class Tables(RuleBasedStateMachine):
     """Tables of blocks that grow as sequences do; the model knows what each block really holds."""
 
@@ -105,10 +157,10 @@ class Tables(RuleBasedStateMachine):
         self.tables: list[tuple[Domain, list[int]]] = []
         self.held: dict[int, tuple[Domain, tuple[tuple[int, ...], ...]]] = {}
 
-    @initialize(n_blocks=st.integers(1, 12), hash_mask=st.sampled_from([0, 1, 2**64 - 1]))
-    def create(self, n_blocks: int, hash_mask: int) -> None:
+    @initialize(n_blocks=st.integers(1, 12), hash_mask=st.sampled_from([0, 1, 2**64 - 1]), n_kept=st.integers(0, 12))
+    def create(self, n_blocks: int, hash_mask: int, n_kept: int) -> None:
         self.n_blocks = n_blocks
-        self.pool = BlockPool(n_blocks, hash_mask=hash_mask)
+        self.pool = BlockPool(n_blocks, hash_mask=hash_mask, n_kept=n_kept)
 
     @rule(domain=st.sampled_from(DOMAINS))
     def open(self, domain: Domain) -> None:
@@ -156,6 +208,12 @@ class Tables(RuleBasedStateMachine):
         assert all(states[block]["indexed"] for block in self.pool.cached)
         sizes = (stats["num_free"], stats["num_cached"], stats["num_referenced"])
         assert sizes == (len(self.pool.free), len(self.pool.cached), len(referenced))
+
+    @invariant()
+    def growth_is_told_before_a_block_is_used(self) -> None:
+        n_grown = self.pool.stats["num_grown"]
+        assert self.pool.grown == list(range(1, n_grown + 1))
+        assert all(block < n_grown for _, table in self.tables for block in table)
 
     @invariant()
     def children_go_before_their_parents(self) -> None:
