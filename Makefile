@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow test-browser soak lint format dev bench compare sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow test-browser test-real soak lint format dev bench compare sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
 	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor, pydantic-ai) against a running server'
 	@echo 'make test-browser  the chat page in Chromium (Debian: chromium); screenshots go to build/screenshots'
+	@echo 'make test-real  real models (SmolLM2, Gemma 3), fetched into ~/.cache/oxillama or OXILLAMA_REAL_MODELS'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
 	@echo 'make bench      prefill and decode speed (ARGS="model.gguf --profile", else the embedded model)'
@@ -49,6 +50,11 @@ test-clients: dev $(VENV)/test.stamp $(CLIENTS)/stamp
 test-browser: dev $(VENV)/browser.stamp
 	$(PY) -m pytest -m browser $(ARGS)
 	@echo 'screenshots: build/screenshots'
+
+# Without a network the tests of what is not there are skipped.
+test-real: dev $(VENV)/test.stamp
+	-$(PY) -m tools.real_models
+	$(PY) -m pytest -m real $(ARGS)
 
 soak: dev $(VENV)/test.stamp
 	$(PY) benchmarks/soak.py $(ARGS)
