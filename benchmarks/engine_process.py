@@ -11,7 +11,16 @@ from oxillama.speed import Meter, Task, Work
 
 def main() -> None:
     model, (threads, batch, context) = sys.argv[1], map(int, sys.argv[2:])
-    with Engine(model, n_threads=threads, n_ctx=context, max_batch_size=batch, progress=False) as engine:
+    room = context * batch  # no sequence gives way to another, and none is computed again
+    with Engine(
+        model,
+        n_threads=threads,
+        n_ctx=context,
+        max_batch_size=batch,
+        kv_cache_tokens=room,
+        prefix_cache_tokens=room,
+        progress=False,
+    ) as engine:
         print(json.dumps({"build": cpu_info().isa}), flush=True)
         meter = Meter(engine, Work.of(model))
         for line in sys.stdin:
