@@ -40,11 +40,11 @@ int main(void) {
     for (n_members = 1; n_members <= MOST; n_members += 2) {
         pthread_t threads[MOST];
         ox_barrier_init(&barrier);
-        atomic_store(&barrier.generation, UINT_MAX - ROUNDS / 2);
+        atomic_store(&barrier.gate.turn, UINT_MAX - ROUNDS / 2);
         for (intptr_t i = 0; i < n_members; i++) pthread_create(&threads[i], NULL, member, (void *)i);
         for (int i = 0; i < n_members; i++) pthread_join(threads[i], NULL);
         for (int i = 0; i < n_members; i++) sum += wrong[i];
-        if (atomic_load(&barrier.arrived) != 0 || atomic_load(&barrier.sleepers) != 0) sum++;
+        if (atomic_load(&barrier.arrived) != 0 || atomic_load(&barrier.gate.sleepers) != 0) sum++;
     }
     printf("%d wrong\n", sum);
     return sum != 0;

@@ -1,6 +1,6 @@
-/* Shims that Cython cannot express: the barrier inside a step, and the floating-point mode of a thread.
+/* Shims that Cython cannot express: where threads wait for each other, and the floating-point mode of a thread.
  *
- * The barrier spins, then sleeps: the library lives beside other work, and whoever spins while a member of the team is
+ * A gate is one number that somebody advances and others wait for. The barrier inside a step is made of it: it spins, then sleeps: the library lives beside other work, and whoever spins while a member of the team is
  * preempted only pays with its own share of the processor. How long it spins follows from what waiting was good for
  * lately. It never yields: Linux takes a yield for a turn given up, and the thread comes back a whole time slice late,
  * whereas a sleeper that is woken goes first (compare.py's run with all processors busy shows the difference). */
@@ -25,15 +25,21 @@
  * OX_BARRIER_WORTH_NS would better have been spun through: falling asleep and waking cost about as much. */
 enum { OX_BARRIER_MOST_SPINS = 4000, OX_BARRIER_LEAST_SPINS = 60, OX_BARRIER_WORTH_NS = 60000 };
 
-/* The two counters lie in different cache lines. By distance, not by alignment: a barrier is part of a Python object,
- * which the allocator aligns to 16 bytes only. */
+enum { OX_LINE = 64 }; /* bytes of a cache line */
+
+typedef struct ox_gate {
+    atomic_uint turn; /* wraps */
+    atomic_int sleepers;
+} ox_gate;
+
+/* The counters lie in different cache lines. By distance, not by alignment, which an allocator need not keep. */
 typedef struct ox_barrier {
     atomic_int arrived;
-    char apart[64 - sizeof(atomic_int)];
-    atomic_uint generation; /* wraps */
-    atomic_int sleepers;
-    atomic_int spins; /* turns before the next sleep; a hint, so any member may change it at any time */
-    char from_others[64 - 3 * sizeof(atomic_int)];
+    char apart[OX_LINE - sizeof(atomic_int)];
+    ox_gate gate;         /* its turn: how often everybody has arrived */
+    atomic_int spins;     /* turns before the next sleep; a hint, so any member may change it at any time */
+    atomic_uint unjudged; /* the turn whose wait says nothing about the processors: members may just be waking up */
+    char from_others[OX_LINE - 4 * sizeof(atomic_int)];
 } ox_barrier;
 
 static inline void ox_pause(void) {
@@ -44,16 +50,57 @@ static inline void ox_pause(void) {
 #endif
 }
 
+static inline void ox_gate_init(ox_gate *gate) {
+    atomic_init(&gate->turn, 0);
+    atomic_init(&gate->sleepers, 0);
+}
+
+static inline unsigned ox_gate_turn(ox_gate *gate) { return atomic_load_explicit(&gate->turn, memory_order_acquire); }
+
+/* Everything written before it is visible to whoever has waited for this turn. One caller at a time. */
+static inline void ox_gate_open(ox_gate *gate, unsigned turn) {
+    /* seq_cst with the sleepers' increment: either they see the new turn, or we see them. */
+    atomic_store(&gate->turn, turn);
+#if defined(__linux__)
+    if (atomic_load(&gate->sleepers) > 0)
+        syscall(SYS_futex, &gate->turn, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
+#endif
+}
+
+/* Returns when the turn is another one; does not use the processor after so many turns of spinning. */
+static inline void ox_gate_wait(ox_gate *gate, unsigned turn, int spins) {
+    for (int i = 0; i < spins; i++) {
+        if (ox_gate_turn(gate) != turn) return;
+        ox_pause();
+    }
+#if defined(__linux__)
+    atomic_fetch_add(&gate->sleepers, 1);
+    while (atomic_load(&gate->turn) == turn) syscall(SYS_futex, &gate->turn, FUTEX_WAIT_PRIVATE, turn, 0, 0, 0);
+    atomic_fetch_sub(&gate->sleepers, 1);
+#else
+    while (ox_gate_turn(gate) == turn) sched_yield();
+#endif
+}
+
 static inline void ox_barrier_init(ox_barrier *barrier) {
     atomic_init(&barrier->arrived, 0);
-    atomic_init(&barrier->generation, 0);
-    atomic_init(&barrier->sleepers, 0);
+    ox_gate_init(&barrier->gate);
     atomic_init(&barrier->spins, OX_BARRIER_MOST_SPINS);
+    atomic_init(&barrier->unjudged, 0);
+}
+
+static inline int ox_barrier_spins(ox_barrier *barrier) {
+    return atomic_load_explicit(&barrier->spins, memory_order_relaxed);
+}
+
+/* Before members are called that may be asleep: how long they take to the next barrier does not count. */
+static inline void ox_barrier_excuse(ox_barrier *barrier) {
+    atomic_store_explicit(&barrier->unjudged, ox_gate_turn(&barrier->gate), memory_order_relaxed);
 }
 
 /* Have members been kept from running lately, so that work should go to whoever is there? Never affects results. */
 static inline int ox_barrier_is_crowded(ox_barrier *barrier) {
-    return atomic_load_explicit(&barrier->spins, memory_order_relaxed) <= OX_BARRIER_MOST_SPINS / 8;
+    return ox_barrier_spins(barrier) <= OX_BARRIER_MOST_SPINS / 8;
 }
 
 static inline int64_t ox_barrier_now(void) {
@@ -65,31 +112,20 @@ static inline int64_t ox_barrier_now(void) {
 /* All `n` members must call this; everything written before it by any of them is visible after it to all. */
 static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
     if (n == 1) return;
-    const unsigned generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
+    const unsigned turn = ox_gate_turn(&barrier->gate);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 == n) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        /* seq_cst with the sleepers' increment: either they see the new generation, or we see them. */
-        atomic_store(&barrier->generation, generation + 1);
-#if defined(__linux__)
-        if (atomic_load(&barrier->sleepers) > 0)
-            syscall(SYS_futex, &barrier->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
-#endif
+        ox_gate_open(&barrier->gate, turn + 1);
         return;
     }
-    const int spins = atomic_load_explicit(&barrier->spins, memory_order_relaxed);
+    const int spins = ox_barrier_spins(barrier);
     const int64_t begin = ox_barrier_now();
     for (int i = 0; i < spins; i++) {
-        if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation) return;
+        if (ox_gate_turn(&barrier->gate) != turn) return;
         ox_pause();
     }
-#if defined(__linux__)
-    atomic_fetch_add(&barrier->sleepers, 1);
-    while (atomic_load(&barrier->generation) == generation)
-        syscall(SYS_futex, &barrier->generation, FUTEX_WAIT_PRIVATE, generation, 0, 0, 0);
-    atomic_fetch_sub(&barrier->sleepers, 1);
-#else
-    while (atomic_load_explicit(&barrier->generation, memory_order_acquire) == generation) sched_yield();
-#endif
+    ox_gate_wait(&barrier->gate, turn, 0);
+    if (turn == atomic_load_explicit(&barrier->unjudged, memory_order_relaxed)) return;
     const int better = ox_barrier_now() - begin < OX_BARRIER_WORTH_NS ? spins * 2 : spins / 2;
     atomic_store_explicit(&barrier->spins,
                           better > OX_BARRIER_MOST_SPINS    ? OX_BARRIER_MOST_SPINS

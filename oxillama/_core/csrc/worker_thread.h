@@ -1,4 +1,4 @@
-/* Starts and joins the worker's thread. Signals are blocked in it, so that Ctrl-C always reaches the main thread. */
+/* Starts and joins the core's threads. Signals are blocked in them, so that Ctrl-C always reaches the main thread. */
 #ifndef OX_WORKER_THREAD_H
 #define OX_WORKER_THREAD_H
 
