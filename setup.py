@@ -12,10 +12,10 @@ DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
 SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undefined"
 MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf gguf_scan"
 
-compile_args = ["-std=c11", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden", "-D_GNU_SOURCE"]
+compile_args = ["-std=c11", "-fopenmp-simd", "-pthread", "-ffp-contract=off", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 # -g1 names lines in a sanitizer's report; tracking variables too (-g) takes gcc minutes per kernel file.
 compile_args += ["-O1", "-g1" if SANITIZE else "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
-link_args = ["-fopenmp"]
+link_args = ["-pthread"]
 if platform.machine() in ("x86_64", "AMD64"):
     compile_args.append("-march=x86-64-v2")
 if SANITIZE:
@@ -33,6 +33,7 @@ SHIMS = [
     "parking.h",
     "philox.h",
     "sampling_rows.h",
+    "team.h",
     "threads.h",
     "worker_thread.h",
 ]

@@ -4,7 +4,7 @@
 
 On a model of a few kilobytes, whose steps take microseconds: submit() until it returns; a request until its result,
 read by a thread and by an asyncio task; each further token; and the processor time that an idle engine takes in 10
-seconds, also under OMP_WAIT_POLICY=active, where OpenMP's threads would spin."""
+seconds, also under OMP_WAIT_POLICY=active, which must not matter to it."""
 
 from __future__ import annotations
 

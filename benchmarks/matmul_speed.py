@@ -20,6 +20,7 @@ import numpy as np
 from oxillama import cpu_info
 from oxillama._core.kernel_harness import Activations, Matrix
 from oxillama._core.machine_probe import ReadProbe, int8_rate
+from oxillama._core.team import Team
 
 # ggml number, values per block, bytes per block, offset of the float16 scales
 FORMATS = {
@@ -95,6 +96,7 @@ def streamed_rows(name: str) -> int:
 
 def measure_type(level: str, name: str, tokens: list[int], threads: list[int], rounds: int) -> list[Case]:
     probes = {n: ReadProbe(n_threads=n) for n in threads}
+    teams = {n: Team(n) for n in threads}
     cases: list[Case] = []
     for few in (True, False):
         counts = [n for n in tokens if (n <= FEW_TOKENS) == few]
@@ -111,7 +113,7 @@ def measure_type(level: str, name: str, tokens: list[int], threads: list[int], r
             for case in group:
                 case.probes.append(probes[case.threads].run())
                 started = time.perf_counter()
-                matrix.multiply(inputs[case.tokens], outs[case.tokens], n_threads=case.threads)
+                matrix.multiply(inputs[case.tokens], outs[case.tokens], team=teams[case.threads])
                 case.seconds.append(time.perf_counter() - started)
         cases += group
     return cases

@@ -41,7 +41,7 @@ from oxillama.results import Completion
 from oxillama.stats import EngineStats, Memory
 from oxillama.values import integer, real, refused
 
-# Far more than helps. OpenMP ends the process when the system refuses it a thread.
+# Far more than helps.
 MAX_THREADS = 512
 
 

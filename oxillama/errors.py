@@ -3,7 +3,7 @@
 ::
 
     OxillamaError
-    ├── ModelLoadError (ValueError)          the file is damaged, incomplete or does not fit into memory
+    ├── ModelLoadError (ValueError)          the file is damaged or incomplete, or memory or threads do not suffice
     ├── UnsupportedModelError                the file is sound, but this version cannot run it
     ├── InvalidRequestError (ValueError)     a request that cannot be served as asked; has .param and .code
     │   ├── ContextLengthError               too many tokens; has .n_prompt_tokens and .n_ctx
@@ -36,7 +36,8 @@ class OxillamaError(Exception):
 
 
 class ModelLoadError(OxillamaError, ValueError):
-    """The model file is damaged, incomplete, inconsistent, or does not fit into memory."""
+    """The model file is damaged, incomplete, inconsistent, or does not fit into memory, or the system refuses the threads
+    that the engine was asked for."""
 
 
 class UnsupportedModelError(OxillamaError):

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.kv_cache import BLOCK_TOKENS, KVCache
+from oxillama._core.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
 from oxillama._core.program import Program
-from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes, release_team
+from oxillama._core.team import Team
+from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
@@ -75,9 +76,8 @@ def pick_rows(rows: npt.NDArray[Any], ranges: tuple[range, ...]) -> npt.NDArray[
 class FileTensors:
     """The tensors of an open file: what the graph checks, and what the program is filled with."""
 
-    def __init__(self, file: GGUFFile, *, n_threads: int) -> None:
+    def __init__(self, file: GGUFFile) -> None:
         self._file = file
-        self._n_threads = n_threads
         self._packed: dict[Matrix, PackedMatrix] = {}
         self._packer = WeightPacker(0)
 
@@ -115,12 +115,12 @@ class FileTensors:
 
     def reserve(self, n_bytes: int) -> None:
         """Makes room for the packed matrices."""
-        self._packer = WeightPacker(n_bytes, n_threads=self._n_threads, consume=True)
+        self._packer = WeightPacker(n_bytes, consume=True)
 
-    def pack(self, advance: Callable[[int], None]) -> None:
+    def pack(self, advance: Callable[[int], None], team: Team) -> None:
         """Fills the matrices that were asked for. The file's pages go as they are read: peak memory must not hold every
         weight twice."""
-        self._packer.pack(advance)
+        self._packer.pack(advance, team)
 
 
 def load_model(
@@ -137,7 +137,7 @@ def load_model(
     Raises ModelLoadError for a damaged or inconsistent file or one that does not fit into memory, before weights are
     read, and UnsupportedModelError for a sound one that needs what this version does not have."""
     check_kind(file)
-    tensors = FileTensors(file, n_threads=n_threads)
+    tensors = FileTensors(file)
     graph = Graph(tensors)
     architecture = read_architecture(file.metadata, graph)
     check_tensor_types(file)
@@ -183,10 +183,7 @@ def load_model(
             raise ModelLoadError(f"the system refused memory that there seemed to be: {error}") from error
         plan = replace(plan, memory=replace(plan.memory, buffers=program.n_bytes))
         reservation.bind(program, plan.n_bytes)
-        try:
-            tensors.pack(tell)
-        finally:
-            release_team()
+        tensors.pack(tell, program.team)
     log.info("loaded %s: %s", name, plan)
     model = Model(name, architecture, metadata, tokenizer, n_threads, plan, program.hidden_width)
     return LoadedModel(model, program, reservation)

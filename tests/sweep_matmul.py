@@ -6,6 +6,7 @@ import numpy as np
 
 from oxillama._core import kernels
 from oxillama._core.kernel_harness import Activations, Matrix, dequantize, twin
+from oxillama._core.team import Team
 from tests.core.weights import FORMATS
 
 N_TOKENS = (1, 2, 3, 4, 5, 6, 7, 13)
@@ -13,6 +14,7 @@ N_TOKENS = (1, 2, 3, 4, 5, 6, 7, 13)
 
 def sweep() -> int:
     rng = np.random.default_rng(7)
+    teams = (None, Team(2))
     n_products = 0
     for fmt in FORMATS.values():
         k = 512 if fmt.block == 256 else 352 if fmt.block == 32 else 172
@@ -26,7 +28,7 @@ def sweep() -> int:
                 matrix.unpack_row(n_rows - 1)
                 for n in N_TOKENS:
                     x = Activations(level, rng.standard_normal((n, k)).astype(np.float32))
-                    matrix.multiply(x, np.zeros((n, n_rows), np.float32), accumulate=n % 2 == 0, n_threads=1 + n % 2)
+                    matrix.multiply(x, np.zeros((n, n_rows), np.float32), accumulate=n % 2 == 0, team=teams[n % 2])
                     n_products += 1
                 if level != "reference":
                     twin(level, fmt.type, raw, x)

@@ -46,9 +46,8 @@ set -- $cc
 if ! command -v "$1" >/dev/null 2>&1; then
     lacks "the C compiler $1" "gcc libc6-dev"
 else
-    compiles() { printf '#include <%s>\n' "$1" | $cc -fopenmp -fsyntax-only -x c - 2>/dev/null; }
+    compiles() { printf '#include <%s>\n' "$1" | $cc -fsyntax-only -x c - 2>/dev/null; }
     compiles stdio.h || lacks "the C library's headers (stdio.h)" "libc6-dev"
-    compiles omp.h || lacks "OpenMP for $1 (omp.h)" "$(case $1 in *clang*) echo libomp-dev ;; *) echo gcc ;; esac)"
 fi
 
 if [ -n "$packages" ]; then

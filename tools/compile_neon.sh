@@ -12,6 +12,6 @@ fi
 for source in oxillama/_core/csrc/kernels_*.c; do
     echo "$cc $source"
     # shellcheck disable=SC2086
-    $cc -std=c11 -O2 -fPIC -fopenmp -ffp-contract=off -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra -Werror \
+    $cc -std=c11 -O2 -fPIC -fopenmp-simd -ffp-contract=off -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra -Werror \
         -Ioxillama/_core/csrc -c "$source" -o /dev/null
 done

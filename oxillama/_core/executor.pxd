@@ -8,13 +8,9 @@ from oxillama._core.kernels cimport ox_activations, ox_kernels, ox_matrix
 from oxillama._core.kv_cache cimport ox_kv_store
 from oxillama._core.memory cimport ox_pages
 from oxillama._core.profile cimport ox_profile
+from oxillama._core.team cimport ox_team
 
 cdef extern from "threads.h" nogil:
-    ctypedef struct ox_barrier:
-        pass
-    void ox_barrier_init(ox_barrier *barrier) noexcept
-    void ox_barrier_wait(ox_barrier *barrier, int n) noexcept
-    bint ox_barrier_is_crowded(ox_barrier *barrier) noexcept
     uint64_t ox_default_fp_mode() noexcept
     void ox_restore_fp_mode(uint64_t mode) noexcept
 
@@ -113,7 +109,9 @@ cdef struct ox_program:
     int32_t most_kv_heads, fewest_kv_heads  # of the stores that are attended
     float *states               # [n_slots][state_floats]: recurrent states, zero where a sequence begins
     size_t state_floats
-    int n_threads
+    int n_threads               # places in the scratch: the team's, and those of a team that has been closed
+    ox_team *team               # of the owner of the program
+    ox_team *step_team          # who does the step: the team, or NULL for the caller alone
     uint8_t *scratch            # [n_threads][scratch_bytes]
     size_t scratch_bytes
     int32_t *routes             # of the mixture of experts that runs; see experts.pyx
@@ -128,7 +126,6 @@ cdef struct ox_program:
     int64_t row_products        # multiply-adds of all matrices for one row that becomes logits
     int64_t alone_until_ns      # until then small steps are run by the caller alone
     ox_pages *weights           # the memory of all matrices, or NULL where there are none
-    ox_barrier barrier
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL
 
@@ -149,5 +146,6 @@ cdef inline int32_t position_of(const ox_program *program, const ox_batch *batch
 cdef inline float *state_of(const ox_program *program, const ox_run *run, int32_t offset) noexcept nogil:
     return program.states + run.slot * program.state_floats + offset
 
-# Runs one step on program.n_threads threads; returns OX_STEP_DONE or OX_STEP_ABANDONED. One caller at a time.
+# Runs one step; returns OX_STEP_DONE or OX_STEP_ABANDONED. One caller at a time. It decides who does the step: what the
+# caller adds to it goes to program.step_team.
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil

@@ -2,15 +2,14 @@
 
 Threads divide rows, weight groups and attention items among them, never a sum, so their number changes no bit."""
 
-from cython.parallel cimport parallel, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
-from openmp cimport omp_get_num_threads
 
 from oxillama._core.atomics cimport ox_load_acquire_ptr, ox_load_relaxed_i32, ox_store_relaxed_i32
 from oxillama._core.attention_items cimport plan_attention
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.profile cimport profile_add, profile_lap
+from oxillama._core.team cimport ox_barrier_is_crowded, ox_barrier_wait, ox_team_together
 
 cdef enum:
     # One part in this many of the weight groups is left to whoever is done first; the rest is one stretch per thread,
@@ -18,9 +17,18 @@ cdef enum:
     SHARED_TAIL = 8
     SHARED_ALL = 1
     # Beside other programs a barrier costs some 0.2 ms, whatever stands between two of them. A step with fewer
-    # multiply-adds per barrier than one thread does in about 0.02 ms is then run alone; the team tries again later.
+    # multiply-adds per barrier than one thread does in about 0.02 ms is then run alone, all of it, sampling too; the
+    # team tries again later.
     SMALL_PRODUCTS = 2000000
     ALONE_NS = 500000000
+
+
+ctypedef struct Walk:
+    # One step, as the team is called for it.
+    ox_program *program
+    ox_batch *batch
+    int32_t size           # members that take part, all of them
+    ox_profile *profile
 
 
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
@@ -28,37 +36,40 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
     cdef ox_run *run
     cdef ox_profile *profile = <ox_profile *>ox_load_acquire_ptr(&program.profile)
     cdef int64_t begin = ox_monotonic_ns()
+    cdef Walk step
     cdef bint is_small = program.row_products * batch.n_tokens < <int64_t>SMALL_PRODUCTS * program.n_barriers
     plan_attention(program, batch)
     for i in range(batch.n_runs):
         run = &batch.runs[i]
         for row in range(run.first_row, run.first_row + run.n_tokens):
             program.row_runs[row] = i
-    program.shared = SHARED_ALL if ox_barrier_is_crowded(&program.barrier) else SHARED_TAIL
+    program.shared = SHARED_ALL if ox_barrier_is_crowded(&program.team.barrier) else SHARED_TAIL
     memset(program.counters, 0, program.n_ops * sizeof(int32_t))
     ox_store_relaxed_i32(&program.stop_at, -1)
-    if program.n_threads == 1 or (is_small and begin < program.alone_until_ns):
-        enter(program, batch, 0, 1, profile)
-    else:
-        with parallel(num_threads=program.n_threads):
-            enter(program, batch, threadid(), omp_get_num_threads(), profile)
-        if is_small and ox_barrier_is_crowded(&program.barrier):
-            program.alone_until_ns = ox_monotonic_ns() + ALONE_NS
+    program.step_team = NULL if is_small and begin < program.alone_until_ns else program.team
+    step.program = program
+    step.batch = batch
+    step.size = 1 if program.step_team == NULL else program.team.size
+    step.profile = profile
+    ox_team_together(program.step_team, enter, &step)
+    if is_small and step.size > 1 and ox_barrier_is_crowded(&program.team.barrier):
+        program.alone_until_ns = ox_monotonic_ns() + ALONE_NS
     if profile != NULL:
         profile_add(&profile.walk_ns, ox_monotonic_ns() - begin)
         profile_add(&profile.n_steps, 1)
     return OX_STEP_DONE if ox_load_relaxed_i32(&program.stop_at) < 0 else OX_STEP_ABANDONED
 
 
-cdef void enter(ox_program *program, ox_batch *batch, int32_t index, int32_t size, ox_profile *profile) noexcept nogil:
+cdef void enter(void *context, int32_t item, int32_t place) noexcept nogil:
     # A host library may have left another rounding or denormal mode in this thread.
     cdef uint64_t fp_mode = ox_default_fp_mode()
+    cdef Walk *step = <Walk *>context
     cdef ox_member member
-    member.index = index
-    member.size = size
-    member.scratch = program.scratch + index * program.scratch_bytes
-    member.profile = profile if index == 0 else NULL
-    walk(program, batch, &member)
+    member.index = place
+    member.size = step.size
+    member.scratch = step.program.scratch + place * step.program.scratch_bytes
+    member.profile = step.profile if place == 0 else NULL
+    walk(step.program, step.batch, &member)
     ox_restore_fp_mode(fp_mode)
 
 
@@ -71,7 +82,7 @@ cdef void walk(ox_program *program, ox_batch *batch, const ox_member *member) no
         if op.barrier:
             if op.checkpoint and member.index == 0 and batch.abandon != NULL and batch.abandon(batch.context):
                 ox_store_relaxed_i32(&program.stop_at, i)
-            ox_barrier_wait(&program.barrier, member.size)
+            ox_barrier_wait(&program.team.barrier, member.size)
             # The index, not a flag: thread 0 may already be at the next checkpoint when a slow thread reads this.
             if op.checkpoint and ox_load_relaxed_i32(&program.stop_at) == i:
                 return

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from oxillama._core.team import Team
+
 def dequantize(type: int, k: int, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The values of ``raw`` [rows, bytes of a row] as the format of the ggml type defines them: [rows, k]."""
 
@@ -23,7 +25,7 @@ class Matrix:
     def unpack_row(self, row: int) -> NDArray[np.float32]:
         """The values of one row [k], read back from the packed form."""
     def multiply(
-        self, x: Activations, out: NDArray[np.float32], *, accumulate: bool = False, n_threads: int = 1
+        self, x: Activations, out: NDArray[np.float32], *, accumulate: bool = False, team: Team | None = None
     ) -> None:
         """Writes, or adds, the products to ``out`` [n, rows]; row groups are divided statically between threads."""
 

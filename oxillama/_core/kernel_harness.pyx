@@ -5,7 +5,6 @@ Not part of the engine: the executor has its own buffers and threads."""
 
 import numpy as np
 
-from cython.parallel cimport parallel, threadid
 from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
@@ -24,6 +23,7 @@ from oxillama._core.kernels cimport (
     ox_kernels,
     ox_matrix,
 )
+from oxillama._core.team cimport Team, ox_team, ox_team_together
 
 cdef extern from "blocks.h" nogil:
     ctypedef struct ox_format:
@@ -86,6 +86,27 @@ def dequantize(int32_t type, int32_t k, const uint8_t[:, ::1] raw not None):
     return out
 
 
+ctypedef struct Product:
+    # A product whose row groups are divided statically between the members of a team.
+    const ox_kernels *kernels
+    const ox_matrix *matrix
+    const ox_activations *x
+    float *out                 # [n, rows]
+    int32_t n, size
+    bint accumulate
+    uint8_t *scratch           # [size][scratch_bytes]
+    size_t scratch_bytes
+
+
+cdef void multiply_part(void *context, int32_t item, int32_t place) noexcept nogil:
+    cdef Product *p = <Product *>context
+    cdef int32_t n_groups = (p.matrix.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
+    cdef int32_t group
+    for group in range(n_groups * place // p.size, n_groups * (place + 1) // p.size):
+        p.kernels.matmul_group(p.matrix, group, p.x, p.n, p.out + group * OX_GROUP_ROWS, p.matrix.rows, p.accumulate,
+                               p.scratch + place * p.scratch_bytes)
+
+
 cdef class Matrix:
     cdef const ox_kernels *kernels
     cdef ox_matrix matrix
@@ -138,7 +159,7 @@ cdef class Matrix:
         self.kernels.unpack_row(&self.matrix, row, &values[0])
         return out
 
-    def multiply(self, Activations x not None, float[:, ::1] out not None, *, bint accumulate=False, int n_threads=1):
+    def multiply(self, Activations x not None, float[:, ::1] out not None, *, bint accumulate=False, Team team=None):
         cdef int32_t n = x.n, rows = self.matrix.rows
         if x.kernels != self.kernels:
             raise ValueError("matrix and activations belong to different levels")
@@ -146,20 +167,22 @@ cdef class Matrix:
             raise ValueError(f"activations must have {self.matrix.k} values, found {x.view.k}")
         if out.shape[0] != n or out.shape[1] != rows:
             raise ValueError(f"out must have the shape ({n}, {rows}), found ({out.shape[0]}, {out.shape[1]})")
-        if n_threads < 1:
-            raise ValueError(f"n_threads must be at least 1, found {n_threads}")
         if n == 0:
             return
-        cdef size_t scratch_bytes = (self.kernels.matmul_scratch(n) + OX_ALIGN - 1) // OX_ALIGN * OX_ALIGN
-        cdef uint8_t *scratch = <uint8_t *>_allocate(scratch_bytes * n_threads, OX_ALIGN)
-        cdef int32_t n_groups = (rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
-        cdef int32_t group, thread
-        with nogil, parallel(num_threads=n_threads):
-            thread = threadid()
-            for group in range(n_groups * thread // n_threads, n_groups * (thread + 1) // n_threads):
-                self.kernels.matmul_group(&self.matrix, group, &x.view, n, &out[0, group * OX_GROUP_ROWS], rows,
-                                          accumulate, scratch + thread * scratch_bytes)
-        free(scratch)
+        cdef ox_team *members = team.here() if team is not None else NULL
+        cdef Product product
+        product.kernels = self.kernels
+        product.matrix = &self.matrix
+        product.x = &x.view
+        product.out = &out[0, 0]
+        product.n = n
+        product.accumulate = accumulate
+        product.size = members.size if members != NULL else 1
+        product.scratch_bytes = (self.kernels.matmul_scratch(n) + OX_ALIGN - 1) // OX_ALIGN * OX_ALIGN
+        product.scratch = <uint8_t *>_allocate(product.scratch_bytes * product.size, OX_ALIGN)
+        with nogil:
+            ox_team_together(members, multiply_part, &product)
+        free(product.scratch)
 
 
 cdef class Activations:

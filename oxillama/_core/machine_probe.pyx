@@ -5,14 +5,14 @@ A figure of a kernel means little without these in the same minute: neighbours o
 
 from time import perf_counter
 
-from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.mman cimport MADV_HUGEPAGE, madvise
 from posix.stdlib cimport posix_memalign
 
 from oxillama._core.kernels import active_level, usable_levels
+from oxillama._core.team cimport Team, ox_team_together
 
 cdef extern from "machine_probe.h" nogil:
     uint64_t ox_probe_read(const uint8_t *data, size_t bytes) noexcept
@@ -20,6 +20,12 @@ cdef extern from "machine_probe.h" nogil:
     int64_t ox_probe_fma(const char *level) noexcept
 
 ctypedef int64_t (*Loop)(const char *level) noexcept nogil
+
+ctypedef struct Turn:
+    # A loop that every member of a team runs once, and how many multiply-adds that was for each.
+    Loop loop
+    const char *level
+    int64_t operations
 
 cdef size_t HUGE_PAGE = 2 << 20
 
@@ -29,10 +35,30 @@ def _positive(str name, long value):
         raise ValueError(f"{name} must be at least 1, found {value}")
 
 
+ctypedef struct Reads:
+    uint8_t *data
+    size_t part                # bytes of each member
+    uint64_t kept              # a result nobody uses would let the compiler drop the reads
+
+
+cdef void read_part(void *context, int32_t item, int32_t place) noexcept nogil:
+    cdef Reads *reads = <Reads *>context
+    cdef uint64_t found = ox_probe_read(reads.data + place * reads.part, reads.part)
+    if place == 0:
+        reads.kept ^= found
+
+
+cdef void run_loop(void *context, int32_t item, int32_t place) noexcept nogil:
+    cdef Turn *turn = <Turn *>context
+    cdef int64_t operations = turn.loop(turn.level)
+    if place == 0:
+        turn.operations = operations
+
+
 cdef class ReadProbe:
     cdef uint8_t *data
-    cdef size_t part
-    cdef uint64_t kept
+    cdef Reads reads
+    cdef Team team
     cdef readonly int n_threads
 
     def __cinit__(self, *, int n_threads=1, size_t megabytes=256):
@@ -40,24 +66,23 @@ cdef class ReadProbe:
         _positive("megabytes", megabytes)
         cdef size_t size = (megabytes << 20) // HUGE_PAGE * HUGE_PAGE
         self.n_threads = n_threads
-        self.part = size // n_threads // 4096 * 4096
+        self.team = Team(n_threads)
+        self.reads.part = size // n_threads // 4096 * 4096
         if posix_memalign(<void **>&self.data, HUGE_PAGE, max(size, HUGE_PAGE)):
             self.data = NULL
             raise MemoryError(f"cannot allocate {megabytes} MiB for the bandwidth probe")
         madvise(self.data, size, MADV_HUGEPAGE)
         memset(self.data, 1, size)
+        self.reads.data = self.data
 
     def __dealloc__(self):
         free(self.data)
 
     def run(self):
-        cdef uint64_t kept = self.kept
-        cdef int thread
         started = perf_counter()
-        for thread in prange(self.n_threads, num_threads=self.n_threads, schedule="static", chunksize=1, nogil=True):
-            kept ^= ox_probe_read(self.data + thread * self.part, self.part)
-        self.kept = kept  # a result nobody uses would let the compiler drop the reads
-        return self.part * self.n_threads / (perf_counter() - started) / 1e9
+        with nogil:
+            ox_team_together(self.team.c, read_part, &self.reads)
+        return self.reads.part * self.n_threads / (perf_counter() - started) / 1e9
 
 
 def read_bandwidth(*, int n_threads=1, size_t megabytes=256, int repeats=7):
@@ -81,14 +106,15 @@ cdef double _rate(Loop loop, level, int n_threads, int repeats) except -1:
     if name not in usable_levels():
         raise ValueError(f"instruction-set level {name!r} is not usable here; usable: {', '.join(usable_levels())}")
     encoded = name.encode()
-    cdef const char *c_name = encoded
-    cdef int64_t operations = 0
-    cdef int _thread
+    cdef Team team = Team(n_threads)
+    cdef Turn turn
+    turn.loop = loop
+    turn.level = encoded
+    turn.operations = 0
     rates = []
     for _ in range(repeats):
         started = perf_counter()
-        operations = 0
-        for _thread in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
-            operations += loop(c_name)
-        rates.append(2 * operations / (perf_counter() - started) / 1e9)
+        with nogil:
+            ox_team_together(team.c, run_loop, &turn)
+        rates.append(2 * turn.operations * n_threads / (perf_counter() - started) / 1e9)
     return sorted(rates)[repeats // 2]

@@ -6,6 +6,7 @@ from oxillama._core.executor cimport ox_batch, ox_op, ox_program
 from oxillama._core.kv_cache cimport KVCache
 from oxillama._core.memory cimport Pages
 from oxillama._core.profile cimport Profile
+from oxillama._core.team cimport Team
 from oxillama._core.weights cimport PackedMatrix
 
 cdef class Program:
@@ -21,6 +22,7 @@ cdef class Program:
     cdef readonly KVCache kv
     cdef readonly int32_t n_vocab
     cdef readonly Pages weights
+    cdef readonly Team team
     cdef bint _sealed
     cdef int _capacity
     cdef int _seal_parts(self) except -1

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from oxillama._core.kv_cache import KVCache
 from oxillama._core.memory import Pages
 from oxillama._core.profile import Profile
+from oxillama._core.team import Team
 from oxillama._core.weights import PackedMatrix
 
 def buffer_bytes(width: int, rows: int) -> int: ...
@@ -17,6 +18,7 @@ class Program:
     kv: KVCache
     n_vocab: int
     weights: Pages | None
+    team: Team
     def __init__(
         self,
         buffers: list[tuple[int, int, int, int, int]],

@@ -16,7 +16,6 @@ from oxillama._core.executor cimport (
     OX_MAX_VECTORS,
     OX_MAX_WRITES,
     execute,
-    ox_barrier_init,
     ox_buffer,
     ox_row_space,
     ox_run,
@@ -84,9 +83,9 @@ cdef class Program:
 
     buffers: (width, rows, offset, forms, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
     forms: those besides float32 in which products read it, as bits. n_ops: most operations to be appended.
-    max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. logits, hidden: buffer numbers; hidden -1
-    where the last hidden state cannot be read. state_floats, n_slots: recurrent state of a sequence, and how many
-    sequences have one at a time."""
+    max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. n_threads: of the team that is made for
+    it, a ModelLoadError if the system refuses. logits, hidden: buffer numbers; hidden -1 where the last hidden state
+    cannot be read. state_floats, n_slots: recurrent state of a sequence, and how many sequences have one at a time."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
                  int max_outputs, int n_threads, int logits, int n_vocab, int hidden=-1,
@@ -121,12 +120,13 @@ cdef class Program:
         self.c.state_floats = padded(state_floats, 16)
         self._states = Pages(self.c.state_floats * sizeof(float) * n_slots)
         self.c.states = <float *>self._states.c.data
+        self.team = Team(n_threads)
+        self.c.team = self.team.c
         self.c.n_threads = n_threads
         self._sealed = False
         # n_ops is the capacity until seal().
         self.c.n_ops = 0
         self._capacity = n_ops
-        ox_barrier_init(&self.c.barrier)
 
     def __dealloc__(self):
         cdef int32_t i
@@ -359,6 +359,7 @@ cdef class Program:
         batch.abandon = NULL
         batch.context = NULL
         self.c.alone_until_ns = 0  # so that tests see the team at work, however busy the machine is
+        self.team.here()
         with nogil:
             self.run(&batch)
         out = np.empty((batch.n_outputs, self.n_vocab), dtype=np.float32)

@@ -27,6 +27,5 @@ cdef class WeightPacker:
     cdef Piece *_pieces     # what is left to pack; they point into _sources
     cdef size_t _n_pieces
     cdef list _sources
-    cdef int _n_threads
     cdef bint _consume
     cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset) except -1

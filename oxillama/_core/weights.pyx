@@ -1,10 +1,9 @@
 """Packs weight matrices from the file's own blocks into the layout that the chosen kernels read.
 
-All matrices of a model lie in one stretch of memory, in the order in which a step reads them, and one team of threads
-packs them: each takes the next few megabytes as long as there are any, touches the new memory itself, and lets go of
-what it has read. So peak memory is the weights once, whatever the size of a single tensor."""
+All matrices of a model lie in one stretch of memory, in the order in which a step reads them, and the team that will
+walk them packs them: each takes the next few megabytes as long as there are any, touches the new memory itself, and
+lets go of what it has read. So peak memory is the weights once, whatever the size of a single tensor."""
 
-from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
@@ -15,14 +14,7 @@ import numpy as np
 from oxillama._core.executor cimport ox_default_fp_mode, ox_restore_fp_mode
 from oxillama._core.kernels cimport OX_GROUP_ROWS, active_kernels, ox_kernels
 from oxillama._core.memory cimport Pages, ox_pages, pages_settle, pages_touch, release_pages
-
-
-cdef extern from "<omp.h>" nogil:
-    ctypedef enum omp_pause_resource_t:
-        omp_pause_soft
-    int omp_pause_resource(omp_pause_resource_t kind, int device)
-    int omp_get_initial_device()
-
+from oxillama._core.team cimport Team, ox_team, ox_team_share
 
 cdef enum:
     # What a thread takes at a time: a few huge pages, so that two threads seldom meet in one of them.
@@ -33,10 +25,12 @@ cdef enum:
     BATCH_BYTES = 64 << 20
 
 
-def release_team():
-    """Lets the calling thread's team of packing threads go. Otherwise they would spin (for ever under
-    OMP_WAIT_POLICY=active), and a forked child would wait for members that it does not have."""
-    omp_pause_resource(omp_pause_soft, omp_get_initial_device())
+ctypedef struct Pack:
+    # Pieces that are packed together, as the team is called for them.
+    const ox_kernels *kernels
+    const Piece *pieces
+    ox_pages *pages
+    bint consume
 
 
 def packed_bytes(int type_id, Py_ssize_t rows, Py_ssize_t k):
@@ -61,17 +55,19 @@ cdef class PackedMatrix:
         return np.asarray(out)
 
 
-cdef void pack_piece(const ox_kernels *kernels, const Piece *piece, ox_pages *pages, bint consume) noexcept nogil:
-    # The team is the caller's, with whatever floating-point mode a host library left in its threads.
+cdef void pack_piece(void *context, int32_t item, int32_t place) noexcept nogil:
+    cdef const Pack *pack = <const Pack *>context
+    cdef const Piece *piece = &pack.pieces[item]
+    # The caller is one of those who pack, with whatever floating-point mode a host library left in its thread.
     cdef uint64_t fp_mode = ox_default_fp_mode()
     cdef int32_t row = 0, kept = 0  # the first row that has not been let go
-    pages_touch(pages, piece.out, (piece.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS * piece.group_bytes)
+    pages_touch(pack.pages, piece.out, (piece.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS * piece.group_bytes)
     while row < piece.rows:
-        kernels.pack_group(piece.type, piece.k, min(OX_GROUP_ROWS, piece.rows - row),
-                           piece.source + <size_t>row * piece.row_bytes, piece.row_bytes,
-                           piece.out + <size_t>(row // OX_GROUP_ROWS) * piece.group_bytes)
+        pack.kernels.pack_group(piece.type, piece.k, min(OX_GROUP_ROWS, piece.rows - row),
+                                piece.source + <size_t>row * piece.row_bytes, piece.row_bytes,
+                                piece.out + <size_t>(row // OX_GROUP_ROWS) * piece.group_bytes)
         row = min(row + OX_GROUP_ROWS, piece.rows)
-        if consume and (row == piece.rows or <size_t>(row - kept) * piece.row_bytes >= CONSUMED_BYTES):
+        if pack.consume and (row == piece.rows or <size_t>(row - kept) * piece.row_bytes >= CONSUMED_BYTES):
             release_pages(piece.source + <size_t>kept * piece.row_bytes, <size_t>(row - kept) * piece.row_bytes)
             kept = row
     ox_restore_fp_mode(fp_mode)
@@ -83,11 +79,8 @@ cdef class WeightPacker:
     consume: the bytes that matrices are made of are not needed any more. Those of a file mapping are read again when
     they are touched; those of other memory are lost."""
 
-    def __cinit__(self, size_t n_bytes, *, int n_threads=1, bint consume=False):
-        if n_threads < 1:
-            raise ValueError(f"n_threads is {n_threads}, expected at least 1")
+    def __cinit__(self, size_t n_bytes, *, bint consume=False):
         self._pages = Pages(n_bytes)
-        self._n_threads = n_threads
         self._consume = consume
         self._sources = []
 
@@ -161,22 +154,26 @@ cdef class WeightPacker:
             row += step
         return 0
 
-    def pack(self, advance: Callable[[int], None]):
-        """Packs what has been added. `advance` is told the bytes read since it was last called, and may raise."""
-        cdef const ox_kernels *kernels = active_kernels()
-        cdef ox_pages *pages = &self._pages.c
+    def pack(self, advance: Callable[[int], None], Team team=None):
+        """Packs what has been added, with the team or alone. `advance` is told the bytes read since it was last called,
+        and may raise."""
+        cdef ox_team *packers = team.here() if team is not None else NULL
+        cdef Pack work
         cdef size_t first = 0, last, n_bytes
-        cdef Py_ssize_t i
+        work.kernels = active_kernels()
+        work.pages = &self._pages.c
+        work.consume = self._consume
         while first < self._n_pieces:
             n_bytes = 0
             last = first
             while last < self._n_pieces and n_bytes < BATCH_BYTES:
                 n_bytes += <size_t>self._pieces[last].rows * self._pieces[last].row_bytes
                 last += 1
-            for i in prange(first, last, nogil=True, num_threads=self._n_threads, schedule="dynamic", chunksize=1):
-                pack_piece(kernels, &self._pieces[i], pages, self._consume)
+            work.pieces = self._pieces + first
+            with nogil:
+                ox_team_share(packers, <int32_t>(last - first), pack_piece, &work)
             first = last
             advance(n_bytes)
-        pages_settle(pages)
+        pages_settle(work.pages)
         self._n_pieces = 0
         self._sources.clear()

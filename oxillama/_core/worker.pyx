@@ -1,9 +1,8 @@
 """The worker: one native thread that owns all model state, takes requests from the ring, and advances them together.
 
 It never touches the GIL and never calls Python: requests come in through the ring, results leave through each request's
-output. The thread is joined before anything it reads is freed."""
+output. The thread is joined before anything it reads is freed; it leads the program's team, which ends after it."""
 
-from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -65,6 +64,7 @@ from oxillama._core.scheduler cimport (
     scheduler_schedule,
 )
 from oxillama._core.status cimport OX_OK, ox_status
+from oxillama._core.team cimport ox_team_share, thread_refused
 
 cdef extern from "<unistd.h>" nogil:
     int getpid()
@@ -73,16 +73,17 @@ cdef extern from "worker_thread.h" nogil:
     int ox_thread_start(unsigned long *thread, void *(*main)(void *) noexcept nogil, void *argument, const char *name)
     int ox_thread_join(unsigned long thread)
 
-cdef extern from "<omp.h>" nogil:
-    ctypedef enum omp_pause_resource_t:
-        omp_pause_soft
-    int omp_pause_resource(omp_pause_resource_t kind, int device)
-    int omp_get_initial_device()
-
 cdef enum:
     # A busy worker spends at most one part in this many of its time on making pages large, 1 to 4 ms for each: small
     # ones cost it up to a tenth of its speed (page_speed.py).
     PAGE_PERIOD = 32
+
+
+ctypedef struct Rows:
+    # The rows of logits of one item, as the team is called for them.
+    ox_worker *worker
+    const ox_plan_item *item
+    int32_t first_output
 
 
 cdef void *worker_main(void *argument) noexcept nogil:
@@ -121,10 +122,8 @@ cdef void admit(ox_worker *w) noexcept nogil:
 
 
 cdef void rest(ox_worker *w) noexcept nogil:
-    """Makes one more page of the weights large, or sleeps without using the processor when they all are. The team would
-    spin for a while after its last region, or for ever under OMP_WAIT_POLICY=active, so it is let go first."""
-    if w.n_threads > 1:
-        omp_pause_resource(omp_pause_soft, omp_get_initial_device())
+    """Makes one more page of the weights large, or sleeps without using the processor when they all are. The team falls
+    asleep by itself."""
     ox_store_relaxed_i64(&w.stats.heartbeat_ns, 0)
     # A request that comes now waits for one page, a few milliseconds.
     if w.program.weights == NULL or not pages_enlarge(w.program.weights):
@@ -238,37 +237,37 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
 
 
 cdef void take_rows(ox_worker *w, ox_plan *plan) noexcept nogil:
-    cdef int32_t i, t
+    cdef int32_t i
+    cdef Rows rows
+    rows.worker = w
     for i in range(plan.n_items):
-        if not item_wants_all(&plan.items[i]):
-            continue
-        if w.n_threads == 1 or plan.items[i].n_tokens == 1:
-            for t in range(plan.items[i].n_tokens):
-                take_row(w.program, &plan.items[i], t, w.first_outputs[i] + t, w.n_vocab)
-        else:
-            for t in prange(plan.items[i].n_tokens, num_threads=w.n_threads, schedule="static"):
-                take_row(w.program, &plan.items[i], t, w.first_outputs[i] + t, w.n_vocab)
+        if item_wants_all(&plan.items[i]):
+            rows.item = &plan.items[i]
+            rows.first_output = w.first_outputs[i]
+            ox_team_share(w.program.step_team, rows.item.n_tokens, take_one_row, &rows)
+
+
+cdef void take_one_row(void *context, int32_t t, int32_t place) noexcept nogil:
+    cdef Rows *rows = <Rows *>context
+    take_row(rows.worker.program, rows.item, t, rows.first_output + t, rows.worker.n_vocab)
 
 
 cdef void sample(ox_worker *w, ox_plan *plan) noexcept nogil:
     """Draws for every item that wants a token. Each draw depends on its own request alone, so the split is free."""
-    cdef int32_t i
-    if w.n_threads == 1 or plan.n_outputs <= 1:
-        for i in range(plan.n_items):
-            sample_item(w, plan, i, 0)
-    else:
-        for i in prange(plan.n_items, num_threads=w.n_threads, schedule="dynamic"):
-            sample_item(w, plan, i, threadid())
+    # One is not worth waking anybody.
+    ox_team_share(NULL if plan.n_outputs <= 1 else w.program.step_team, plan.n_items, sample_item, w)
 
 
-cdef void sample_item(ox_worker *w, ox_plan *plan, int32_t i, int thread) noexcept nogil:
+cdef void sample_item(void *context, int32_t i, int32_t place) noexcept nogil:
+    cdef ox_worker *w = <ox_worker *>context
+    cdef ox_plan *plan = w.plan
     cdef const float *logits
     cdef int32_t row = w.first_outputs[i]
     if item_draws(&plan.items[i]):
         if item_wants_all(&plan.items[i]):
             row += plan.items[i].n_tokens - 1
         logits = w.program.buffers[w.program.logits].data + row * w.program.buffers[w.program.logits].stride
-        w.sample_status[i] = sample_request(plan.items[i].request, w.memories[thread], logits, w.n_vocab,
+        w.sample_status[i] = sample_request(plan.items[i].request, w.memories[place], logits, w.n_vocab,
                                             &w.samples[i])
 
 
@@ -325,18 +324,20 @@ cdef class Worker:
         self.c.scheduler.start_context = &self.c
         self.c.scheduler.on_finish = finish_generation
         self.c.is_running = 1
-        if ox_thread_start(&self._thread, worker_main, &self.c, "oxillama") != 0:
-            raise OSError("cannot start the worker thread")
+        cdef int error = ox_thread_start(&self._thread, worker_main, &self.c, "oxillama")
+        if error != 0:
+            raise thread_refused(error, self.c.n_threads, self.c.n_threads)
         self._started = True
 
     def close(self):
-        """Ends every request, then the thread, and lets go of the model. May be called again; does nothing in a forked
-        child."""
+        """Ends every request, then the thread and its team, and lets go of the model. May be called again; does nothing
+        in a forked child."""
         if self._started and self._pid == getpid():
             self._started = False
             with nogil:
                 ring_close(self.c.ring)
                 ox_thread_join(self._thread)
+            self.program.team.close()
             self.program = None
 
     def __del__(self):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oxillama._core import kernel_harness, kernels
 from oxillama._core.kernel_harness import Activations, Matrix
+from oxillama._core.team import Team
 from tests.core.weights import FORMATS, Floats, Format, decode, random_rows
 
 LEVELS = kernels.usable_levels()
@@ -20,9 +21,9 @@ ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=str)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def multiply(matrix: Matrix, x: Activations, n_rows: int, *, n_threads: int = 1) -> Floats:
+def multiply(matrix: Matrix, x: Activations, n_rows: int, *, team: Team | None = None) -> Floats:
     out = np.full((x.n, n_rows), 1e30, np.float32)
-    matrix.multiply(x, out, n_threads=n_threads)
+    matrix.multiply(x, out, team=team)
     return out
 
 
@@ -99,7 +100,7 @@ def test_a_token_gets_the_same_bits_in_any_company(level: str, fmt: Format, data
         tokens = rng.permutation(33)[:n]
         x = Activations(level, values[tokens])
         assert same_bits(multiply(matrix, x, n_rows), alone[tokens])
-        assert same_bits(multiply(matrix, x, n_rows, n_threads=2), alone[tokens])
+        assert same_bits(multiply(matrix, x, n_rows, team=Team(2)), alone[tokens])
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -17,7 +17,8 @@ CSRC = Path(oxillama.__file__).resolve().parent / "_core" / "csrc"
 pytestmark = pytest.mark.sanitizer
 
 
-# Twins of the ring and its sleeping consumer, and of outputs and the mailboxes of event loops; barrier and team themselves.
+# Twins of the ring and its sleeping consumer, and of outputs and the mailboxes of event loops; barrier and team
+# themselves.
 PROGRAMS = ["ring_twin", "output_twin", "barrier_exercise", "team_exercise"]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oxillama._core.kernel_harness import dequantize
+from oxillama._core.team import Team
 from oxillama._core.weights import WeightPacker, packed_bytes
 from tests.core.weights import FORMATS, random_rows
 
@@ -21,13 +22,13 @@ def test_rows_read_back_as_the_file_defines_them(n_threads: int) -> None:
     rng = np.random.default_rng(n_threads)
     raws = [random_rows(rng, FORMATS[name], rows, k) for name, rows, k in SHAPES]
     room = sum(packed_bytes(FORMATS[name].type, rows, k) for name, rows, k in SHAPES)
-    packer = WeightPacker(room, n_threads=n_threads)
+    packer = WeightPacker(room)
     matrices = [
         packer.add(raw.reshape(-1), FORMATS[name].type, rows, k)
         for raw, (name, rows, k) in zip(raws, SHAPES, strict=True)
     ]
     told: list[int] = []
-    packer.pack(told.append)
+    packer.pack(told.append, Team(n_threads))
     assert sum(told) == sum(raw.nbytes for raw in raws)
     for matrix, raw, (name, rows, k) in zip(matrices, raws, SHAPES, strict=True):
         assert matrix.shape == (rows, k)
@@ -103,5 +104,3 @@ def test_the_room_is_the_limit() -> None:
     packer.add(np.zeros(32 * 18, np.uint8), 2, 32, 32)
     with pytest.raises(MemoryError, match="do not fit into the 0 left"):
         packer.add(np.zeros(18, np.uint8), 2, 1, 32)
-    with pytest.raises(ValueError, match="n_threads is 0"):
-        WeightPacker(64, n_threads=0)

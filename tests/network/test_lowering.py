@@ -42,7 +42,7 @@ def lowered_of(model: TinyModel, folder: Path) -> Lowered:
     path = folder / "model.gguf"
     model.write(path)
     with GGUFFile(path) as file:
-        graph = Graph(FileTensors(file, n_threads=1))
+        graph = Graph(FileTensors(file))
         read_architecture(file.metadata, graph).build(graph)
         return lower(graph, max_tokens=16, max_outputs=4)
 
