@@ -36,8 +36,8 @@ class OxillamaError(Exception):
 
 
 class ModelLoadError(OxillamaError, ValueError):
-    """The model file is damaged, incomplete, inconsistent, or does not fit into memory, or the system refuses the threads
-    that the engine was asked for."""
+    """The model file is damaged, incomplete, inconsistent, or does not fit into memory; or the system refuses the
+    threads that the engine was asked for."""
 
 
 class UnsupportedModelError(OxillamaError):
