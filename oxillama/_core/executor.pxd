@@ -124,7 +124,7 @@ cdef struct ox_program:
     int32_t shared              # one part in this many of the weight groups goes to whoever comes first
     int32_t n_barriers          # of a step
     int64_t row_products        # multiply-adds of all matrices for one row that becomes logits
-    int64_t alone_until_ns      # until then small steps are run by the caller alone
+    int64_t alone_until_ns      # until then small steps are run by the caller alone; 0: they are not
     ox_pages *weights           # the memory of all matrices, or NULL where there are none
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL

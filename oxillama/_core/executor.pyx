@@ -9,7 +9,13 @@ from oxillama._core.atomics cimport ox_load_acquire_ptr, ox_load_relaxed_i32, ox
 from oxillama._core.attention_items cimport plan_attention
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.profile cimport profile_add, profile_lap
-from oxillama._core.team cimport ox_barrier_is_crowded, ox_barrier_wait, ox_team_together
+from oxillama._core.team cimport (
+    ox_barrier_forget,
+    ox_barrier_is_crowded,
+    ox_barrier_try_again,
+    ox_barrier_wait,
+    ox_team_together,
+)
 
 cdef enum:
     # One part in this many of the weight groups is left to whoever is done first; the rest is one stretch per thread,
@@ -43,17 +49,23 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
         run = &batch.runs[i]
         for row in range(run.first_row, run.first_row + run.n_tokens):
             program.row_runs[row] = i
+    if program.alone_until_ns != 0 and begin >= program.alone_until_ns:
+        program.alone_until_ns = 0
+        ox_barrier_try_again(&program.team.barrier, begin)
     program.shared = SHARED_ALL if ox_barrier_is_crowded(&program.team.barrier) else SHARED_TAIL
     memset(program.counters, 0, program.n_ops * sizeof(int32_t))
     ox_store_relaxed_i32(&program.stop_at, -1)
-    program.step_team = NULL if is_small and begin < program.alone_until_ns else program.team
+    program.step_team = NULL if is_small and program.alone_until_ns != 0 else program.team
     step.program = program
     step.batch = batch
     step.size = 1 if program.step_team == NULL else program.team.size
     step.profile = profile
     ox_team_together(program.step_team, enter, &step)
-    if is_small and step.size > 1 and ox_barrier_is_crowded(&program.team.barrier):
-        program.alone_until_ns = ox_monotonic_ns() + ALONE_NS
+    if step.size > 1:
+        if is_small and ox_barrier_is_crowded(&program.team.barrier):
+            program.alone_until_ns = ox_monotonic_ns() + ALONE_NS
+        else:
+            ox_barrier_forget(&program.team.barrier, ox_monotonic_ns())
     if profile != NULL:
         profile_add(&profile.walk_ns, ox_monotonic_ns() - begin)
         profile_add(&profile.n_steps, 1)

@@ -1,12 +1,15 @@
 """A team of threads, made once and called for pieces of work; see csrc/team.h for what members may rely on."""
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "threads.h" nogil:
     ctypedef struct ox_barrier:
         pass
     void ox_barrier_wait(ox_barrier *barrier, int n) noexcept
     bint ox_barrier_is_crowded(ox_barrier *barrier) noexcept
+    # Between two works: whether it is crowded may change with time, and be tried again.
+    void ox_barrier_forget(ox_barrier *barrier, int64_t now) noexcept
+    void ox_barrier_try_again(ox_barrier *barrier, int64_t now) noexcept
 
 cdef extern from "team.h" nogil:
     ctypedef struct ox_team:

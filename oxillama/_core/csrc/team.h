@@ -20,11 +20,6 @@
 /* place: which member does it, 0 for the leader. The item of work together is the place. */
 typedef void (*ox_team_work)(void *context, int32_t item, int32_t place);
 
-enum {
-    /* Who waits for work, or for the last item of another, spins this many times as long as at a barrier, about a
-     * millisecond: a step follows the last one sooner than that, and waking takes a twentieth of it. */
-    OX_TEAM_PATIENCE = 20,
-};
 #define OX_TEAM_TOGETHER UINT32_MAX /* left to take, instead of a number */
 #define OX_TEAM_QUIT (UINT32_MAX - 1)
 
@@ -51,7 +46,8 @@ typedef struct ox_team {
     ox_team_member members[];
 } ox_team;
 
-static inline int ox_team_spins(ox_team *team) { return OX_TEAM_PATIENCE * ox_barrier_spins(&team->barrier); }
+/* Of who waits for work, which after a step comes soon, or for the last item of another. */
+static inline int ox_team_spins(ox_team *team) { return OX_PATIENCE * ox_barrier_spins(&team->barrier); }
 
 static inline void ox_team_take(ox_team *team, unsigned turn, int32_t place) {
     uint64_t call = atomic_load_explicit(&team->call, memory_order_acquire);

@@ -24,6 +24,12 @@
 /* Turns of spinning, some 40 cycles each: at most, and where the team has been kept waiting for long. A wait below
  * OX_BARRIER_WORTH_NS would better have been spun through: falling asleep and waking cost about as much. */
 enum { OX_BARRIER_MOST_SPINS = 4000, OX_BARRIER_LEAST_SPINS = 60, OX_BARRIER_WORTH_NS = 60000 };
+/* Where a member may be waking up, or holds something long, others spin this many times as long, about a millisecond: who
+ * falls asleep there keeps the others waiting at the next barrier, and so on. */
+enum { OX_PATIENCE = 20 };
+/* A wait for a member that was not running costs some milliseconds; one in so long a time is no reason to change
+ * anything. */
+enum { OX_BARRIER_FORGET_NS = 20000000 };
 
 enum { OX_LINE = 64 }; /* bytes of a cache line */
 
@@ -38,8 +44,9 @@ typedef struct ox_barrier {
     char apart[OX_LINE - sizeof(atomic_int)];
     ox_gate gate;         /* its turn: how often everybody has arrived */
     atomic_int spins;     /* turns before the next sleep; a hint, so any member may change it at any time */
-    atomic_uint unjudged; /* the turn whose wait says nothing about the processors: members may just be waking up */
+    atomic_uint unjudged; /* a turn whose wait, and the next one's, says nothing: members may just be waking up */
     char from_others[OX_LINE - 4 * sizeof(atomic_int)];
+    int64_t forgotten_ns; /* of whoever calls the team: when a long wait was last forgotten */
 } ox_barrier;
 
 static inline void ox_pause(void) {
@@ -87,13 +94,15 @@ static inline void ox_barrier_init(ox_barrier *barrier) {
     ox_gate_init(&barrier->gate);
     atomic_init(&barrier->spins, OX_BARRIER_MOST_SPINS);
     atomic_init(&barrier->unjudged, 0);
+    barrier->forgotten_ns = 0;
 }
 
 static inline int ox_barrier_spins(ox_barrier *barrier) {
     return atomic_load_explicit(&barrier->spins, memory_order_relaxed);
 }
 
-/* Before members are called that may be asleep: how long they take to the next barrier does not count. */
+/* Before members are called that may be asleep: how long they take to the next barrier does not count. Whoever falls
+ * asleep there, waiting for them, is waited for at the one after it. */
 static inline void ox_barrier_excuse(ox_barrier *barrier) {
     atomic_store_explicit(&barrier->unjudged, ox_gate_turn(&barrier->gate), memory_order_relaxed);
 }
@@ -101,6 +110,28 @@ static inline void ox_barrier_excuse(ox_barrier *barrier) {
 /* Have members been kept from running lately, so that work should go to whoever is there? Never affects results. */
 static inline int ox_barrier_is_crowded(ox_barrier *barrier) {
     return ox_barrier_spins(barrier) <= OX_BARRIER_MOST_SPINS / 8;
+}
+
+static inline void ox_barrier_set_spins(ox_barrier *barrier, int spins) {
+    atomic_store_explicit(&barrier->spins,
+                          spins > OX_BARRIER_MOST_SPINS    ? OX_BARRIER_MOST_SPINS
+                          : spins < OX_BARRIER_LEAST_SPINS ? OX_BARRIER_LEAST_SPINS
+                                                           : spins,
+                          memory_order_relaxed);
+}
+
+/* Between two works of the team: forgets one long wait, if the last was forgotten long enough ago. Waits that are short
+ * enough to be spun through would otherwise never tell that the processors are free again. */
+static inline void ox_barrier_forget(ox_barrier *barrier, int64_t now) {
+    if (now - barrier->forgotten_ns < OX_BARRIER_FORGET_NS) return;
+    barrier->forgotten_ns = now;
+    ox_barrier_set_spins(barrier, 2 * ox_barrier_spins(barrier));
+}
+
+/* The benefit of the doubt, after a time in which nothing was learned: the next two long waits decide. */
+static inline void ox_barrier_try_again(ox_barrier *barrier, int64_t now) {
+    barrier->forgotten_ns = now;
+    if (ox_barrier_is_crowded(barrier)) ox_barrier_set_spins(barrier, OX_BARRIER_MOST_SPINS / 2);
 }
 
 static inline int64_t ox_barrier_now(void) {
@@ -119,19 +150,15 @@ static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
         return;
     }
     const int spins = ox_barrier_spins(barrier);
+    const int excused = turn - atomic_load_explicit(&barrier->unjudged, memory_order_relaxed) < 2;
     const int64_t begin = ox_barrier_now();
-    for (int i = 0; i < spins; i++) {
+    for (int i = 0; i < (excused ? OX_PATIENCE * spins : spins); i++) {
         if (ox_gate_turn(&barrier->gate) != turn) return;
         ox_pause();
     }
     ox_gate_wait(&barrier->gate, turn, 0);
-    if (turn == atomic_load_explicit(&barrier->unjudged, memory_order_relaxed)) return;
-    const int better = ox_barrier_now() - begin < OX_BARRIER_WORTH_NS ? spins * 2 : spins / 2;
-    atomic_store_explicit(&barrier->spins,
-                          better > OX_BARRIER_MOST_SPINS    ? OX_BARRIER_MOST_SPINS
-                          : better < OX_BARRIER_LEAST_SPINS ? OX_BARRIER_LEAST_SPINS
-                                                            : better,
-                          memory_order_relaxed);
+    if (excused) return;
+    ox_barrier_set_spins(barrier, ox_barrier_now() - begin < OX_BARRIER_WORTH_NS ? spins * 2 : spins / 2);
 }
 
 /* Round to nearest, no flushing of denormals: what the exactness contract assumes. Returns the mode it replaced. */
