@@ -44,7 +44,7 @@ typedef struct ox_barrier {
     char apart[OX_LINE - sizeof(atomic_int)];
     ox_gate gate;         /* its turn: how often everybody has arrived */
     atomic_int spins;     /* turns before the next sleep; a hint, so any member may change it at any time */
-    atomic_uint unjudged; /* a turn whose wait, and the next one's, says nothing: members may just be waking up */
+    atomic_uint unjudged; /* the turn whose wait says nothing about the processors: members may just be waking up */
     char from_others[OX_LINE - 4 * sizeof(atomic_int)];
     int64_t forgotten_ns; /* of whoever calls the team: when a long wait was last forgotten */
 } ox_barrier;
@@ -101,8 +101,7 @@ static inline int ox_barrier_spins(ox_barrier *barrier) {
     return atomic_load_explicit(&barrier->spins, memory_order_relaxed);
 }
 
-/* Before members are called that may be asleep: how long they take to the next barrier does not count. Whoever falls
- * asleep there, waiting for them, is waited for at the one after it. */
+/* Before members are called that may be asleep: how long they take to the next barrier does not count. */
 static inline void ox_barrier_excuse(ox_barrier *barrier) {
     atomic_store_explicit(&barrier->unjudged, ox_gate_turn(&barrier->gate), memory_order_relaxed);
 }
@@ -150,7 +149,7 @@ static inline void ox_barrier_wait(ox_barrier *barrier, int n) {
         return;
     }
     const int spins = ox_barrier_spins(barrier);
-    const int excused = turn - atomic_load_explicit(&barrier->unjudged, memory_order_relaxed) < 2;
+    const int excused = turn == atomic_load_explicit(&barrier->unjudged, memory_order_relaxed);
     const int64_t begin = ox_barrier_now();
     for (int i = 0; i < (excused ? OX_PATIENCE * spins : spins); i++) {
         if (ox_gate_turn(&barrier->gate) != turn) return;
