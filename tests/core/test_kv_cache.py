@@ -17,7 +17,7 @@ def resident() -> int:
 
 def test_pages_come_with_the_blocks() -> None:
     before = resident()
-    cache = KVCache("f16", n_layers=30, n_head_kv=3, head_dim=64, n_blocks=10_000)
+    cache = KVCache("f16", stores=[(3, 64, 64)] * 30, n_blocks=10_000)
     assert cache.n_bytes == 10_000 * cache.block_bytes == 10_000 * block_bytes("f16", 30, 3, 64) > 7e9
     assert cache.n_resident == 0
     assert resident() - before < 4 << 20
@@ -34,7 +34,7 @@ def test_pages_come_with_the_blocks() -> None:
 
 @pytest.mark.parametrize("kv_dtype", KV_TYPES)
 def test_a_small_cache_grows_to_its_end_and_no_further(kv_dtype: str) -> None:
-    cache = KVCache(kv_dtype, n_layers=1, n_head_kv=1, head_dim=32, n_blocks=3)
+    cache = KVCache(kv_dtype, stores=[(1, 32, 32)], n_blocks=3)
     cache.grow(1)
     assert cache.n_resident == cache.n_bytes
     cache.grow(3)
