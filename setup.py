@@ -25,7 +25,7 @@ if SANITIZE:
 # C files that belong to one extension only. One kernel file per instruction set: the pragma in it sets the target.
 SOURCES = {"kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
 # Modules that contain kernels, and the headers that all the others share.
-KERNEL_MODULES = {"kernels", "kernel_harness", "attention_harness"}
+KERNEL_MODULES = {"kernels", "kernel_harness", "attention_harness", "quantize"}
 SHIMS = [
     "atomics.h",
     "gumbel.h",

@@ -17,7 +17,7 @@ def sweep() -> int:
     teams = (None, Team(2))
     n_products = 0
     for fmt in FORMATS.values():
-        k = 512 if fmt.block == 256 else 352 if fmt.block == 32 else 172
+        k = 172 if fmt.block == 1 else 512 if fmt.block == 256 else 352 // fmt.block * fmt.block
         for n_rows in (1, 17, 45):
             # exactly as long as the rows are, so that one byte too many is noticed
             raw = rng.integers(0, 256, (n_rows, k // fmt.block * fmt.block_bytes), np.uint8)

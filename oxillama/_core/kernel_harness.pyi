@@ -13,15 +13,27 @@ ACT_BLOCK: np.dtype[np.void]
 class Matrix:
     """A weight matrix packed by ``level`` from the file's own rows ``raw`` [rows, bytes of a row].
 
-    Memory of 2 MiB and more asks for huge pages. Raises ValueError for a type, shape or level that does not fit.
+    Memory of 2 MiB and more asks for huge pages. ``scale`` multiplies the products, before the bias is added.
+    ``decoded`` packs block by block, whatever the type. Raises ValueError for a type, shape or level that does not fit.
     """
 
     def __init__(
-        self, level: str, type: int, k: int, raw: NDArray[np.uint8], bias: NDArray[np.float32] | None = None
+        self,
+        level: str,
+        type: int,
+        k: int,
+        raw: NDArray[np.uint8],
+        bias: NDArray[np.float32] | None = None,
+        *,
+        scale: float = 1.0,
+        decoded: bool = False,
     ) -> None: ...
     @property
     def nbytes(self) -> int:
         """Bytes of the packed matrix."""
+    @property
+    def packed(self) -> NDArray[np.uint8]:
+        """A copy of them."""
     def unpack_row(self, row: int) -> NDArray[np.float32]:
         """The values of one row [k], read back from the packed form."""
     def multiply(

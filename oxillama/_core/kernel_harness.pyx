@@ -113,7 +113,8 @@ cdef class Matrix:
     cdef void *data
     cdef object bias
 
-    def __cinit__(self, str level, int32_t type, int32_t k, const uint8_t[:, ::1] raw not None, bias=None):
+    def __cinit__(self, str level, int32_t type, int32_t k, const uint8_t[:, ::1] raw not None, bias=None, *,
+                  float scale=1.0, bint decoded=False):
         _check_rows(type, k, raw)
         if raw.shape[0] == 0:
             raise ValueError("a matrix needs at least one row")
@@ -122,6 +123,7 @@ cdef class Matrix:
         self.matrix.type = type
         self.matrix.rows = <int32_t>raw.shape[0]
         self.matrix.k = k
+        self.matrix.scale = scale
         self.matrix.group_bytes = self.kernels.packed_group_bytes(type, k)
         if self.matrix.group_bytes == 0 or self.matrix.group_bytes % OX_ALIGN:
             raise ValueError(f"level {level} has no kernel for ggml type {type}")
@@ -141,8 +143,9 @@ cdef class Matrix:
         with nogil:
             for group in range(n_groups):
                 n_rows = min(OX_GROUP_ROWS, self.matrix.rows - group * OX_GROUP_ROWS)
-                self.kernels.pack_group(type, k, n_rows, &raw[group * OX_GROUP_ROWS, 0], raw.shape[1],
-                                        <uint8_t *>self.data + group * self.matrix.group_bytes)
+                (self.kernels.pack_group_decoded if decoded else self.kernels.pack_group)(
+                    type, k, n_rows, &raw[group * OX_GROUP_ROWS, 0], raw.shape[1],
+                    <uint8_t *>self.data + group * self.matrix.group_bytes)
 
     def __dealloc__(self):
         free(self.data)
@@ -150,6 +153,10 @@ cdef class Matrix:
     @property
     def nbytes(self):
         return (self.matrix.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS * self.matrix.group_bytes
+
+    @property
+    def packed(self):
+        return np.asarray(<const uint8_t[:self.nbytes]>self.data).copy()
 
     def unpack_row(self, int32_t row):
         if not 0 <= row < self.matrix.rows:

@@ -21,6 +21,7 @@ cdef extern from "kernels.h" nogil:
         int32_t k
         size_t group_bytes
         const uint8_t *data
+        float scale
         const float *bias
 
     ctypedef struct ox_act_block:
@@ -107,6 +108,8 @@ cdef extern from "kernels.h" nogil:
         size_t (*packed_group_bytes)(int32_t type, int32_t k) noexcept nogil
         void (*pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
                            uint8_t *group) noexcept nogil
+        void (*pack_group_decoded)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
+                                   uint8_t *group) noexcept nogil
         void (*unpack_row)(const ox_matrix *w, int32_t row, float *out) noexcept nogil
         void (*quantize_row)(const ox_activations *x, int32_t row) noexcept nogil
         int32_t (*activation_form)(int32_t type) noexcept nogil

@@ -22,6 +22,7 @@ class WeightPacker:
         k: int,
         *,
         bias: npt.NDArray[np.float32] | None = None,
+        scale: float = 1.0,
     ) -> PackedMatrix: ...
     def add_stack(
         self,
@@ -31,5 +32,6 @@ class WeightPacker:
         k: int,
         *,
         bias: npt.NDArray[np.float32] | None = None,
+        scale: float = 1.0,
     ) -> PackedMatrix: ...
     def pack(self, advance: Callable[[int], None], team: Team | None = None) -> None: ...

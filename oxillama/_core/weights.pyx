@@ -88,14 +88,16 @@ cdef class WeightPacker:
         free(self._pieces)
 
     def add(self, const unsigned char[::1] raw not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *,
-            const float[::1] bias=None):
+            const float[::1] bias=None, float scale=1.0):
         """A PackedMatrix whose values are there after `pack()`.
 
         raw: the tensor's bytes as the file has them, row after row; bias: float32 [rows] or None. Both are kept, not
-        copied. Raises ValueError for sizes that do not fit each other, MemoryError when the room is used up."""
-        return self.add_stack([raw], type_id, rows, k, bias=bias)
+        copied. scale multiplies the products, before the bias is added. Raises ValueError for sizes that do not fit each
+        other, MemoryError when the room is used up."""
+        return self.add_stack([raw], type_id, rows, k, bias=bias, scale=scale)
 
-    def add_stack(self, list raws not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *, const float[::1] bias=None):
+    def add_stack(self, list raws not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *, const float[::1] bias=None,
+                  float scale=1.0):
         """The same for several matrices of one size, which a mixture of experts chooses from: one after another, each
         beginning with a group of its own. raws: their bytes; bias: float32 [rows] of each, one after another, or
         None."""
@@ -124,6 +126,7 @@ cdef class WeightPacker:
         matrix.desc.k = <int32_t>k
         matrix.desc.group_bytes = group_bytes
         matrix.desc.data = self._pages.c.data + self._used
+        matrix.desc.scale = scale
         matrix.desc.bias = &bias[0] if bias is not None else NULL
         for i, raw in enumerate(raws):
             self._cut(matrix, &raw[0], raw.shape[0] // rows, i * n_groups * group_bytes)

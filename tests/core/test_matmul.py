@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from oxillama._core import kernel_harness, kernels
 from oxillama._core.kernel_harness import Activations, Matrix
 from oxillama._core.team import Team
-from tests.core.weights import FORMATS, Floats, Format, decode, random_rows
+from tests.core.weights import FORMATS, Floats, Format, decode, random_rows, write_scales
 
 LEVELS = kernels.usable_levels()
 VECTOR_LEVELS = [level for level in LEVELS if level != "reference"]
 # Their products read activations with a scale per 32 values instead of 256.
-BY_32 = ("Q4_1", "Q5_0", "Q5_1", "IQ4_NL")
+BY_32 = ("Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "Q1_0", "Q2_0")
 ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=str)
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -46,7 +46,7 @@ def same_bits(x: Floats, y: Floats) -> bool:
 @st.composite
 def shapes(draw: st.DrawFn, fmt: Format) -> tuple[int, int, int]:
     """(rows, k, tokens), mostly ragged."""
-    blocks = draw(st.integers(1, 3 if fmt.block == 256 else 20 if fmt.block == 32 else 300))
+    blocks = draw(st.integers(1, max(3, 640 // fmt.block) if fmt.block > 1 else 300))
     return draw(st.integers(1, 70)), blocks * fmt.block, draw(st.integers(1, 20))
 
 
@@ -71,11 +71,11 @@ def test_the_largest_sums_fit_their_width(level: str, fmt: Format, n: int) -> No
     rng = np.random.default_rng(n)
     raw = random_rows(rng, fmt, 34, 512)
     blocks = raw.reshape(34, -1, fmt.block_bytes)
-    scales = {at: blocks[:, :, at : at + 2].copy() for at in fmt.halves}
     blocks[::2], blocks[1::2] = 0, 0xFF
     blocks[2:4] = 0x88  # Q8_0: the most negative; nibbles of zero
-    for at, scale in scales.items():
-        blocks[:, :, at : at + 2] = scale
+    blocks[4:6] = 0x77  # the largest of MXFP4 and NVFP4
+    blocks[6:12] = rng.integers(0, 256, blocks[6:12].shape, np.uint8)
+    write_scales(rng, fmt, blocks)
     signs = np.ones((n, 512), np.float32)
     signs[1:] *= np.repeat(rng.choice([-1.0, 1.0], (n - 1, 128)), 4, axis=1)
     signs[2:] *= np.tile([[1.0, 1.0, -1.0, -1.0]], 128)
@@ -121,6 +121,23 @@ def test_bias_comes_before_accumulation(level: str, fmt: Format, n: int) -> None
     out = start.copy()
     Matrix(level, fmt.type, 256, raw, bias).multiply(x, out, accumulate=True)
     assert same_bits(out, start + biased)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@ALL_FORMATS
+@pytest.mark.parametrize("n", [1, 9])
+def test_a_scale_of_the_matrix_multiplies_the_product_before_the_bias(level: str, fmt: Format, n: int) -> None:
+    rng = np.random.default_rng(n)
+    raw = random_rows(rng, fmt, 45, 256)
+    bias = rng.standard_normal(45).astype(np.float32)
+    scale = np.float32(0.3)
+    x = Activations(level, rng.standard_normal((n, 256)).astype(np.float32))
+    plain = multiply(Matrix(level, fmt.type, 256, raw), x, 45)
+    scaled = multiply(Matrix(level, fmt.type, 256, raw, bias, scale=float(scale)), x, 45)
+    if level == "reference":  # in double precision
+        np.testing.assert_allclose(scaled, plain * scale + bias, rtol=1e-6, atol=1e-6)
+    else:
+        assert same_bits(scaled, plain * scale + bias)
 
 
 @ALL_FORMATS

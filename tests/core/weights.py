@@ -43,8 +43,35 @@ FORMATS = {
         Format("Q6_K", 14, 256, 210, (208,)),
         Format("IQ4_NL", 20, 32, 18, (0,)),
         Format("IQ4_XS", 23, 256, 136, (0,)),
+        Format("IQ1_S", 19, 256, 50, (0,)),
+        Format("IQ1_M", 29, 256, 56),
+        Format("IQ2_XXS", 16, 256, 66, (0,)),
+        Format("IQ2_XS", 17, 256, 74, (0,)),
+        Format("IQ2_S", 22, 256, 82, (0,)),
+        Format("IQ3_XXS", 18, 256, 98, (0,)),
+        Format("IQ3_S", 21, 256, 110, (0,)),
+        Format("TQ1_0", 34, 256, 54, (52,)),
+        Format("TQ2_0", 35, 256, 66, (64,)),
+        Format("MXFP4", 39, 32, 17),
+        Format("NVFP4", 40, 64, 36),
+        Format("Q1_0", 41, 128, 18, (0,)),
+        Format("Q2_0", 42, 64, 18, (0,)),
     )
 }
+# Types whose decoding is the gguf package's, not ours.
+DECODED_BY_GGUF = (
+    "IQ1_S",
+    "IQ1_M",
+    "IQ2_XXS",
+    "IQ2_XS",
+    "IQ2_S",
+    "IQ3_XXS",
+    "IQ3_S",
+    "TQ1_0",
+    "TQ2_0",
+    "MXFP4",
+    "NVFP4",
+)
 
 # What the codes of IQ4_NL and IQ4_XS stand for.
 CODEBOOK = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113])
@@ -72,10 +99,27 @@ def random_rows(rng: np.random.Generator, fmt: Format, n_rows: int, k: int, *, e
     raw = rng.integers(0, 256, (*shape, fmt.block_bytes), np.uint8)
     if extreme:
         raw[:] = np.where(rng.random((*shape, 1)) < 0.5, rng.choice(np.array([0, 0xFF, 0x80, 0x7F], np.uint8)), raw)
-    for at in fmt.halves:
-        scales = rng.choice(EXTREME_HALVES, shape) if extreme else rng.uniform(-0.05, 0.05, shape).astype(np.float16)
-        raw[:, :, at : at + 2] = np.ascontiguousarray(scales).view(np.uint8).reshape(*shape, 2)
+    write_scales(rng, fmt, raw, extreme=extreme)
     return raw.reshape(n_rows, -1)
+
+
+def write_scales(rng: np.random.Generator, fmt: Format, blocks: Bytes, *, extreme: bool = False) -> None:
+    """Gives the blocks [rows, blocks of a row, bytes] other float scales, all of them finite."""
+    shape = blocks.shape[:2]
+    for at in fmt.halves:
+        blocks[:, :, at : at + 2] = random_halves(rng, shape, extreme=extreme)
+    if fmt.name == "MXFP4":  # the exponent of a power of two
+        blocks[:, :, 0] = rng.choice([0, 1, 2, 127, 180], shape) if extreme else rng.integers(118, 126, shape)
+    if fmt.name == "IQ1_M":  # a float16 in the top nibbles of four words
+        low, high = np.moveaxis(random_halves(rng, shape, extreme=extreme), 2, 0)
+        for word, nibble in enumerate((low & 15, low >> 4, high & 15, high >> 4)):
+            blocks[:, :, 49 + 2 * word] = blocks[:, :, 49 + 2 * word] & 15 | nibble << 4
+
+
+def random_halves(rng: np.random.Generator, shape: tuple[int, ...], *, extreme: bool) -> Bytes:
+    """The bytes [..., 2] of float16 values."""
+    halves = rng.choice(EXTREME_HALVES, shape) if extreme else rng.uniform(-0.05, 0.05, shape).astype(np.float16)
+    return np.ascontiguousarray(halves).view(np.uint8).reshape(*shape, 2)
 
 
 def decode(fmt: Format, raw: Bytes) -> NDArray[np.float64]:
@@ -88,6 +132,14 @@ def decode(fmt: Format, raw: Bytes) -> NDArray[np.float64]:
     if fmt.name == "BF16":
         return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     blocks = raw.reshape(-1, fmt.block_bytes)
+    if fmt.name in DECODED_BY_GGUF:
+        from gguf import GGMLQuantizationType
+        from gguf.quants import dequantize
+
+        return np.asarray(dequantize(raw, GGMLQuantizationType(fmt.type)), np.float64)
+    if fmt.name in ("Q1_0", "Q2_0"):
+        codes = 2 * bits(blocks[:, 2:]) if fmt.name == "Q1_0" else few_bits(blocks[:, 2:])
+        return np.asarray(half(blocks, 0) * (codes - 1)).reshape(n_rows, -1)
     return (decode_k(fmt, blocks) if fmt.block == 256 else decode_32(fmt, blocks)).reshape(n_rows, -1)
 
 
@@ -141,6 +193,11 @@ def decode_k(fmt: Format, blocks: Bytes) -> NDArray[np.float64]:
     d, dmin = half(blocks, 0), half(blocks, 2)
     shifted: NDArray[np.float64] = d * np.repeat(scales, 32, axis=1) * codes - dmin * np.repeat(minima, 32, axis=1)
     return shifted
+
+
+def few_bits(data: Bytes) -> NDArray[np.int64]:
+    """Four codes of two bits in each byte, the lowest first."""
+    return ((data[:, :, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3).reshape(len(data), -1).astype(np.int64)
 
 
 def crumbs(data: Bytes) -> NDArray[np.int64]:

@@ -1,8 +1,5 @@
-/* The value formats of GGUF weights: sizes, and decoding in plain C. Used to pack weights, by the reference level and by
- * the scalar twin of the products; no vector code, no layout of our own.
- *
- * Facts about the formats: ggml's ggml-common.h (block structures) and ggml-quants.c (dequantize_row_*). All of them are
- * little-endian, and so must the machine be. */
+/* Decoding blocks of GGUF weights in plain C. Used to pack weights, by the reference level and by the scalar twin of the
+ * products; no vector code, no layout of our own. What a format consists of is in formats.h. */
 #ifndef OX_BLOCKS_H
 #define OX_BLOCKS_H
 
@@ -10,104 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "half.h"
-
-enum ox_type { /* ggml type numbers */
-    OX_F32 = 0,
-    OX_F16 = 1,
-    OX_Q4_0 = 2,
-    OX_Q4_1 = 3,
-    OX_Q5_0 = 6,
-    OX_Q5_1 = 7,
-    OX_Q8_0 = 8,
-    OX_Q2_K = 10,
-    OX_Q3_K = 11,
-    OX_Q4_K = 12,
-    OX_Q5_K = 13,
-    OX_Q6_K = 14,
-    OX_IQ4_NL = 20,
-    OX_IQ4_XS = 23,
-    OX_BF16 = 30
-};
-
-enum ox_minima {
-    OX_NO_MIN = 0,
-    OX_ADDED_MIN = 1,      /* one float per block, added */
-    OX_SUBTRACTED_MIN = 2  /* one small integer per sub-block, times a float per block, subtracted */
-};
-
-enum { OX_MAX_BLOCK = 256, OX_MAX_SUBS = 16 };
-
-/* value = (code - offset) * (d * scale) [+ m | - dmin * min];
- * with a codebook a code stands for ox_codebook[code], and offset is what makes those unsigned. */
-typedef struct ox_format {
-    int32_t block;        /* values per block; 0 for a type that is unknown here */
-    int32_t block_bytes;
-    int32_t bits;         /* of a code, 0 <= code < 2^bits; 0 for float types */
-    int32_t offset;
-    int32_t sub;          /* consecutive values that share a scale */
-    enum ox_minima minima;
-    int32_t has_codebook;
-    int32_t act_sub;      /* consecutive activations that share an int8 scale in products with this type: 32 where minima are
-                           * added, 256 where sub is 16, since an ox_act_block has the sums of one or of the other */
-} ox_format;
-
-/* The values of IQ4_NL and IQ4_XS codes. */
-static const int8_t ox_codebook[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-
-static inline ox_format ox_format_of(int32_t type) {
-    switch (type) {
-        case OX_F32: return (ox_format){1, 4, 0, 0, 0, OX_NO_MIN, 0, 0};
-        case OX_F16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0, 0};
-        case OX_BF16: return (ox_format){1, 2, 0, 0, 0, OX_NO_MIN, 0, 0};
-        case OX_Q4_0: return (ox_format){32, 18, 4, 8, 32, OX_NO_MIN, 0, 256};
-        case OX_Q4_1: return (ox_format){32, 20, 4, 0, 32, OX_ADDED_MIN, 0, 32};
-        case OX_Q5_0: return (ox_format){32, 22, 5, 16, 32, OX_NO_MIN, 0, 32};
-        case OX_Q5_1: return (ox_format){32, 24, 5, 0, 32, OX_ADDED_MIN, 0, 32};
-        case OX_Q8_0: return (ox_format){32, 34, 8, 128, 32, OX_NO_MIN, 0, 256};
-        case OX_Q2_K: return (ox_format){256, 84, 2, 0, 16, OX_SUBTRACTED_MIN, 0, 256};
-        case OX_Q3_K: return (ox_format){256, 110, 3, 4, 16, OX_NO_MIN, 0, 256};
-        case OX_Q4_K: return (ox_format){256, 144, 4, 0, 32, OX_SUBTRACTED_MIN, 0, 256};
-        case OX_Q5_K: return (ox_format){256, 176, 5, 0, 32, OX_SUBTRACTED_MIN, 0, 256};
-        case OX_Q6_K: return (ox_format){256, 210, 6, 32, 16, OX_NO_MIN, 0, 256};
-        case OX_IQ4_NL: return (ox_format){32, 18, 4, 128, 32, OX_NO_MIN, 1, 32};
-        case OX_IQ4_XS: return (ox_format){256, 136, 4, 128, 32, OX_NO_MIN, 1, 256};
-        default: return (ox_format){0, 0, 0, 0, 0, OX_NO_MIN, 0, 0};
-    }
-}
-
-static inline size_t ox_row_bytes(int32_t type, int32_t k) {
-    const ox_format f = ox_format_of(type);
-    return f.block == 0 ? 0 : (size_t)(k / f.block) * (size_t)f.block_bytes;
-}
-
-/* One quantised block taken apart. d and m are float16 as in the file; m is the added minimum or dmin. */
-typedef struct ox_codes {
-    uint8_t code[OX_MAX_BLOCK];
-    uint16_t d, m;
-    int8_t scale[OX_MAX_SUBS];  /* one per sub-block; 1 where the format has only d */
-    uint8_t min[OX_MAX_SUBS];   /* one per sub-block */
-} ox_codes;
-
-static inline uint16_t ox_read_u16(const uint8_t *p) {
-    uint16_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static inline uint32_t ox_read_u32(const uint8_t *p) {
-    uint32_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-/* n low nibbles, then n high nibbles: the order inside 4-bit and 5-bit formats */
-static inline void ox_split_nibbles(int32_t n, const uint8_t *bytes, uint8_t *code) {
-    for (int32_t i = 0; i < n; i++) {
-        code[i] = bytes[i] & 0x0f;
-        code[n + i] = bytes[i] >> 4;
-    }
-}
+#include "blocks_grid.h"
+#include "blocks_small.h"
 
 static inline void ox_add_fifth_bits(const uint8_t *bits, uint8_t *code) {
     const uint32_t word = ox_read_u32(bits);
@@ -138,25 +39,18 @@ static inline void ox_scales_q3_k(const uint8_t *packed, int8_t *scale) {
 }
 
 /* Eight 6-bit scales (IQ4_XS), stored with 32 added: two top bits each in a 16-bit word, then the low nibbles. */
-static inline void ox_scales_iq4_xs(const uint8_t *packed, int8_t *scale) {
-    const uint32_t high = ox_read_u16(packed);
+static inline void ox_scales_iq4_xs(const ox_block_IQ4_XS *block, int8_t *scale) {
+    const uint32_t high = ox_read_u16(block->high_scales);
     for (int32_t i = 0; i < 8; i++) {
-        const uint32_t low = (packed[2 + i / 2] >> (4 * (i % 2))) & 0x0fu;
+        const uint32_t low = (block->low_scales[i / 2] >> (4 * (i % 2))) & 0x0fu;
         scale[i] = (int8_t)((int32_t)(low | (((high >> (2 * i)) & 3u) << 4)) - 32);
     }
 }
 
-/* 2-bit codes: of every 32 bytes first the lowest bits of all, then the next. */
-static inline void ox_split_crumbs(const uint8_t *bytes, uint8_t *code) {
-    for (int32_t i = 0; i < 256; i++) {
-        code[i] = (bytes[i / 128 * 32 + i % 32] >> (2 * (i % 128 / 32))) & 3;
-    }
-}
-
-static inline void ox_codes_q6_k(const uint8_t *block, uint8_t *code) {
+static inline void ox_codes_q6_k(const ox_block_Q6_K *block, uint8_t *code) {
     for (int32_t half = 0; half < 2; half++) {
-        const uint8_t *low = block + 64 * half;
-        const uint8_t *high = block + 128 + 32 * half;
+        const uint8_t *low = block->low + 64 * half;
+        const uint8_t *high = block->high + 32 * half;
         uint8_t *out = code + 128 * half;
         for (int32_t i = 0; i < 32; i++) {
             out[i] = (uint8_t)((low[i] & 0x0f) | ((high[i] & 3) << 4));
@@ -167,102 +61,146 @@ static inline void ox_codes_q6_k(const uint8_t *block, uint8_t *code) {
     }
 }
 
-static inline void ox_decode_block(int32_t type, const uint8_t *block, ox_codes *out) {
-    out->d = ox_read_u16(block);
-    out->m = 0;
-    out->scale[0] = 1;
-    switch (type) {
-        case OX_Q4_0:
-            ox_split_nibbles(16, block + 2, out->code);
-            break;
-        case OX_Q4_1:
-            out->m = ox_read_u16(block + 2);
-            ox_split_nibbles(16, block + 4, out->code);
-            break;
-        case OX_Q5_0:
-            ox_split_nibbles(16, block + 6, out->code);
-            ox_add_fifth_bits(block + 2, out->code);
-            break;
-        case OX_Q5_1:
-            out->m = ox_read_u16(block + 2);
-            ox_split_nibbles(16, block + 8, out->code);
-            ox_add_fifth_bits(block + 4, out->code);
-            break;
-        case OX_Q8_0:
-            for (int32_t i = 0; i < 32; i++) {
-                out->code[i] = block[2 + i] ^ 0x80;
-            }
-            break;
-        case OX_IQ4_NL:
-            ox_split_nibbles(16, block + 2, out->code);
-            break;
-        case OX_Q2_K:
-            out->d = ox_read_u16(block + 80);
-            out->m = ox_read_u16(block + 82);
-            for (int32_t i = 0; i < 16; i++) {
-                out->scale[i] = block[i] & 0x0f;
-                out->min[i] = block[i] >> 4;
-            }
-            ox_split_crumbs(block + 16, out->code);
-            break;
-        case OX_Q3_K:
-            out->d = ox_read_u16(block + 108);
-            ox_scales_q3_k(block + 96, out->scale);
-            ox_split_crumbs(block + 32, out->code);
-            for (int32_t i = 0; i < 256; i++) {
-                out->code[i] |= (uint8_t)(((block[i % 32] >> (i / 32)) & 1) << 2);
-            }
-            break;
-        case OX_IQ4_XS:
-            ox_scales_iq4_xs(block + 2, out->scale);
-            for (int32_t sub = 0; sub < 8; sub++) {
-                ox_split_nibbles(16, block + 8 + 16 * sub, out->code + 32 * sub);
-            }
-            break;
-        case OX_Q4_K:
-        case OX_Q5_K: {
-            const uint8_t *nibbles = block + (type == OX_Q4_K ? 16 : 48);
-            out->m = ox_read_u16(block + 2);
-            ox_scales_and_minima(block + 4, out);
-            for (int32_t pair = 0; pair < 4; pair++) {
-                ox_split_nibbles(32, nibbles + 32 * pair, out->code + 64 * pair);
-            }
-            if (type == OX_Q5_K) {
-                for (int32_t i = 0; i < 256; i++) {
-                    out->code[i] |= (uint8_t)(((block[16 + i % 32] >> (i / 32)) & 1) << 4);
-                }
-            }
-            break;
-        }
-        case OX_Q6_K:
-            ox_codes_q6_k(block, out->code);
-            memcpy(out->scale, block + 192, 16);
-            out->d = ox_read_u16(block + 208);
-            break;
-        default:
-            break;
+static inline void ox_decode_Q4_0(const ox_block_Q4_0 *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    ox_split_nibbles(16, block->codes, out->code);
+}
+
+static inline void ox_decode_Q4_1(const ox_block_Q4_1 *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    out->m = ox_read_u16(block->m);
+    ox_split_nibbles(16, block->codes, out->code);
+}
+
+static inline void ox_decode_Q5_0(const ox_block_Q5_0 *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    ox_split_nibbles(16, block->codes, out->code);
+    ox_add_fifth_bits(block->fifths, out->code);
+}
+
+static inline void ox_decode_Q5_1(const ox_block_Q5_1 *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    out->m = ox_read_u16(block->m);
+    ox_split_nibbles(16, block->codes, out->code);
+    ox_add_fifth_bits(block->fifths, out->code);
+}
+
+static inline void ox_decode_Q8_0(const ox_block_Q8_0 *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    for (int32_t i = 0; i < 32; i++) {
+        out->code[i] = block->codes[i] ^ 0x80;
     }
+}
+
+static inline void ox_decode_Q2_K(const ox_block_Q2_K *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    out->m = ox_read_u16(block->dmin);
+    for (int32_t i = 0; i < 16; i++) {
+        out->scale[i] = block->scales[i] & 0x0f;
+        out->min[i] = block->scales[i] >> 4;
+    }
+    ox_split_crumbs(block->crumbs, out->code);
+}
+
+static inline void ox_decode_Q3_K(const ox_block_Q3_K *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    ox_scales_q3_k(block->scales, out->scale);
+    ox_split_crumbs(block->crumbs, out->code);
+    for (int32_t i = 0; i < 256; i++) {
+        out->code[i] |= (uint8_t)(((block->thirds[i % 32] >> (i / 32)) & 1) << 2);
+    }
+}
+
+static inline void ox_decode_Q4_K(const ox_block_Q4_K *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    out->m = ox_read_u16(block->dmin);
+    ox_scales_and_minima(block->scales, out);
+    for (int32_t pair = 0; pair < 4; pair++) {
+        ox_split_nibbles(32, block->codes + 32 * pair, out->code + 64 * pair);
+    }
+}
+
+static inline void ox_decode_Q5_K(const ox_block_Q5_K *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    out->m = ox_read_u16(block->dmin);
+    ox_scales_and_minima(block->scales, out);
+    for (int32_t pair = 0; pair < 4; pair++) {
+        ox_split_nibbles(32, block->codes + 32 * pair, out->code + 64 * pair);
+    }
+    for (int32_t i = 0; i < 256; i++) {
+        out->code[i] |= (uint8_t)(((block->fifths[i % 32] >> (i / 32)) & 1) << 4);
+    }
+}
+
+static inline void ox_decode_Q6_K(const ox_block_Q6_K *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    memcpy(out->scale, block->scales, 16);
+    ox_codes_q6_k(block, out->code);
+}
+
+static inline void ox_decode_IQ4_NL(const ox_block_IQ4_NL *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    ox_split_nibbles(16, block->codes, out->code);
+}
+
+static inline void ox_decode_IQ4_XS(const ox_block_IQ4_XS *block, ox_codes *out) {
+    out->d = ox_read_u16(block->d);
+    ox_scales_iq4_xs(block, out->scale);
+    for (int32_t sub = 0; sub < 8; sub++) {
+        ox_split_nibbles(16, block->codes + 16 * sub, out->code + 32 * sub);
+    }
+}
+
+static inline void ox_decode_block(int32_t type, const uint8_t *block, ox_codes *out) {
+    out->m = 0;
+    switch (type) {
+#define OX_ROW(name, ...) \
+    case OX_##name: ox_decode_##name((const ox_block_##name *)(const void *)block, out); break;
+        OX_INT_TYPES(OX_ROW)
+#undef OX_ROW
+        default: break;
+    }
+}
+
+static inline float ox_e4m3_to_f32(uint8_t x) {
+    return ox_f16_to_f32((uint16_t)(x << 7)) * 256.0f;
 }
 
 /* What a code stands for, before any scale. */
 static inline int32_t ox_code_value(const ox_format *f, uint8_t code) {
-    return f->has_codebook ? ox_codebook[code] : code - f->offset;
+    return f->book != OX_BOOK_NONE ? ox_books[f->book][code] : code - f->offset;
+}
+
+/* What multiplies the code values of sub-block `sub`. Exact, but for the range of a float. */
+static inline float ox_sub_scale(const ox_format *f, const ox_codes *c, int32_t sub) {
+    switch (f->scales) {
+        case OX_SCALES_E8M0: return f->unit * ox_bf16_to_f32(c->d);
+        case OX_SCALES_INT8: return f->unit * ox_f16_to_f32(c->d) * (float)c->scale[sub];
+        case OX_SCALES_E4M3: return f->unit * ox_e4m3_to_f32((uint8_t)c->scale[sub]);
+        default: return f->unit * ox_f16_to_f32(c->d);
+    }
+}
+
+/* The minimum of a block, or dmin. */
+static inline float ox_block_min(const ox_format *f, const ox_codes *c) {
+    return f->unit * ox_f16_to_f32(c->m);
 }
 
 /* The float32 values of one block, in the order of operations of ggml's own conversion. */
 static inline void ox_block_values(int32_t type, const ox_codes *c, float *out) {
     const ox_format f = ox_format_of(type);
-    const float d = ox_f16_to_f32(c->d);
-    const float m = ox_f16_to_f32(c->m);
-    for (int32_t i = 0; i < f.block; i++) {
-        const int32_t sub = i / f.sub;
-        const float value = d * (float)c->scale[sub] * (float)ox_code_value(&f, c->code[i]);
-        if (f.minima == OX_ADDED_MIN) {
-            out[i] = value + m;
-        } else if (f.minima == OX_SUBTRACTED_MIN) {
-            out[i] = value - m * (float)c->min[sub];
-        } else {
-            out[i] = value;
+    const float m = ox_block_min(&f, c);
+    for (int32_t sub = 0; sub < f.block / f.sub; sub++) {
+        const float scale = ox_sub_scale(&f, c, sub);
+        for (int32_t i = sub * f.sub; i < (sub + 1) * f.sub; i++) {
+            const float value = scale * (float)ox_code_value(&f, c->code[i]);
+            if (f.minima == OX_MIN_ADDED) {
+                out[i] = value + m;
+            } else if (f.minima == OX_MIN_SUBTRACTED) {
+                out[i] = value - m * (float)c->min[sub];
+            } else {
+                out[i] = value;
+            }
         }
     }
 }

@@ -23,6 +23,11 @@ const ox_kernels K(ox_kernels) = {
     .name = OX_TEXT(OX_ISA),
     .packed_group_bytes = K(packed_group_bytes),
     .pack_group = K(pack_group),
+#if defined(OX_LEVEL_REFERENCE)
+    .pack_group_decoded = K(pack_group),
+#else
+    .pack_group_decoded = K(pack_group_decoded),
+#endif
     .unpack_row = K(unpack_row),
     .quantize_row = K(quantize_row),
     .activation_form = K(activation_form),

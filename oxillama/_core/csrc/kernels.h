@@ -32,6 +32,7 @@ typedef struct ox_matrix {
     int32_t k;                /* values per row */
     size_t group_bytes;       /* packed_group_bytes(type, k) */
     const uint8_t *data;      /* [n_groups][group_bytes], OX_ALIGN-aligned */
+    float scale;              /* of the products, before the bias is added; 1 for most */
     const float *bias;        /* [rows], or NULL */
 } ox_matrix;
 
@@ -198,6 +199,9 @@ typedef struct ox_kernels {
     size_t (*packed_group_bytes)(int32_t type, int32_t k);
     /* Packs n_rows (1..32) rows of the file's own format, `row_bytes` apart, into one group. */
     void (*pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes, uint8_t *group);
+    /* The same bytes, always block by block: the oracle of the former, for tests. */
+    void (*pack_group_decoded)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
+                               uint8_t *group);
     /* The float32 values of one row, exactly as the format defines them (an embedding look-up). out: [k] */
     void (*unpack_row)(const ox_matrix *w, int32_t row, float *out);
 

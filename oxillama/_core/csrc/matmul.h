@@ -38,15 +38,26 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
     switch (type) {
         case OX_Q4_0:
         case OX_Q8_0: return INT32_MAX;
-        case OX_Q2_K: return OX_DIRECT_COLS;
+        case OX_Q4_1:
+        case OX_Q5_0:
+        case OX_Q5_1:
+        case OX_Q4_K:
+        case OX_Q5_K:
+        case OX_IQ4_NL:
+        case OX_IQ4_XS: return 32;
         case OX_Q3_K:
         case OX_Q6_K: return 10;
-        default: return 32;
+        default: return OX_DIRECT_COLS;
     }
 #else
     (void)type;
     return 0;
 #endif
+}
+
+/* Types that are multiplied by panels from two tokens on. Their other forms would double the size of all kernels. */
+OX_INLINE int32_t ox_only_panels(const int32_t type) {
+    return ox_format_of(type).packing == OX_PACKED_BLOCKS;
 }
 
 #define OX_MATMUL_ARGUMENTS                                                                                            \
@@ -76,8 +87,15 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
     }
 #define OX_MATMUL_INT(type)                                                                                            \
     static void K(matmul_##type)(OX_MATMUL_ARGUMENTS) {                                                                \
+        if (n == 1) {                                                                                                  \
+            K(matmul_direct)(type, 1, w, group, x, out, out_stride, accumulate);                                       \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (ox_only_panels(type)) {                                                                                    \
+            K(matmul_panel)(type, w, group, x, n, out, out_stride, accumulate, scratch);                               \
+            return;                                                                                                    \
+        }                                                                                                              \
         switch (n) {                                                                                                   \
-            OX_DIRECT(matmul_direct, type, 1)                                                                          \
             OX_DIRECT(matmul_direct, type, 2)                                                                          \
             OX_DIRECT(matmul_direct, type, 3)                                                                          \
             OX_DIRECT(matmul_direct, type, 4)                                                                          \
@@ -98,39 +116,18 @@ OX_MATMUL_FLOAT(OX_BF16, bf16_direct, bf16_many)
 #else
 OX_MATMUL_FLOAT(OX_BF16, float_direct, float_many)
 #endif
-OX_MATMUL_INT(OX_Q4_0)
-OX_MATMUL_INT(OX_Q4_1)
-OX_MATMUL_INT(OX_Q5_0)
-OX_MATMUL_INT(OX_Q5_1)
-OX_MATMUL_INT(OX_Q8_0)
-OX_MATMUL_INT(OX_Q2_K)
-OX_MATMUL_INT(OX_Q3_K)
-OX_MATMUL_INT(OX_Q4_K)
-OX_MATMUL_INT(OX_Q5_K)
-OX_MATMUL_INT(OX_Q6_K)
-OX_MATMUL_INT(OX_IQ4_NL)
-OX_MATMUL_INT(OX_IQ4_XS)
+#define OX_ROW(name, ...) OX_MATMUL_INT(OX_##name)
+OX_INT_TYPES(OX_ROW)
+#undef OX_ROW
 
 static void K(matmul_group)(OX_MATMUL_ARGUMENTS) {
     switch (w->type) {
-#define OX_CASE(type) \
-    case type: K(matmul_##type)(w, group, x, n, out, out_stride, accumulate, scratch); break;
-        OX_CASE(OX_F32)
-        OX_CASE(OX_F16)
-        OX_CASE(OX_BF16)
-        OX_CASE(OX_Q4_0)
-        OX_CASE(OX_Q4_1)
-        OX_CASE(OX_Q5_0)
-        OX_CASE(OX_Q5_1)
-        OX_CASE(OX_Q8_0)
-        OX_CASE(OX_Q2_K)
-        OX_CASE(OX_Q3_K)
-        OX_CASE(OX_Q4_K)
-        OX_CASE(OX_Q5_K)
-        OX_CASE(OX_Q6_K)
-        OX_CASE(OX_IQ4_NL)
-        OX_CASE(OX_IQ4_XS)
-#undef OX_CASE
+#define OX_ROW(name, ...) \
+    case OX_##name: K(matmul_OX_##name)(w, group, x, n, out, out_stride, accumulate, scratch); break;
+        OX_FLOAT_TYPES(OX_ROW)
+        OX_INT_TYPES(OX_ROW)
+#undef OX_ROW
+        default: break;
     }
 }
 

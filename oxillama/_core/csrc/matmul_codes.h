@@ -7,17 +7,28 @@
 /* Bits of the factors that go into the products, one of those that va_dot() knows. */
 OX_INLINE int32_t ox_factor_bits(const int32_t type) {
     const ox_format f = ox_format_of(type);
-    return f.has_codebook ? 8 : f.bits < 4 ? 4 : f.bits;
+    if (f.book != OX_BOOK_NONE) {
+        return f.offset == 16 ? 5 : 8;
+    }
+    return f.bits < 4 ? 4 : f.bits;
 }
 
-/* The codebook as bytes of the level: signed, or with the offset added. */
-static const uint8_t K(codebook)[16] = {
-#define OX_ENTRY(value) (uint8_t)(OX_SIGNED_BYTES ? value : value + 128)
-    OX_ENTRY(-127), OX_ENTRY(-104), OX_ENTRY(-83), OX_ENTRY(-65), OX_ENTRY(-49), OX_ENTRY(-35), OX_ENTRY(-22),
-    OX_ENTRY(-10),  OX_ENTRY(1),    OX_ENTRY(13),  OX_ENTRY(25),  OX_ENTRY(38),  OX_ENTRY(53),  OX_ENTRY(69),
-    OX_ENTRY(89),   OX_ENTRY(113),
-#undef OX_ENTRY
+/* The books as bytes of the level: with the offset added, or signed where that has eight bits. */
+#define OX_ENTRY_128(value) (uint8_t)(OX_SIGNED_BYTES ? (value) : (value) + 128),
+#define OX_ENTRY_16(value) (uint8_t)((value) + 16),
+static const uint8_t K(books)[][16] = {
+    {0},
+    {OX_BOOK_BIT_VALUES(OX_ENTRY_16)},
+    {OX_BOOK_CRUMB_VALUES(OX_ENTRY_16)},
+    {OX_BOOK_NL_VALUES(OX_ENTRY_128)},
+    {OX_BOOK_FP4_VALUES(OX_ENTRY_16)},
+    {OX_BOOK_IQ1_VALUES(OX_ENTRY_16)},
+    {OX_BOOK_IQ2_VALUES(OX_ENTRY_128)},
+    {OX_BOOK_IQ3_XXS_VALUES(OX_ENTRY_128)},
+    {OX_BOOK_IQ3_S_VALUES(OX_ENTRY_16)},
 };
+#undef OX_ENTRY_128
+#undef OX_ENTRY_16
 
 /* What is subtracted from a stored code: a power of two or 0. */
 OX_INLINE int32_t ox_stored_offset(const int32_t type) {
@@ -51,44 +62,47 @@ OX_INLINE void K(load_pairs)(const int32_t type, const uint8_t *codes, const int
     }
     OX_UNROLL
     for (int32_t s = 0; s < 2; s++) {
-        const uint8_t *high_bits = codes + OX_LINE * s;
-        if (!ox_has_nibbles(bits)) {
-            const uint8_t *crumbs = high_bits + (ox_has_single_bits(bits) ? 2 * OX_LINE : 0);
+        const uint8_t *line = codes + OX_LINE * s;
+        if (bits == 1) {
+            first[s] = vb_third(vb_zero(), vb_load(line), j);
+            second[s] = vb_third(vb_zero(), vb_load(line), j + 4);
+        } else if (!ox_has_nibbles(bits)) {
+            const uint8_t *crumbs = line + (ox_has_single_bits(bits) ? 2 * OX_LINE : 0);
             first[s] = vb_low_crumb(vb_load(crumbs), j);
             second[s] = vb_low_crumb(vb_load(crumbs + 2 * OX_LINE), j);
             if (bits == 3) {
-                const vb third = vb_load(high_bits);
+                const vb third = vb_load(line);
                 first[s] = vb_third(first[s], third, j);
                 second[s] = vb_third(second[s], third, j + 4);
             }
-            continue;
+        } else {
+            const vb nibbles = vb_load(line + ox_high_bits_bytes(type) + (size_t)(2 * OX_LINE * j));
+            first[s] = vb_low(nibbles);
+            second[s] = vb_high(nibbles);
+            if (bits == 5) {
+                const vb fifth = vb_load(line);
+                first[s] = vb_fifth(first[s], fifth, j);
+                second[s] = vb_fifth(second[s], fifth, j + 4);
+            } else if (bits == 6) {
+                first[s] = vb_crumb(first[s], vb_load(line), j);
+                second[s] = vb_crumb(second[s], vb_load(line + 2 * OX_LINE), j);
+            }
         }
-        const vb nibbles = vb_load(high_bits + ox_high_bits_bytes(type) + (size_t)(2 * OX_LINE * j));
-        first[s] = vb_low(nibbles);
-        second[s] = vb_high(nibbles);
-        if (bits == 5) {
-            const vb fifth = vb_load(high_bits);
-            first[s] = vb_fifth(first[s], fifth, j);
-            second[s] = vb_fifth(second[s], fifth, j + 4);
-        } else if (bits == 6) {
-            first[s] = vb_crumb(first[s], vb_load(high_bits), j);
-            second[s] = vb_crumb(second[s], vb_load(high_bits + 2 * OX_LINE), j);
-        }
-        if (f.has_codebook) {
-            first[s] = vb_lookup(K(codebook), first[s]);
-            second[s] = vb_lookup(K(codebook), second[s]);
+        if (f.book != OX_BOOK_NONE) {
+            first[s] = vb_lookup(K(books)[f.book], first[s]);
+            second[s] = vb_lookup(K(books)[f.book], second[s]);
         }
     }
 }
 
 /* The tile that holds sub-block `sub` (of 32 k) of activation block `block`, and its codes in there. */
 OX_INLINE const uint8_t *K(tile_at)(const int32_t type, const uint8_t *group, int32_t block, int32_t sub) {
-    const int32_t index = ox_format_of(type).block == 256 ? block : 8 * block + sub;
-    return group + (size_t)index * ox_tile_bytes(type);
+    const int32_t subs = ox_format_of(type).block / 32;
+    return group + (size_t)(subs == 8 ? block : (8 * block + sub) / subs) * ox_tile_bytes(type);
 }
 OX_INLINE const uint8_t *K(codes_at)(const int32_t type, const uint8_t *tile, int32_t sub) {
-    const int32_t index = ox_format_of(type).block == 256 ? sub : 0;
-    return tile + ox_header_bytes(type) + (size_t)index * ox_codes_bytes(type);
+    const int32_t subs = ox_format_of(type).block / 32;
+    return tile + ox_header_bytes(type) + (size_t)(subs == 8 ? sub : sub % subs) * ox_codes_bytes(type);
 }
 
 /* Lines of packed weights in an activation block. */
@@ -96,20 +110,35 @@ OX_INLINE int32_t ox_block_lines(int32_t type) {
     return (int32_t)(ox_tile_bytes(type) * (size_t)(256 / ox_format_of(type).block) / OX_LINE);
 }
 
-OX_INLINE vf K(load_d)(const uint8_t *tile, const int32_t strip) {
-    return vf_load_f16((const uint16_t *)tile + 16 * strip);
+/* d of a strip, with the format's unit; undefined in formats without d. */
+OX_INLINE vf K(load_d)(const int32_t type, const uint8_t *tile, const int32_t strip) {
+    const ox_format f = ox_format_of(type);
+    if (f.scales == OX_SCALES_E4M3) {
+        return vf_zero();
+    }
+    const uint16_t *d = (const uint16_t *)tile + 16 * strip;
+    const vf value = f.scales == OX_SCALES_E8M0 ? vf_load_bf16(d) : vf_load_f16(d);
+    return f.unit == 1.0f ? value : vf_mul(value, vf_set(f.unit));
 }
-OX_INLINE vf K(load_m)(const uint8_t *tile, const int32_t strip) {
-    return vf_load_f16((const uint16_t *)(tile + OX_LINE) + 16 * strip);
+OX_INLINE vf K(load_m)(const int32_t type, const uint8_t *tile, const int32_t strip) {
+    const float unit = ox_format_of(type).unit;
+    const vf m = vf_load_f16((const uint16_t *)(tile + OX_LINE) + 16 * strip);
+    return unit == 1.0f ? m : vf_mul(m, vf_set(unit));
 }
-/* The scale of a sub-block; `index` counts the format's own sub-blocks within the tile, d is the tile's. Exact: an 11-bit
+/* The scale of a sub-block, `index` of the format's own in an activation block; d is the tile's. Exact: an 11-bit
  * significand times at most 8 bits. */
 OX_INLINE vf K(load_scale)(const int32_t type, const uint8_t *tile, vf d, int32_t index, const int32_t strip) {
-    if (ox_format_of(type).block == 32) {
+    const ox_format f = ox_format_of(type);
+    if (ox_scales_bytes(type) == 0) {
         return d;
     }
-    const uint8_t *scales = tile + ox_scales_offset(type) + OX_GROUP_ROWS * index + 16 * strip;
-    if (type == OX_Q2_K) {
+    const int32_t subs = f.block / f.sub;
+    const int32_t at = f.block == OX_ACT_BLOCK ? index : index % subs;
+    const uint8_t *scales = tile + ox_scales_offset(type) + OX_GROUP_ROWS * at + 16 * strip;
+    if (f.scales == OX_SCALES_E4M3) {
+        return vf_mul(vf_load_e4m3(scales), vf_set(f.unit));
+    }
+    if (ox_minima_in_scales(type)) {
         return vf_mul(d, vi_float(vi_load_low_nibbles(scales)));
     }
     return vf_mul(d, vf_load_i8((const int8_t *)scales));
@@ -156,15 +185,15 @@ OX_INLINE void K(unpack_panel)(const int32_t type, const uint8_t *group, int32_t
             }
         }
         for (int32_t s = 0; s < 2; s++) {
-            const vf d = K(load_d)(tile, s);
+            const vf d = K(load_d)(type, tile, s);
             for (int32_t h = 0; h < halves; h++) {
                 const int32_t index = sub * halves + h;
                 vf_store(panel->scales[index] + 16 * s, K(load_scale)(type, tile, d, index, s));
             }
-            if (f.minima == OX_ADDED_MIN) {
-                vf_store(panel->added[sub] + 16 * s, K(load_m)(tile, s));
-            } else if (f.minima == OX_SUBTRACTED_MIN) {
-                vf_store(panel->neg_dmin + 16 * s, vf_neg(K(load_m)(tile, s)));
+            if (f.minima == OX_MIN_ADDED) {
+                vf_store(panel->added[sub] + 16 * s, K(load_m)(type, tile, s));
+            } else if (f.minima == OX_MIN_SUBTRACTED) {
+                vf_store(panel->neg_dmin + 16 * s, vf_neg(K(load_m)(type, tile, s)));
                 panel->minima = tile + ox_minima_offset(type);
             }
         }

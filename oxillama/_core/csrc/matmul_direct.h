@@ -54,8 +54,8 @@ OX_INLINE void K(direct_sub)(const int32_t type, const int32_t n_cols, const uin
                 part[c][s] = vf_fma(K(products_float)(type, products, &x[c], sub), scale, part[c][s]);
             }
         }
-        if (f.minima == OX_ADDED_MIN) {
-            const vf m = K(load_m)(tile, s);
+        if (f.minima == OX_MIN_ADDED) {
+            const vf m = K(load_m)(type, tile, s);
             OX_UNROLL
             for (int32_t c = 0; c < n_cols; c++) {
                 part[c][s] = vf_fma(vf_set(x[c].scaled_sums32[sub]), m, part[c][s]);
@@ -69,7 +69,7 @@ OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const 
                                 vf part[][2]) {
     OX_UNROLL
     for (int32_t s = 0; s < 2; s++) {
-        const vf neg_dmin = vf_neg(K(load_m)(tile, s));
+        const vf neg_dmin = vf_neg(K(load_m)(type, tile, s));
         vi sum[OX_DIRECT_COLS];
         OX_UNROLL
         for (int32_t step = 0; step < ox_minima_steps(type); step++) {
@@ -96,17 +96,17 @@ OX_INLINE void K(direct_block)(const int32_t type, const int32_t n_cols, const u
         part[c][0] = part[c][1] = vf_zero();
     }
     const uint8_t *tile = K(tile_at)(type, group, block, 0);
-    vf d[2] = {K(load_d)(tile, 0), K(load_d)(tile, 1)};
+    vf d[2] = {K(load_d)(type, tile, 0), K(load_d)(type, tile, 1)};
     for (int32_t sub = 0; sub < n_subs; sub++) {
-        if (f.block == 32) {
+        if (f.block < OX_ACT_BLOCK) {
             tile = K(tile_at)(type, group, block, sub);
-            d[0] = K(load_d)(tile, 0);
-            d[1] = K(load_d)(tile, 1);
+            d[0] = K(load_d)(type, tile, 0);
+            d[1] = K(load_d)(type, tile, 1);
         }
         ox_fetch_lines(ahead + (size_t)(sub * n_ahead) * OX_LINE, n_ahead);
         K(direct_sub)(type, n_cols, tile, d, x, sub, part);
     }
-    if (f.minima == OX_SUBTRACTED_MIN) {
+    if (f.minima == OX_MIN_SUBTRACTED) {
         K(direct_minima)(type, n_cols, tile, x, part);
     }
 }

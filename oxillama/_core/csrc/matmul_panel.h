@@ -54,7 +54,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
                 const vi products = va_end(bits, offset, sum[c][s], K(neg_sum)(type, &x[c], index));
                 part[c][s] = vf_fma(K(products_float)(type, products, &x[c], index / halves), scale, part[c][s]);
             }
-            if (f.minima == OX_ADDED_MIN) {
+            if (f.minima == OX_MIN_ADDED) {
                 const vf m = vf_load(panel->added[index] + 16 * (strip + s));
                 OX_UNROLL
                 for (int32_t c = 0; c < n_cols; c++) {
@@ -66,7 +66,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
     OX_UNROLL
     for (int32_t s = 0; s < OX_TILE_STRIPS; s++) {
         vi minimum[OX_TILE_COLS];
-        if (f.minima == OX_SUBTRACTED_MIN) {
+        if (f.minima == OX_MIN_SUBTRACTED) {
             OX_UNROLL
             for (int32_t step = 0; step < ox_minima_steps(type); step++) {
                 const vw minima = K(load_minima)(type, panel->minima, step, strip + s);
@@ -79,7 +79,7 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         }
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
-            if (f.minima == OX_SUBTRACTED_MIN) {
+            if (f.minima == OX_MIN_SUBTRACTED) {
                 part[c][s] = vf_fma(K(minima_float)(type, minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)), part[c][s]);
             }
             float *total = totals + OX_GROUP_ROWS * c + 16 * (strip + s);
@@ -87,6 +87,58 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         }
     }
 }
+
+/* A type that has the same panels: sub-blocks, minima, factors and activations. Types that differ only in how they keep
+ * their codes share the products of panels, which are most of the compiler's work. */
+OX_INLINE int32_t ox_panel_of(const int32_t type) {
+    switch (type) {
+        case OX_IQ2_XXS:
+        case OX_IQ3_XXS:
+        case OX_IQ4_XS: return OX_Q8_0;
+        case OX_IQ2_S: return OX_IQ2_XS;
+        case OX_IQ1_M: return OX_NVFP4;
+        case OX_IQ1_S: return OX_Q4_K;
+        case OX_TQ1_0:
+        case OX_TQ2_0: return OX_IQ3_S;
+        case OX_MXFP4:
+        case OX_Q1_0:
+        case OX_Q2_0: return OX_Q5_0;
+        default: return type;
+    }
+}
+
+/* All tokens over one panel; x: the activation block of the first. Meanwhile fetches from `ahead` to `end`, `share` lines per
+ * sub-block of a tile. */
+OX_INLINE void K(panel_tiles)(const int32_t type, const ox_panel *panel, const ox_act_block *x, int32_t n,
+                              int32_t n_subs, const uint8_t *ahead, const uint8_t *end, int32_t share, float *totals) {
+    const int32_t halves = 32 / ox_format_of(type).sub;
+    for (int32_t t = 0, width; t < n; t += width) {
+        width = ox_tile_width(n - t, OX_TILE_COLS);
+        /* The activations of a tile come from the second-level cache once for both strips. */
+        for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS, ahead += 8 * halves * share * OX_LINE) {
+            const int32_t n_ahead = ahead < end ? share : 0;
+#define OX_TILE(cols)                                                                                                  \
+    case cols:                                                                                                         \
+        if (cols <= OX_TILE_COLS) {                                                                                    \
+            K(panel_tile)(type, cols, strip, panel, x + t, n_subs, ahead, n_ahead, totals + OX_GROUP_ROWS * t);        \
+        }                                                                                                              \
+        break;
+            switch (width) { OX_EACH_WIDTH(OX_TILE) }
+#undef OX_TILE
+        }
+    }
+}
+
+#define OX_ROW(name, ...)                                                                                              \
+    static __attribute__((noinline)) void K(panel_tiles_##name)(                                                       \
+        const ox_panel *panel, const ox_act_block *x, int32_t n, int32_t n_subs, const uint8_t *ahead,                 \
+        const uint8_t *end, int32_t share, float *totals) {                                                            \
+        if (ox_panel_of(OX_##name) == OX_##name) {                                                                     \
+            K(panel_tiles)(OX_##name, panel, x, n, n_subs, ahead, end, share, totals);                                 \
+        }                                                                                                              \
+    }
+OX_INT_TYPES(OX_ROW)
+#undef OX_ROW
 
 OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t group, const ox_activations *x,
                                int32_t n, float *out, size_t out_stride, int32_t accumulate, void *scratch) {
@@ -102,22 +154,14 @@ OX_INLINE void K(matmul_panel)(const int32_t type, const ox_matrix *w, int32_t g
         const int32_t n_subs = ox_subs_of(w->k, block);
         const uint8_t *ahead = K(tile_at)(type, data, block + OX_AHEAD_BLOCKS, 0);
         const uint8_t *end = K(tile_at)(type, data, block + OX_AHEAD_BLOCKS + 1, 0);
+        const ox_act_block *tokens = ox_act_block_at(x, act_sub, block, 0);
         K(unpack_panel)(type, data, block, n_subs, panel);
-        for (int32_t t = 0, width; t < n; t += width) {
-            width = ox_tile_width(n - t, OX_TILE_COLS);
-            /* The activations of a tile come from the second-level cache once for both strips. */
-            for (int32_t strip = 0; strip < 2; strip += OX_TILE_STRIPS, ahead += 8 * halves * share * OX_LINE) {
-                const int32_t n_ahead = ahead < end ? share : 0;
-#define OX_TILE(cols) \
-    case cols: \
-        if (cols <= OX_TILE_COLS) { \
-            K(panel_tile)(type, cols, strip, panel, ox_act_block_at(x, act_sub, block, t), n_subs, ahead, n_ahead, \
-                          totals + OX_GROUP_ROWS * t); \
-        } \
-        break;
-                switch (width) { OX_EACH_WIDTH(OX_TILE) }
-#undef OX_TILE
-            }
+        switch (ox_panel_of(type)) {
+#define OX_ROW(name, ...) \
+    case OX_##name: K(panel_tiles_##name)(panel, tokens, n, n_subs, ahead, end, share, totals); break;
+            OX_INT_TYPES(OX_ROW)
+#undef OX_ROW
+            default: break;
         }
     }
     K(write_totals)(w, group * OX_GROUP_ROWS, totals, n, out, out_stride, accumulate);

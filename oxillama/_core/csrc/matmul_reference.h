@@ -74,7 +74,7 @@ static void K(matmul_group)(const ox_matrix *w, int32_t group, const ox_activati
             }
         }
         for (int32_t t = 0; t < n; t++) {
-            const float value = (float)(total[t] + (w->bias ? (double)w->bias[first + r] : 0.0));
+            const float value = (float)(total[t] * (double)w->scale + (w->bias ? (double)w->bias[first + r] : 0.0));
             float *cell = out + (size_t)t * out_stride + r;
             *cell = accumulate ? *cell + value : value;
         }

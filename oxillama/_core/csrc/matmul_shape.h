@@ -27,9 +27,9 @@ enum { OX_TILE_STRIPS = 1, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
 typedef struct ox_panel {
     uint8_t codes[OX_GROUP_ROWS * OX_ACT_BLOCK];
     float scales[OX_MAX_SUBS][OX_GROUP_ROWS];
-    float added[8][OX_GROUP_ROWS];   /* OX_ADDED_MIN: the minimum of each sub-block */
-    float neg_dmin[OX_GROUP_ROWS];   /* OX_SUBTRACTED_MIN */
-    const uint8_t *minima;           /* OX_SUBTRACTED_MIN: the pairs in the header of the tile */
+    float added[8][OX_GROUP_ROWS];   /* OX_MIN_ADDED: the minimum of each sub-block */
+    float neg_dmin[OX_GROUP_ROWS];   /* OX_MIN_SUBTRACTED */
+    const uint8_t *minima;           /* OX_MIN_SUBTRACTED: the pairs in the header of the tile */
 } ox_panel;
 
 enum { OX_PANEL_BYTES = (sizeof(ox_panel) + OX_ALIGN - 1) / OX_ALIGN * OX_ALIGN };
@@ -71,9 +71,10 @@ OX_INLINE int32_t ox_subs_of(int32_t k, int32_t block) {
     return left < 8 ? left : 8;
 }
 
-/* Adds the bias of a strip whose first row is `row`, and stores its valid rows. */
+/* Scales the totals of a strip whose first row is `row`, adds the bias, and stores the valid rows. */
 OX_INLINE void K(write_strip)(const ox_matrix *w, int32_t row, vf total, float *out, int32_t accumulate) {
     const int32_t valid = w->rows - row;
+    total = vf_mul(total, vf_set(w->scale));
     if (valid >= 16) {
         if (w->bias) {
             total = vf_add(total, vf_load(w->bias + row));

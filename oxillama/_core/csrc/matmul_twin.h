@@ -20,8 +20,7 @@ static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const 
     for (int32_t i = 0; i < n; i += f.block, blocks += f.block_bytes) {
         ox_codes codes;
         ox_decode_block(type, blocks, &codes);
-        const float d = ox_f16_to_f32(codes.d);
-        const float m = ox_f16_to_f32(codes.m);
+        const float m = ox_block_min(&f, &codes);
         int32_t minima = 0;
         for (int32_t s = 0; s < f.block / f.sub; s++) {
             int32_t products = 0;
@@ -32,14 +31,14 @@ static inline float ox_twin_block(int32_t type, int32_t fused, int32_t n, const 
                 sum += quant;
             }
             const float scale = f.act_sub == 32 ? x->scales32[(i + s * f.sub) / 32] : 1.0f;
-            part = ox_twin_step(fused, (float)products * scale, d * (float)codes.scale[s], part);
-            if (f.minima == OX_ADDED_MIN) {
+            part = ox_twin_step(fused, (float)products * scale, ox_sub_scale(&f, &codes, s), part);
+            if (f.minima == OX_MIN_ADDED) {
                 part = ox_twin_step(fused, (float)sum * scale, m, part);
-            } else if (f.minima == OX_SUBTRACTED_MIN) {
+            } else if (f.minima == OX_MIN_SUBTRACTED) {
                 minima += codes.min[s] * sum;
             }
         }
-        if (f.minima == OX_SUBTRACTED_MIN) {
+        if (f.minima == OX_MIN_SUBTRACTED) {
             part = ox_twin_step(fused, (float)minima, -m, part);
         }
     }

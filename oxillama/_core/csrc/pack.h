@@ -1,15 +1,15 @@
 /* How the vector levels keep weights, and reading a row back; pack_rows.h brings them into this layout.
  *
  * A group holds 32 rows as two strips of 16. A line is 64 bytes: 16 rows x 4 consecutive k (a "quad"), so a 32-bit lane
- * is a row. A group is one ascending stream of tiles; a tile covers 32 k (formats with blocks of 32) or 256 k (K-quants):
+ * is a row. A group is one ascending stream of tiles; a tile covers one block of the format: 32, 64, 128 or 256 k:
  *
- *   header   d            float16 [32 rows]
+ *   header   d            float16 [32 rows]; bfloat16 with OX_SCALES_E8M0; nothing with OX_SCALES_E4M3
  *            m or dmin    float16 [32]                              formats with minima
- *            scales       int8 [subs][32]                           blocks of 256
- *            minima       uint8 [4 pairs of subs][32 rows][2]       Q4_K, Q5_K; in Q2_K they are the high nibbles of the
- *                                                                   scales instead
+ *            scales       int8 [subs][32]                           OX_SCALES_INT8, OX_SCALES_E4M3
+ *            minima       uint8 [4 pairs of subs][32 rows][2]       subtracted ones; with sub-blocks of 16 they are the high
+ *                                                                   nibbles of the scales instead
  *   then for each 32 k:
- *            single bits  [2 strips][64]     bit q of a byte belongs to quad q            3, 5 bits
+ *            single bits  [2 strips][64]     bit q of a byte belongs to quad q            1, 3, 5 bits
  *            crumbs       [2][2 strips][64]  2 bits each; line h has quads 4h .. 4h + 3   2, 3, 6 bits
  *            nibbles      [4][2 strips][64]  low: quad j, high: quad j + 4                4, 5, 6 bits
  *            bytes        [8][2 strips][64]                                               8 bits
@@ -40,38 +40,51 @@ OX_INLINE size_t ox_float_bytes(int32_t type) {
     return type == OX_F32 ? 4 : 2;
 }
 
-OX_INLINE size_t ox_header_bytes(int32_t type) {
+/* The parts of a header, in their order. */
+OX_INLINE size_t ox_d_bytes(int32_t type) {
+    return ox_format_of(type).scales == OX_SCALES_E4M3 ? 0 : OX_LINE;
+}
+OX_INLINE size_t ox_m_bytes(int32_t type) {
+    return ox_format_of(type).minima == OX_MIN_NONE ? 0 : OX_LINE;
+}
+OX_INLINE size_t ox_scales_bytes(int32_t type) {
     const ox_format f = ox_format_of(type);
-    size_t bytes = OX_LINE;
-    if (f.minima != OX_NO_MIN) {
-        bytes += OX_LINE;
-    }
-    if (f.block == 256) {
-        bytes += (size_t)(256 / f.sub) * OX_GROUP_ROWS;
-    }
-    if (f.minima == OX_SUBTRACTED_MIN && f.sub == 32) {
-        bytes += 8 * OX_GROUP_ROWS;
-    }
-    return bytes;
+    return f.scales == OX_SCALES_INT8 || f.scales == OX_SCALES_E4M3 ? (size_t)(f.block / f.sub) * OX_GROUP_ROWS : 0;
+}
+/* Subtracted minima have bytes of their own where sub-blocks have 32 values, else half of each scale's byte. */
+OX_INLINE int32_t ox_minima_in_scales(int32_t type) {
+    const ox_format f = ox_format_of(type);
+    return f.minima == OX_MIN_SUBTRACTED && f.sub == 16;
+}
+OX_INLINE size_t ox_minima_bytes(int32_t type) {
+    const ox_format f = ox_format_of(type);
+    return f.minima == OX_MIN_SUBTRACTED && f.sub == 32 ? 8 * OX_GROUP_ROWS : 0;
 }
 
-/* Where the scales and the pairs of minima lie in the header of a K-quant. */
 OX_INLINE size_t ox_scales_offset(int32_t type) {
-    return ox_format_of(type).minima == OX_SUBTRACTED_MIN ? 2 * OX_LINE : OX_LINE;
+    return ox_d_bytes(type) + ox_m_bytes(type);
 }
 OX_INLINE size_t ox_minima_offset(int32_t type) {
-    return ox_scales_offset(type) + (ox_format_of(type).sub == 32 ? 8 * OX_GROUP_ROWS : 0);
+    return ox_scales_offset(type) + (ox_minima_in_scales(type) ? 0 : ox_scales_bytes(type));
+}
+OX_INLINE size_t ox_header_bytes(int32_t type) {
+    return ox_scales_offset(type) + ox_scales_bytes(type) + ox_minima_bytes(type);
 }
 
 /* Which parts the codes have, in this order. */
 OX_INLINE int32_t ox_has_single_bits(const int32_t bits) {
-    return bits == 3 || bits == 5;
+    return bits == 1 || bits == 3 || bits == 5;
 }
 OX_INLINE int32_t ox_has_crumbs(const int32_t bits) {
     return bits == 2 || bits == 3 || bits == 6;
 }
 OX_INLINE int32_t ox_has_nibbles(const int32_t bits) {
     return bits >= 4 && bits <= 6;
+}
+
+/* Where the single bit stands in a code. */
+OX_INLINE int32_t ox_single_bit(const int32_t bits) {
+    return bits == 1 ? 2 : bits - 1;
 }
 
 /* Bytes of the codes of 32 k, and of the part that stands before the nibbles. */
@@ -112,7 +125,7 @@ static void K(unpack_codes)(int32_t bits, int32_t row, const uint8_t *lines, uin
     }
     if (ox_has_single_bits(bits)) {
         for (int32_t q = 0; q < OX_QUADS; q++) {
-            word[q] |= ((*cell >> q) & 0x01010101u) << (bits - 1);
+            word[q] |= ((*cell >> q) & 0x01010101u) << ox_single_bit(bits);
         }
         cell += 32;
     }
@@ -133,23 +146,16 @@ static void K(unpack_codes)(int32_t bits, int32_t row, const uint8_t *lines, uin
 static void K(unpack_block)(int32_t type, int32_t row, const uint8_t *tile, float *out) {
     const ox_format f = ox_format_of(type);
     ox_codes codes;
-    codes.d = ox_read_u16(tile + 2 * row);
-    codes.m = f.minima != OX_NO_MIN ? ox_read_u16(tile + OX_LINE + 2 * row) : 0;
-    codes.scale[0] = 1;
-    if (f.block == 256) {
-        for (int32_t s = 0; s < 256 / f.sub; s++) {
-            codes.scale[s] = (int8_t)tile[ox_scales_offset(type) + (size_t)(s * OX_GROUP_ROWS + row)];
-        }
+    const size_t n_subs = (size_t)(f.block / f.sub);
+    codes.d = ox_d_bytes(type) ? ox_read_u16(tile + 2 * row) : 0;
+    codes.m = ox_m_bytes(type) ? ox_read_u16(tile + ox_d_bytes(type) + 2 * row) : 0;
+    for (size_t s = 0; s < n_subs && ox_scales_bytes(type); s++) {
+        const uint8_t scale = tile[ox_scales_offset(type) + s * OX_GROUP_ROWS + (size_t)row];
+        codes.scale[s] = (int8_t)(ox_minima_in_scales(type) ? scale & 0x0f : scale);
+        codes.min[s] = scale >> 4;
     }
-    if (type == OX_Q2_K) {
-        for (int32_t s = 0; s < 16; s++) {
-            codes.min[s] = (uint8_t)codes.scale[s] >> 4;
-            codes.scale[s] &= 0x0f;
-        }
-    } else if (f.minima == OX_SUBTRACTED_MIN) {
-        for (int32_t s = 0; s < 8; s++) {
-            codes.min[s] = tile[ox_minima_offset(type) + (size_t)((s / 2 * OX_GROUP_ROWS + row) * 2 + s % 2)];
-        }
+    for (size_t s = 0; s < n_subs && ox_minima_bytes(type); s++) {
+        codes.min[s] = tile[ox_minima_offset(type) + (s / 2 * OX_GROUP_ROWS + (size_t)row) * 2 + s % 2];
     }
     for (int32_t s = 0; s < f.block / 32; s++) {
         K(unpack_codes)(f.bits, row, tile + ox_header_bytes(type) + (size_t)s * ox_codes_bytes(type),

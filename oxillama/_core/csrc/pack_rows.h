@@ -18,6 +18,9 @@ typedef uint8_t ox_word_bytes __attribute__((vector_size(16)));
 #  define OX_SHUFFLE(type, x, y, ...) __builtin_shuffle(x, y, (type){__VA_ARGS__})
 #endif
 
+/* Where a part of a block begins. */
+#define OX_AT(name, part) offsetof(ox_block_##name, part)
+
 /* The blocks of four rows that are packed together. */
 typedef struct ox_four_rows {
     const uint8_t *block[4];
@@ -86,15 +89,15 @@ OX_INLINE void K(read_half)(const int32_t type, const ox_four_rows *rows, const 
     ox_words low[16], high[8];
     if (type == OX_IQ4_XS) {
         for (int32_t s = 0; s < 4; s++) {
-            K(read_nibbles)(rows, (size_t)(8 + 64 * half + 16 * s), code[s]);
+            K(read_nibbles)(rows, OX_AT(IQ4_XS, codes) + (size_t)(64 * half + 16 * s), code[s]);
         }
         return;
     }
     if (type == OX_Q2_K || type == OX_Q3_K) {
-        const int32_t crumbs = type == OX_Q2_K ? 16 : 32;
+        const size_t crumbs = type == OX_Q2_K ? OX_AT(Q2_K, crumbs) : OX_AT(Q3_K, crumbs);
         for (int32_t i = 0; i < 2; i++) {
-            K(read_words)(rows, (size_t)(crumbs + 32 * half + 16 * i), low + 4 * i);
-            K(read_words)(rows, (size_t)(16 * i), high + 4 * i);
+            K(read_words)(rows, crumbs + (size_t)(32 * half + 16 * i), low + 4 * i);
+            K(read_words)(rows, OX_AT(Q3_K, thirds) + (size_t)(16 * i), high + 4 * i);
         }
         for (int32_t s = 0; s < 4; s++) {
             for (int32_t q = 0; q < OX_QUADS; q++) {
@@ -106,13 +109,13 @@ OX_INLINE void K(read_half)(const int32_t type, const ox_four_rows *rows, const 
         }
         return;
     }
-    const int32_t nibbles = type == OX_Q4_K ? 16 : type == OX_Q5_K ? 48 : 0;
+    const size_t nibbles = type == OX_Q4_K ? OX_AT(Q4_K, codes) : type == OX_Q5_K ? OX_AT(Q5_K, codes) : OX_AT(Q6_K, low);
     for (int32_t i = 0; i < 4; i++) {
-        K(read_words)(rows, (size_t)(nibbles + 64 * half + 16 * i), low + 4 * i);
+        K(read_words)(rows, nibbles + (size_t)(64 * half + 16 * i), low + 4 * i);
     }
     if (type == OX_Q6_K) {
         for (int32_t i = 0; i < 2; i++) {
-            K(read_words)(rows, (size_t)(128 + 32 * half + 16 * i), high + 4 * i);
+            K(read_words)(rows, OX_AT(Q6_K, high) + (size_t)(32 * half + 16 * i), high + 4 * i);
         }
         for (int32_t s = 0; s < 4; s++) {
             for (int32_t q = 0; q < OX_QUADS; q++) {
@@ -123,7 +126,7 @@ OX_INLINE void K(read_half)(const int32_t type, const ox_four_rows *rows, const 
     }
     if (type == OX_Q5_K) {
         for (int32_t i = 0; i < 2; i++) {
-            K(read_words)(rows, (size_t)(16 + 16 * i), high + 4 * i);
+            K(read_words)(rows, OX_AT(Q5_K, fifths) + (size_t)(16 * i), high + 4 * i);
         }
     }
     for (int32_t s = 0; s < 4; s++) {
@@ -139,19 +142,19 @@ OX_INLINE void K(read_half)(const int32_t type, const ox_four_rows *rows, const 
 OX_INLINE void K(read_32)(const int32_t type, const ox_four_rows *rows, ox_words code[OX_QUADS]) {
     switch (type) {
         case OX_Q4_0:
-        case OX_IQ4_NL: K(read_nibbles)(rows, 2, code); break;
-        case OX_Q4_1: K(read_nibbles)(rows, 4, code); break;
+        case OX_IQ4_NL: K(read_nibbles)(rows, OX_AT(Q4_0, codes), code); break;
+        case OX_Q4_1: K(read_nibbles)(rows, OX_AT(Q4_1, codes), code); break;
         case OX_Q5_0:
-            K(read_nibbles)(rows, 6, code);
-            K(add_fifth_bits)(rows, 2, code);
+            K(read_nibbles)(rows, OX_AT(Q5_0, codes), code);
+            K(add_fifth_bits)(rows, OX_AT(Q5_0, fifths), code);
             break;
         case OX_Q5_1:
-            K(read_nibbles)(rows, 8, code);
-            K(add_fifth_bits)(rows, 4, code);
+            K(read_nibbles)(rows, OX_AT(Q5_1, codes), code);
+            K(add_fifth_bits)(rows, OX_AT(Q5_1, fifths), code);
             break;
         default: /* OX_Q8_0 */
-            K(read_words)(rows, 2, code);
-            K(read_words)(rows, 18, code + 4);
+            K(read_words)(rows, OX_AT(Q8_0, codes), code);
+            K(read_words)(rows, OX_AT(Q8_0, codes) + 16, code + 4);
             for (int32_t q = 0; q < OX_QUADS; q++) {
                 code[q] ^= 0x80808080u;
             }
@@ -170,7 +173,7 @@ OX_INLINE void K(write_codes)(const int32_t bits, const ox_words code[OX_QUADS],
     if (ox_has_single_bits(bits)) {
         ox_words line = {0};
         for (int32_t q = 0; q < OX_QUADS; q++) {
-            line |= K(pick)(code[q], bits - 1, 1) << q;
+            line |= K(pick)(code[q], ox_single_bit(bits), 1) << q;
         }
         memcpy(cell, &line, sizeof line);
         cell += 2 * OX_LINE;
@@ -215,17 +218,18 @@ OX_INLINE void K(write_header)(const int32_t type, const ox_four_rows *rows, int
     uint8_t *scales = tile + ox_scales_offset(type) + row;
     ox_words word[4];
     if (type == OX_Q2_K || type == OX_Q6_K) {
-        K(read_words)(rows, type == OX_Q2_K ? 0 : 192, word);
+        K(read_words)(rows, type == OX_Q2_K ? OX_AT(Q2_K, scales) : OX_AT(Q6_K, scales), word);
     } else if (type == OX_Q3_K) {
-        const ox_words low[2] = {K(read_word)(rows, 96), K(read_word)(rows, 100)};
-        const ox_words high = K(read_word)(rows, 104);
+        const ox_words low[2] = {K(read_word)(rows, OX_AT(Q3_K, scales)),
+                                 K(read_word)(rows, OX_AT(Q3_K, scales) + 4)};
+        const ox_words high = K(read_word)(rows, OX_AT(Q3_K, scales) + 8);
         for (int32_t i = 0; i < 4; i++) {
             word[i] = K(pick)(low[i % 2], 4 * (i / 2), 15) | (K(pick)(high, 2 * i, 3) << 4);
             word[i] = (ox_words)((ox_word_bytes)word[i] - 32);
         }
     } else if (type == OX_IQ4_XS) {
-        const ox_words low = K(read_word)(rows, 4);
-        const ox_words high = K(read_word)(rows, 0) >> 16;
+        const ox_words low = K(read_word)(rows, OX_AT(IQ4_XS, low_scales));
+        const ox_words high = K(read_word)(rows, OX_AT(IQ4_XS, d)) >> 16;
         for (int32_t i = 0; i < 2; i++) {
             /* four scales: nibbles and pairs of bits, spread over the bytes of a word */
             const ox_words nibbles = (low >> (16 * i)) & 0xffffu;
@@ -251,14 +255,17 @@ OX_INLINE void K(write_header)(const int32_t type, const ox_four_rows *rows, int
 
 /* Where d and the minimum (or dmin) lie in a block of the file. */
 OX_INLINE size_t ox_d_offset(const int32_t type) {
-    return type == OX_Q2_K ? 80 : type == OX_Q3_K ? 108 : type == OX_Q6_K ? 208 : 0;
+    return type == OX_Q2_K   ? OX_AT(Q2_K, d)
+           : type == OX_Q3_K ? OX_AT(Q3_K, d)
+           : type == OX_Q6_K ? OX_AT(Q6_K, d)
+                             : 0;
 }
 
 /* One block of four rows, `row` the first of them, into its tile. */
 OX_INLINE void K(pack_blocks)(const int32_t type, const ox_four_rows *rows, int32_t row, uint8_t *tile) {
     const ox_format f = ox_format_of(type);
     K(copy_halves)(rows, ox_d_offset(type), tile + 2 * row);
-    if (f.minima != OX_NO_MIN) {
+    if (f.minima != OX_MIN_NONE) {
         K(copy_halves)(rows, ox_d_offset(type) + 2, tile + OX_LINE + 2 * row);
     }
     uint8_t *cell = tile + ox_header_bytes(type) + 4 * row;
@@ -315,6 +322,54 @@ OX_INLINE void K(pack_codes)(const int32_t type, int32_t k, int32_t n_rows, cons
     }
 }
 
+/* The same for any integer type, block by block through ox_codes: what pack_codes() must agree with, and fast enough for
+ * types whose blocks have no form that suits four rows at a time. */
+static void K(pack_decoded_blocks)(int32_t type, const ox_four_rows *rows, int32_t row, uint8_t *tile) {
+    const ox_format f = ox_format_of(type);
+    ox_codes codes[4];
+    for (int32_t r = 0; r < 4; r++) {
+        ox_decode_block(type, rows->block[r], &codes[r]);
+        if (ox_d_bytes(type)) {
+            memcpy(tile + 2 * (row + r), &codes[r].d, 2);
+        }
+        if (ox_m_bytes(type)) {
+            memcpy(tile + OX_LINE + 2 * (row + r), &codes[r].m, 2);
+        }
+        uint8_t *scales = tile + ox_scales_offset(type) + row + r;
+        for (int32_t s = 0; s < (int32_t)ox_scales_bytes(type) / OX_GROUP_ROWS; s++) {
+            const uint8_t min = ox_minima_in_scales(type) ? (uint8_t)(codes[r].min[s] << 4) : 0;
+            scales[OX_GROUP_ROWS * s] = (uint8_t)codes[r].scale[s] | min;
+        }
+        uint8_t *minima = tile + ox_minima_offset(type) + 2 * (row + r);
+        for (int32_t s = 0; s < (int32_t)ox_minima_bytes(type) / OX_GROUP_ROWS; s++) {
+            minima[2 * OX_GROUP_ROWS * (s / 2) + s % 2] = codes[r].min[s];
+        }
+    }
+    uint8_t *cell = tile + ox_header_bytes(type) + 4 * row;
+    for (int32_t k = 0; k < f.block; k += 32, cell += ox_codes_bytes(type)) {
+        ox_words words[OX_QUADS];
+        for (int32_t q = 0; q < OX_QUADS; q++) {
+            words[q] = (ox_words){ox_read_u32(codes[0].code + k + 4 * q), ox_read_u32(codes[1].code + k + 4 * q),
+                                  ox_read_u32(codes[2].code + k + 4 * q), ox_read_u32(codes[3].code + k + 4 * q)};
+        }
+        K(write_codes)(f.bits, words, cell);
+    }
+}
+
+static void K(pack_decoded)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *data, size_t row_bytes,
+                            uint8_t *group) {
+    const ox_format f = ox_format_of(type);
+    for (int32_t row = 0; row < OX_GROUP_ROWS; row += 4) {
+        ox_four_rows rows;
+        ox_row_steps steps;
+        K(start_rows)(row, n_rows, data, row_bytes, (size_t)f.block_bytes, &rows, &steps);
+        for (int32_t i = 0; i < k / f.block; i++) {
+            K(pack_decoded_blocks)(type, &rows, row, group + (size_t)i * ox_tile_bytes(type));
+            K(next_rows)(&rows, &steps);
+        }
+    }
+}
+
 OX_INLINE void K(pack_floats)(const size_t size, int32_t k, int32_t n_rows, const uint8_t *data, size_t row_bytes,
                               uint8_t *group) {
     const int32_t per_step = (int32_t)(sizeof(ox_words) / size);
@@ -356,8 +411,8 @@ OX_INLINE void K(pack_pairs)(int32_t k, int32_t n_rows, const uint8_t *data, siz
     }
 }
 
-static void K(pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
-                          uint8_t *group) {
+static void K(pack_group_decoded)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
+                                  uint8_t *group) {
     switch (type) {
         case OX_F32: K(pack_floats)(4, k, n_rows, rows, row_bytes, group); break;
         case OX_F16: K(pack_floats)(2, k, n_rows, rows, row_bytes, group); break;
@@ -368,22 +423,25 @@ static void K(pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t
                 K(pack_floats)(2, k, n_rows, rows, row_bytes, group);
             }
             break;
-#define OX_CASE(type) \
-    case type: K(pack_codes)(type, k, n_rows, rows, row_bytes, group); break;
-        OX_CASE(OX_Q4_0)
-        OX_CASE(OX_Q4_1)
-        OX_CASE(OX_Q5_0)
-        OX_CASE(OX_Q5_1)
-        OX_CASE(OX_Q8_0)
-        OX_CASE(OX_Q2_K)
-        OX_CASE(OX_Q3_K)
-        OX_CASE(OX_Q4_K)
-        OX_CASE(OX_Q5_K)
-        OX_CASE(OX_Q6_K)
-        OX_CASE(OX_IQ4_NL)
-        OX_CASE(OX_IQ4_XS)
-#undef OX_CASE
+        default: K(pack_decoded)(type, k, n_rows, rows, row_bytes, group);
     }
+}
+
+static void K(pack_group)(int32_t type, int32_t k, int32_t n_rows, const uint8_t *rows, size_t row_bytes,
+                          uint8_t *group) {
+    switch (type) {
+#define OX_ROW(name, ...)                                                        \
+    case OX_##name:                                                              \
+        if (ox_format_of(OX_##name).packing == OX_PACKED_WORDS) {                    \
+            K(pack_codes)(OX_##name, k, n_rows, rows, row_bytes, group);         \
+            return;                                                              \
+        }                                                                        \
+        break;
+        OX_INT_TYPES(OX_ROW)
+#undef OX_ROW
+        default: break;
+    }
+    K(pack_group_decoded)(type, k, n_rows, rows, row_bytes, group);
 }
 
 #endif

@@ -19,6 +19,7 @@
  * vf_add_exponent(x, n)   x * 2^n by adding to the exponent field: n integral, x and the result normal
  * vf_load_f16, vf_store_f16, vf_load_bf16, vf_store_bf16     16 values; half.h defines the conversions
  * vf_load_i8(p)     16 signed bytes              vf_store_i8(p, v)   whole numbers in [-128, 127]
+ * vf_load_e4m3(p)   16 floats of 4 bits of exponent and 3 of mantissa, below 128; the highest is 480, none is a NaN
  * vf_sum(v), vf_reduce_max(v)   one tree at every level: lane i with i + 8, then i + 4, i + 2, i + 1
  * vf_exp(x)         see below */
 #ifndef OX_VEC_H
@@ -40,6 +41,15 @@
 #else
 #include "vec_scalar.h"
 #endif
+
+/* Shifted to the bits of a float16 the exponent is biased by 15 instead of 7. */
+static inline vf vf_load_e4m3(const uint8_t *p) {
+    uint16_t halves[16];
+    for (int i = 0; i < 16; i++) {
+        halves[i] = (uint16_t)(p[i] << 7);
+    }
+    return vf_mul(vf_load_f16(halves), vf_set(256.0f));
+}
 
 /* e^x to about one unit in the last place. exp(-inf) = 0, a NaN stays one, and a result below the smallest normal float is
  * 0, so nothing downstream meets a subnormal.

@@ -1,7 +1,7 @@
 /* The integer side of vec.h: sixteen int32 lanes, each a weight row, fed by lines of 16 rows x 4 bytes.
  *
  * vi                  16 int32            vi_set(x)   vi_add   vi_negate   vi_shift_left(v, constant)   vi_float(v) -> vf
- * vb                  a line, 64 bytes    vb_load, vb_store: aligned to 64
+ * vb                  a line, 64 bytes    vb_load, vb_store: aligned to 64    vb_zero()
  * vb_low, vb_high     the nibbles of every byte
  * vb_fifth(v, line, quad)     v with bit `quad` (a constant) of every byte of `line` as its bit 4
  * vb_crumb(v, line, c)        v with bits 2c, 2c + 1 of every byte of `line` as its bits 4, 5

@@ -21,6 +21,10 @@ OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
 }
 OX_INLINE vf vi_float(vi v) { return (vf){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)}; }
 
+OX_INLINE vb vb_zero(void) {
+    const __m256i zero = _mm256_setzero_si256();
+    return (vb){zero, zero};
+}
 OX_INLINE vb vb_load(const uint8_t *p) {
     return (vb){_mm256_load_si256((const __m256i *)p), _mm256_load_si256((const __m256i *)(p + 32))};
 }

@@ -14,6 +14,7 @@ OX_INLINE vi vi_negate(vi v) { return (vi){_mm512_sub_epi32(_mm512_setzero_si512
 OX_INLINE vi vi_shift_left(vi v, const int32_t n) { return (vi){_mm512_slli_epi32(v.a, (unsigned)n)}; }
 OX_INLINE vf vi_float(vi v) { return (vf){_mm512_cvtepi32_ps(v.a)}; }
 
+OX_INLINE vb vb_zero(void) { return (vb){_mm512_setzero_si512()}; }
 OX_INLINE vb vb_load(const uint8_t *p) { return (vb){_mm512_load_si512(p)}; }
 OX_INLINE void vb_store(uint8_t *p, vb v) { _mm512_store_si512(p, v.a); }
 OX_INLINE vb vb_low(vb v) { return (vb){_mm512_and_si512(v.a, _mm512_set1_epi8(0x0f))}; }

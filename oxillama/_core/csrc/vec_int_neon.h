@@ -23,6 +23,10 @@ OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
 }
 OX_INLINE vf vi_float(vi v) { return VEC_INT_1(vf, vcvtq_f32_s32, v); }
 
+OX_INLINE vb vb_zero(void) {
+    const uint8x16_t zero = vdupq_n_u8(0);
+    return (vb){zero, zero, zero, zero};
+}
 OX_INLINE vb vb_load(const uint8_t *p) {
     return (vb){vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)};
 }

@@ -24,6 +24,10 @@ OX_INLINE vi vi_shift_left(vi v, const int32_t n) {
 }
 OX_INLINE vf vi_float(vi v) { return VEC_INT_1(vf, _mm_cvtepi32_ps, v); }
 
+OX_INLINE vb vb_zero(void) {
+    const __m128i zero = _mm_setzero_si128();
+    return (vb){zero, zero, zero, zero};
+}
 OX_INLINE vb vb_load(const uint8_t *p) {
     const __m128i *line = (const __m128i *)p;
     return (vb){_mm_load_si128(line), _mm_load_si128(line + 1), _mm_load_si128(line + 2), _mm_load_si128(line + 3)};
