@@ -39,6 +39,19 @@ FORMATS = {
     "Q6_K": (14, 256, 210, (208,)),
     "IQ4_NL": (20, 32, 18, (0,)),
     "IQ4_XS": (23, 256, 136, (0,)),
+    "IQ1_S": (19, 256, 50, (0,)),
+    "IQ1_M": (29, 256, 56, ()),
+    "IQ2_XXS": (16, 256, 66, (0,)),
+    "IQ2_XS": (17, 256, 74, (0,)),
+    "IQ2_S": (22, 256, 82, (0,)),
+    "IQ3_XXS": (18, 256, 98, (0,)),
+    "IQ3_S": (21, 256, 110, (0,)),
+    "TQ1_0": (34, 256, 54, (52,)),
+    "TQ2_0": (35, 256, 66, (64,)),
+    "MXFP4": (39, 32, 17, ()),
+    "NVFP4": (40, 64, 36, ()),
+    "Q1_0": (41, 128, 18, (0,)),
+    "Q2_0": (42, 64, 18, (0,)),
 }
 K = 2048
 MANY_ROWS = 8192
@@ -135,14 +148,14 @@ def main() -> None:
     print(f"{cpu_info().model_name}, level {arguments.level}")
     for n, peak in peaks.items():
         print(f"int8 peak, {n} thread(s): {peak:.0f} GOP/s")
-    print(f"{'type':5} {'tokens':>6} {'threads':>7} {'GOP/s':>7} {'of peak':>7} {'GB/s':>6} {'probe':>6} {'share':>6}")
+    print(f"{'type':7} {'tokens':>6} {'threads':>7} {'GOP/s':>7} {'of peak':>7} {'GB/s':>6} {'probe':>6} {'share':>6}")
     cases: list[Case] = []
     for name in arguments.types.split(","):
         for case in measure_type(arguments.level, name, tokens, threads, arguments.rounds):
             cases.append(case)
             of_peak = case.gops / peaks[case.threads] if peaks[case.threads] else 0.0
             print(
-                f"{name:5} {case.tokens:6} {case.threads:7} {case.gops:7.1f} {of_peak:7.0%} {case.gbps:6.1f} "
+                f"{name:7} {case.tokens:6} {case.threads:7} {case.gops:7.1f} {of_peak:7.0%} {case.gbps:6.1f} "
                 f"{statistics.median(case.probes):6.1f} {case.share_of_bandwidth:6.0%}",
                 flush=True,
             )

@@ -48,10 +48,13 @@ SHAPES = {
     "llama-tiny": Shape("llama", 256, 2, 512, 4, 2, 64, 1024, 10000.0, context_length=512),
 }
 # Of a whole-file type: the type of its matrices, and llama.cpp's number for general.file_type. Q5_K and Q3_K are what
-# llama.cpp calls Q5_K_S and Q3_K_S; its Q2_K and IQ4_XS give some matrices more bits, these do not.
+# llama.cpp calls Q5_K_S and Q3_K_S; its Q2_K and IQ types give some matrices more bits, these do not.
 FILE_TYPES = {"F32": ("F32", 0), "F16": ("F16", 1), "BF16": ("BF16", 32), "Q4_0": ("Q4_0", 2), "Q8_0": ("Q8_0", 7),
               "Q2_K": ("Q2_K", 10), "Q3_K": ("Q3_K", 11), "Q4_K_M": ("Q4_K", 15), "Q5_K": ("Q5_K", 16),
-              "Q5_K_M": ("Q5_K", 17), "Q6_K": ("Q6_K", 18), "IQ4_XS": ("IQ4_XS", 30)}  # fmt: skip
+              "Q5_K_M": ("Q5_K", 17), "Q6_K": ("Q6_K", 18), "IQ4_XS": ("IQ4_XS", 30),
+              "IQ2_XXS": ("IQ2_XXS", 19), "IQ2_XS": ("IQ2_XS", 20), "IQ3_XXS": ("IQ3_XXS", 23), "IQ3_S": ("IQ3_S", 26),
+              "IQ2_S": ("IQ2_S", 28), "IQ1_S": ("IQ1_S", 24), "IQ1_M": ("IQ1_M", 31), "TQ1_0": ("TQ1_0", 36),
+              "TQ2_0": ("TQ2_0", 37), "MXFP4": ("MXFP4", 38)}  # fmt: skip
 
 
 def has_more_bits(block: int, block_count: int) -> bool:

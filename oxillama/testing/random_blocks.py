@@ -110,6 +110,48 @@ def _q6_k(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
     return np.hstack((_codes(rng, num_blocks, 128 + 64 + 16), scales.view(np.uint8)))
 
 
+def _scaled(code_bytes: int, factor: float, *, scale_last: bool = False) -> Callable[[Generator, int, float], Bytes]:
+    """Blocks of a float16 scale beside random code words, `factor` times which is the standard deviation."""
+
+    def fill(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+        scales = _scales(rng, num_blocks, deviation / factor, signed=True).view(np.uint8)
+        codes = _codes(rng, num_blocks, code_bytes)
+        return np.hstack((codes, scales) if scale_last else (scales, codes))
+
+    return fill
+
+
+def _iq1_m(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    # The scale lies in the top nibbles of the last four words, the lowest first.
+    scales = _scales(rng, num_blocks, deviation / 7.5, signed=True).view(np.uint8)
+    blocks = _codes(rng, num_blocks, 56).copy()
+    nibbles = (scales[:, 0] & 15, scales[:, 0] >> 4, scales[:, 1] & 15, scales[:, 1] >> 4)
+    for word, nibble in enumerate(nibbles):
+        blocks[:, 49 + 2 * word] = blocks[:, 49 + 2 * word] & 15 | nibble << 4
+    return blocks
+
+
+def _neighbours(rng: Generator, shape: tuple[int, ...], values: NDArray[np.float64], scale: float) -> Bytes:
+    """Indices of the two ascending `values` around `scale`, in shares that give their mean square."""
+    low = int(np.clip(np.searchsorted(values, scale, "right") - 1, 0, len(values) - 2))
+    squares = values[low : low + 2] ** 2
+    share = (scale**2 - squares[0]) / (squares[1] - squares[0])
+    return (low + (rng.random(shape) < share)).astype(np.uint8)
+
+
+# The sixteen values of both four-bit float formats have a root mean square of 5.85.
+def _mxfp4(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    exponents = _neighbours(rng, (num_blocks, 1), 2.0 ** np.arange(-128, 127), deviation / 5.85)
+    return np.hstack((exponents, _codes(rng, num_blocks, 16)))
+
+
+def _nvfp4(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
+    byte = np.arange(127)
+    exponent, mantissa = byte >> 3, byte & 7
+    values = np.where(exponent == 0, mantissa / 512, (1 + mantissa / 8) * 2.0 ** (exponent - 7)) / 2
+    return np.hstack((_neighbours(rng, (num_blocks, 4), values, deviation / 5.85), _codes(rng, num_blocks, 32)))
+
+
 FORMATS = {
     "F32": BlockFormat(0, 1, 4, _f32),
     "F16": BlockFormat(1, 1, 2, _f16),
@@ -123,4 +165,17 @@ FORMATS = {
     "Q6_K": BlockFormat(14, 256, 210, _q6_k),
     "IQ4_NL": BlockFormat(20, 32, 18, _iq4_nl),
     "IQ4_XS": BlockFormat(23, 256, 136, _iq4_xs),
+    "IQ1_S": BlockFormat(19, 256, 50, _scaled(48, 7.5)),
+    "IQ1_M": BlockFormat(29, 256, 56, _iq1_m),
+    "IQ2_XXS": BlockFormat(16, 256, 66, _scaled(64, 55.4)),
+    "IQ2_XS": BlockFormat(17, 256, 74, _scaled(72, 58.0)),
+    "IQ2_S": BlockFormat(22, 256, 82, _scaled(80, 58.6)),
+    "IQ3_XXS": BlockFormat(18, 256, 98, _scaled(96, 148.1)),
+    "IQ3_S": BlockFormat(21, 256, 110, _scaled(108, 146.0)),
+    "TQ1_0": BlockFormat(34, 256, 54, _scaled(52, 0.85, scale_last=True)),
+    "TQ2_0": BlockFormat(35, 256, 66, _scaled(64, 1.273, scale_last=True)),
+    "MXFP4": BlockFormat(39, 32, 17, _mxfp4),
+    "NVFP4": BlockFormat(40, 64, 36, _nvfp4),
+    "Q1_0": BlockFormat(41, 128, 18, _scaled(16, 1.04)),
+    "Q2_0": BlockFormat(42, 64, 18, _scaled(16, 1.273)),
 }
