@@ -48,7 +48,10 @@ def dequantize(type_name: str, raw: Bytes, n: int) -> NDArray[np.float32]:
     if n < 0 or n % block:
         raise InvalidRequestError(f"n: expected a multiple of {block}, the block of {type_name}, found {n}", param="n")
     try:
-        data = np.frombuffer(memoryview(np.ascontiguousarray(raw) if isinstance(raw, np.ndarray) else raw), np.uint8)
+        if isinstance(raw, np.ndarray):
+            data = np.ascontiguousarray(raw).reshape(-1).view(np.uint8)
+        else:
+            data = np.frombuffer(memoryview(raw), np.uint8)
     except (BufferError, TypeError, ValueError) as error:
         raise InvalidRequestError(f"raw: expected contiguous bytes, found {type(raw).__name__}", param="raw") from error
     if len(data) != n // block * block_bytes:

@@ -1,4 +1,4 @@
-"""Decoding rows of any weight format of GGUF, in plain C: one build of it, so the same bits at every instruction-set level."""
+"""Decoding blocks of any weight format of GGUF: plain C, built once, so the same bits at every instruction set."""
 
 import numpy as np
 

@@ -92,7 +92,7 @@ cdef class WeightPacker:
         """A PackedMatrix whose values are there after `pack()`.
 
         raw: the tensor's bytes as the file has them, row after row; bias: float32 [rows] or None. Both are kept, not
-        copied. scale multiplies the products, before the bias is added. Raises ValueError for sizes that do not fit each
+        copied. scale: of the products, before the bias is added. Raises ValueError for sizes that do not fit each
         other, MemoryError when the room is used up."""
         return self.add_stack([raw], type_id, rows, k, bias=bias, scale=scale)
 

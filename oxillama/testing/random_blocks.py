@@ -131,12 +131,12 @@ def _iq1_m(rng: Generator, num_blocks: int, deviation: float) -> Bytes:
     return blocks
 
 
-def _neighbours(rng: Generator, shape: tuple[int, ...], values: NDArray[np.float64], scale: float) -> Bytes:
+def _neighbours(rng: Generator, shape: tuple[int, ...], values: NDArray[np.floating], scale: float) -> Bytes:
     """Indices of the two ascending `values` around `scale`, in shares that give their mean square."""
     low = int(np.clip(np.searchsorted(values, scale, "right") - 1, 0, len(values) - 2))
     squares = values[low : low + 2] ** 2
     share = (scale**2 - squares[0]) / (squares[1] - squares[0])
-    return (low + (rng.random(shape) < share)).astype(np.uint8)
+    return np.asarray(low + (rng.random(shape) < share), np.uint8)
 
 
 # The sixteen values of both four-bit float formats have a root mean square of 5.85.
