@@ -35,3 +35,10 @@ def render(
         "eos_token": eos_token,
     }
     return rendered(template, variables)
+
+
+def check_compiles(template: str) -> None:
+    """Raises TemplateError for a template that is too large, or is none."""
+    from oxillama import template_rendering
+
+    template_rendering.check_compiles(template)

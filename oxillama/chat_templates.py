@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from oxillama.errors import InvalidRequestError
-from oxillama.template_limits import MAX_SOURCE_CHARACTERS
 from oxillama.values import refused
 
 # What no name and hardly a path has, and every template that says anything of a conversation.
@@ -157,6 +156,9 @@ def _is_file(path: str) -> bool:
 
 
 def _read(path: Path) -> str:
+    # Not above: it brings jinja2, which only chats need.
+    from oxillama.template_limits import MAX_SOURCE_CHARACTERS
+
     limit = _UTF8_BYTES * MAX_SOURCE_CHARACTERS
     with path.open("rb") as file:  # never all of it, whatever it is
         raw = file.read(limit + 1)

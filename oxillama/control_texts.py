@@ -46,7 +46,7 @@ class Marks:
 
 
 class ControlTexts:
-    """The texts of a vocabulary's control tokens, and how to break them."""
+    """The texts of a vocabulary's control tokens (or of any tokens that nobody may write), and how to break them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         known = frozenset(texts)
@@ -85,9 +85,10 @@ class ControlTexts:
         the middle of a token, as `<|{{ name }}|>` would."""
         cuts = self._cuts_in_tokens(text) | self._cuts_in_tails(text)
         if alone:
-            word = text.strip()
+            # White space has nothing to break, so the mark goes before it.
+            word = text.strip() or text
             if word and len(word) < self._longest and word in self._insides:
-                cuts.add(len(text) - len(text.lstrip()))
+                cuts.add(text.index(word))
         if cuts:
             places = [0, *sorted(cuts), len(text)]
             text = marks.sentinel.join(text[i:j] for i, j in pairwise(places))

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from oxillama.chat import render
+from oxillama.chat import check_compiles, render
 from oxillama.control_texts import ControlTexts, Marks
 from oxillama.errors import InvalidRequestError, TemplateError
 from oxillama.messages import Message, checked_kwargs, checked_messages, checked_tools, strings
 from oxillama.reasoning import ThinkTags, find_tags, opens_thinking
-from oxillama.template_traits import TemplateTraits, template_traits
+from oxillama.template_tokens import written_tokens
+from oxillama.template_traits import TemplateTraits, deafness, template_traits
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
@@ -50,21 +51,62 @@ class ChatPrompt:
     thinking: bool
 
 
+@dataclass(frozen=True)
+class _Forbidden:
+    """The tokens that callers may not write, in what the assistant has said and everywhere else.
+
+    ``written``: those among them that ordinary text would otherwise hold, because the file calls them user-defined."""
+
+    anywhere: ControlTexts
+    in_replies: ControlTexts
+    written: frozenset[str]
+
+
+def checked_template(template: str) -> str:
+    """The template. Raises TemplateError for one that is too large, cannot be compiled, or tells the model nothing."""
+    try:
+        check_compiles(template)
+        if (problem := deafness(template)) is not None:
+            raise TemplateError(f"the chat template {problem}")
+    except TemplateError as error:
+        error.param = "chat_template"
+        raise
+    return template
+
+
 class Conversation:
     """Renders conversations for one model: its tokenizer, its template or templates, and what these expect."""
 
     def __init__(self, tokenizer: Tokenizer, metadata: Mapping[str, Any], chat_template: str | None) -> None:
         self.tokenizer = tokenizer
         self._templates = _templates(metadata, chat_template)
+        self._found: dict[str, _Forbidden] = {}
 
     @property
     def template(self) -> str | None:
         """The template that is used without tools."""
         return self._templates.get("default")
 
-    @cached_property
-    def _controls(self) -> ControlTexts:
-        return ControlTexts(self.tokenizer.control_texts())
+    def _forbidden(self, template: str) -> _Forbidden:
+        """What nobody may write in a conversation that this template renders."""
+        found = self._found.get(template)
+        if found is None:
+            found = self._found[template] = self._find_forbidden(template)
+        return found
+
+    def _find_forbidden(self, template: str) -> _Forbidden:
+        tokenizer = self.tokenizer
+        controls = tokenizer.control_texts()
+        written = written_tokens(
+            template,
+            tokenizer.user_defined_texts(),
+            bos_token=tokenizer.declared_text("bos"),
+            eos_token=tokenizer.declared_text("eos"),
+        )
+        tags = self.think_tags
+        thinking = frozenset() if tags is None else written & {tags.opening, tags.closing}
+        # Templates look for the model's own thinking in what it said before, and that was written with these tokens.
+        return _Forbidden(ControlTexts(controls | written), ControlTexts(controls | (written - thinking)), written)
 
     @cached_property
     def think_tags(self) -> ThinkTags | None:
@@ -78,9 +120,11 @@ class Conversation:
         kwargs = checked_kwargs(options.template_kwargs, RESERVED)
         template = self._template(tools=tools is not None)
         continued = _is_continued(checked, options)
-        marks = self._controls.marks([template, *strings(checked), *strings(tools), *strings(kwargs)])
-        marking = _Marking(self._controls, marks, template_traits(template))
-        marked = [marking.message(message) for message in checked]
+        forbidden = self._forbidden(template)
+        marks = forbidden.anywhere.marks([template, *strings(checked), *strings(tools), *strings(kwargs)])
+        traits = template_traits(template)
+        marking, in_replies = _Marking(forbidden.anywhere, marks, traits), _Marking(forbidden.in_replies, marks, traits)
+        marked = [(in_replies if one["role"] == "assistant" else marking).message(one) for one in checked]
         if continued:
             _mark_end(marked[-1], marks)
         rendered = render(
@@ -102,14 +146,14 @@ class Conversation:
                 )
         return ChatPrompt(
             text=marks.remove(rendered),
-            ids=self._ids(rendered, marks),
+            ids=self._ids(rendered, marks, forbidden.written),
             thinking=self._thinks(rendered, checked[-1] if continued else None),
         )
 
-    def _ids(self, rendered: str, marks: Marks) -> list[int]:
+    def _ids(self, rendered: str, marks: Marks, written: frozenset[str]) -> list[int]:
         tokenizer = self.tokenizer
         try:
-            ids = tokenizer.encode_parsed(rendered, marks.remove)
+            ids = tokenizer.encode_parsed(rendered, marks.remove, broken=written)
         except InvalidRequestError as error:
             error.param = "messages"
             raise
@@ -133,6 +177,13 @@ class Conversation:
                 "the model file has no chat template; pass one to the engine as chat_template, or generate from a text",
                 param="messages",
             )
+        problem = deafness(template)
+        if problem is not None:
+            raise TemplateError(
+                f"the chat template {problem}; pass another to the engine as chat_template (a template, a file, or a "
+                "name such as chatml)",
+                param="messages",
+            )
         return template
 
     def _is_token(self, text: str) -> bool:
@@ -140,7 +191,7 @@ class Conversation:
 
 
 class _Marking:
-    """Breaks the control tokens in everything a template gets from the caller, and shapes it as the template wants."""
+    """Breaks what callers may not write in all that a template gets from them, and shapes it as the template wants."""
 
     def __init__(self, controls: ControlTexts, marks: Marks, traits: TemplateTraits) -> None:
         self._controls = controls

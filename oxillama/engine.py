@@ -21,9 +21,10 @@ from oxillama.admission import Admission, Prompt
 from oxillama.batch import Batch
 from oxillama.chat_request import ChatHandle, ChatStream
 from oxillama.chat_results import ChatCompletion
+from oxillama.chat_templates import resolve_chat_template
 from oxillama.completion_builder import CompletionBuilder, RequestSpec
 from oxillama.config import CacheConfig, SchedulerConfig
-from oxillama.conversation import ChatOptions, Conversation
+from oxillama.conversation import ChatOptions, Conversation, checked_template
 from oxillama.demo import demo_path
 from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
@@ -39,7 +40,7 @@ from oxillama.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.request import CompletionStream, RequestHandle, cancelled_on_failure
 from oxillama.results import Completion
 from oxillama.stats import EngineStats, Memory
-from oxillama.values import integer, real, refused
+from oxillama.values import integer, real
 
 # Far more than helps.
 MAX_THREADS = 512
@@ -56,7 +57,8 @@ class Engine(ProcessBound):
     max_batch_size if more, within n_ctx x max_batch_size and half of the available memory. prefix_cache: reuse the KV
     of common beginnings. prefix_cache_tokens: so many of them are kept before memory grows for others; None: a quarter
     of kv_cache_tokens, at least n_ctx. mmap: map the file instead of reading it.
-    chat_template: a Jinja template instead of the file's own.
+    chat_template: instead of the file's own: a Jinja template, a name (chatml, llama3, mistral, gemma ...) or the path
+    of a file, see `oxillama.chat_templates`; one that leaves out what the messages say is a TemplateError.
     progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
@@ -76,14 +78,13 @@ class Engine(ProcessBound):
         prefix_cache: bool = True,
         prefix_cache_tokens: int | None = None,
         mmap: bool = True,
-        chat_template: str | None = None,
+        chat_template: str | os.PathLike[str] | None = None,
         progress: Progress = None,
     ) -> None:
         scheduler = SchedulerConfig(max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache)
         cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens, prefix_cache_tokens)
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
-        if chat_template is not None and not isinstance(chat_template, str):
-            raise refused("chat_template", "a str or None", chat_template)
+        given = None if chat_template is None else checked_template(resolve_chat_template(chat_template))
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():
             loaded = load_model(
@@ -94,7 +95,7 @@ class Engine(ProcessBound):
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
         with loaded.reservation.released_on_failure():
-            self._conversation = Conversation(self.tokenizer, self._metadata, chat_template) if self.tokenizer else None
+            self._conversation = Conversation(self.tokenizer, self._metadata, given) if self.tokenizer else None
             self._lifecycle = Lifecycle(loaded, scheduler)
         self._worker = self._lifecycle.worker
         self._admission = Admission(self._model, self._worker, queue_size=scheduler.queue_size)

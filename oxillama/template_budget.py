@@ -54,7 +54,7 @@ class Budget:
         self._written += characters
         if self._written > self.max_characters:
             raise SecurityError(f"the template writes more than {self.max_characters} characters")
-        self._check_time()
+        self.check_time()
 
     def make(self, value: object) -> None:
         """An operation made a value."""
@@ -64,9 +64,9 @@ class Budget:
             self._made += len(value)
             if self._made > MADE * self.max_characters:
                 raise SecurityError("the template makes too much text")
-        self._check_time()
+        self.check_time()
 
-    def _check_time(self) -> None:
+    def check_time(self) -> None:
         if time.thread_time() > self._until:
             raise SecurityError("the template takes too long")
 
@@ -158,7 +158,7 @@ def rendering(budget: Budget) -> Iterator[None]:
 
 
 def current_budget() -> Budget:
-    """Of the rendering that is going on; a fresh one for what is computed while a template is compiled."""
+    """Of the rendering that is going on; a fresh one where nothing is rendered."""
     return _current.get() or Budget()
 
 

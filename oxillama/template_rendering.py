@@ -4,15 +4,18 @@ TemplateError."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError as JinjaError
+from jinja2 import nodes
 
 from oxillama.errors import TemplateError
 from oxillama.template_budget import Budget, rendering
+from oxillama.template_limits import MAX_SOURCE_CHARACTERS
 from oxillama.template_sandbox import TemplateSandbox, guarded
 
 # What a template's own expressions raise on values they did not expect, and what Python raises on a template that it
@@ -31,29 +34,60 @@ _ACCIDENTS = (
 
 def rendered(template: str, variables: Mapping[str, Any]) -> str:
     """The text that a template makes of its variables."""
-    budget = Budget([variables, template])
+    budget = Budget([variables, template[:MAX_SOURCE_CHARACTERS]])
     pieces = []
-    try:
-        with rendering(budget):
-            for piece in _compiled(template).generate(variables):
-                budget.write(len(piece))
-                pieces.append(piece)
-    except JinjaError as error:
-        raise TemplateError(f"the chat template failed: {error}", param="messages") from error
-    except _ACCIDENTS as error:
-        raise TemplateError(
-            f"the chat template failed: {type(error).__name__} on this conversation", param="messages"
-        ) from error
+    with _failures_named("the chat template failed"), rendering(budget):
+        for piece in _compiled(template).generate(variables):
+            budget.write(len(piece))
+            pieces.append(piece)
     return "".join(pieces)
+
+
+def check_compiles(template: str) -> None:
+    """Raises TemplateError for a template that is too large or no template."""
+    with _failures_named("the chat template cannot be compiled"), rendering(Budget()):
+        _compiled(template)
+
+
+def mentions(template: str, variable: str) -> bool:
+    """Whether a template reads the variable anywhere. Raises TemplateError for what is no template."""
+    return any(node.name == variable for node in _tree(template).find_all(nodes.Name))
+
+
+def literals(template: str) -> list[str]:
+    """The texts that stand in a template, as they are written. Raises TemplateError for what is no template."""
+    tree = _tree(template)
+    return [node.data for node in tree.find_all(nodes.TemplateData)] + [
+        node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)
+    ]
+
+
+@contextmanager
+def _failures_named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except JinjaError as error:
+        raise TemplateError(f"{what}: {error}", param="messages") from error
+    except _ACCIDENTS as error:
+        raise TemplateError(f"{what}: {type(error).__name__} on this conversation", param="messages") from error
+
+
+def _tree(template: str) -> nodes.Template:
+    with _failures_named("the chat template cannot be read"):
+        return _environment().parse(template)
 
 
 @lru_cache(maxsize=32)
 def _compiled(template: str) -> Any:
+    return _environment().from_string(template)
+
+
+def _environment() -> TemplateSandbox:
     environment = TemplateSandbox()
     environment.filters["tojson"] = guarded("tojson", _to_json)
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(template)
+    return environment
 
 
 def _raise_exception(message: str) -> None:

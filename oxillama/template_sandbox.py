@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from oxillama.template_budget import MAX_EXPONENT, MAX_WIDTH, Budget, current_budget, weight
+from oxillama.template_limits import check_code, check_source, check_tree
 
 # What no prompt needs: text without end, and searches that can take forever.
 _DROPPED_FILTERS = ("urlize", "pprint", "wordwrap", "random")
@@ -46,6 +47,22 @@ class _Generation(Extension):
 
 
 class _CodeGenerator(CodeGenerator):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._num_characters = 0
+
+    def write(self, x: str) -> None:
+        self._num_characters += len(x)
+        check_code(self._num_characters)
+        current_budget().check_time()
+        super().write(x)
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        # Nothing is computed before the template runs: where a program is made, nobody counts what it makes.
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
     def visit_ExprStmt(self, node: nodes.ExprStmt, frame: Frame) -> None:  # noqa: N802 - jinja2's name
         # No template can write such a statement: these are the ones that `_parse` below puts in.
         self.newline(node)
@@ -95,7 +112,11 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=_finalized
+            trim_blocks=True,
+            lstrip_blocks=True,
+            optimized=False,
+            extensions=[_Generation, loopcontrols],
+            finalize=_finalized,
         )
         for name in _DROPPED_FILTERS:
             del self.filters[name]
@@ -164,7 +185,9 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return value
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        check_source(source)
         tree = super()._parse(source, name, filename)
+        check_tree(tree)
         for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
             body: list[nodes.Node] = getattr(node, "body")  # noqa: B009 - all three have one
             size = sum(len(data.data) for part in body for data in _texts(part))

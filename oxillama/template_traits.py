@@ -37,6 +37,31 @@ def template_traits(template: str) -> TemplateTraits:
     )
 
 
+@lru_cache(maxsize=32)
+def deafness(template: str) -> str | None:
+    """What keeps a template from telling the model anything of a conversation, or None.
+
+    One that cannot be rendered fails where it is used, with the reason."""
+    from oxillama.template_rendering import mentions
+
+    try:
+        if not mentions(template, "messages"):
+            return "never mentions the messages"
+    except TemplateError:
+        return None
+    system, reply = {"role": "system", "content": "0"}, {"role": "assistant", "content": "0"}
+    parts = {"role": "user", "content": [{"type": "text", "text": "first_word"}]}
+    failures = 0
+    trials = [[_USER], [parts], [system, _USER], [system, parts], [_USER, reply, _USER], [parts, reply, parts]]
+    for messages in trials:
+        try:
+            if "first_word" in render(template, messages):
+                return None
+        except TemplateError:
+            failures += 1
+    return None if failures == len(trials) else "leaves out what the messages say"
+
+
 def _called(arguments: Any) -> list[dict[str, Any]]:
     call = {"id": "call00000", "type": "function", "function": {"name": "lookup", "arguments": arguments}}
     return [_USER, {"role": "assistant", "content": "", "tool_calls": [call]}]

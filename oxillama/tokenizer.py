@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
+from itertools import pairwise
 from typing import Any, Protocol, Self
 
 from oxillama._core.vocab import TokenFlag, TokenTable
@@ -88,23 +90,33 @@ class Tokenizer:
             ids += self._closing_ids()
         return ids
 
-    def encode_parsed(self, text: str, plain: Callable[[str], str]) -> list[int]:
+    def encode_parsed(self, text: str, plain: Callable[[str], str], *, broken: Set[str] = frozenset()) -> list[int]:
         """The ids of a text whose special tokens are recognised as it stands, while `plain` of what is between them
         is encoded as ordinary text.
 
-        A text that has control tokens broken by some mark, which `plain` removes, gets no ids of these."""
+        A text that has control tokens broken by some mark, which `plain` removes, gets no ids of these, nor of the
+        user-defined tokens of the texts ``broken``."""
         check_text(text)
         _, partition = self._text_encoder()
         pieces: list[str | int] = []
         for piece in partition.split(text, parse_special=True):
             # Removing marks may bring user-defined tokens together, which count in ordinary text too.
-            pieces += [piece] if isinstance(piece, int) else partition.split(plain(piece), parse_special=False)
-        return self._encode_pieces(pieces)
+            pieces += (
+                [piece]
+                if isinstance(piece, int)
+                else partition.split(plain(piece), parse_special=False, except_for=broken)
+            )
+        return self._encode_pieces(pieces, broken)
 
     def control_texts(self) -> frozenset[str]:
         """The texts that `encode` recognises as a token with `parse_special` only."""
         texts = special_texts(self._metadata, self._table, self._specials)
         return frozenset(special.text for special in texts if not special.always)
+
+    def user_defined_texts(self) -> frozenset[str]:
+        """The texts that `encode` recognises as a token wherever they stand."""
+        texts = special_texts(self._metadata, self._table, self._specials)
+        return frozenset(special.text for special in texts if special.always)
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
         """The text of ``ids``; bytes that are no valid UTF-8 become U+FFFD. Raises like ``decode_bytes``."""
@@ -247,17 +259,33 @@ class Tokenizer:
     def __repr__(self) -> str:
         return f"<Tokenizer {self._family.name}, {self.n_vocab} tokens>"
 
-    def _encode_pieces(self, pieces: Iterable[str | int]) -> list[int]:
+    def _encode_pieces(self, pieces: Iterable[str | int], broken: Set[str] = frozenset()) -> list[int]:
         encoder, _ = self._text_encoder()
+        unwanted = {token for text in broken if (token := self._table.find(text.encode())) is not None}
         ids: list[int] = []
         after_special = True
         for piece in pieces:
             if isinstance(piece, int):
                 ids.append(piece)
             else:
-                ids += encoder.encode(piece, after_special=after_special)
+                found = encoder.encode(piece, after_special=after_special)
+                if not unwanted.isdisjoint(found):
+                    found = self._encode_cut(piece, broken, after_special)
+                ids += found
             after_special = isinstance(piece, int)
         return ids
+
+    def _encode_cut(self, text: str, broken: Set[str], after_special: bool) -> list[int]:
+        """As `encode` of the family, but no token reaches over the first character of any of the texts ``broken``."""
+        encoder, _ = self._text_encoder()
+        cuts = {match.start() + 1 for one in broken if len(one) > 1 for match in re.finditer(re.escape(one), text)}
+        places = [0, *sorted(cuts), len(text)]
+        parts = [text[begin:end] for begin, end in pairwise(places) if begin < end]
+        return [
+            token
+            for index, part in enumerate(parts)
+            for token in encoder.encode(part, after_special=after_special and index == 0)
+        ]
 
     def _closing_ids(self) -> list[int]:
         specials, family = self._specials, self._family

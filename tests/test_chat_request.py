@@ -305,7 +305,7 @@ def test_models_that_cannot_chat_say_why(long_engine: Engine, tmp_path: Any) -> 
     TinyModel().write(tmp_path / "mute.gguf")
     with Engine(tmp_path / "mute.gguf", n_threads=1, progress=False) as mute, pytest.raises(UnsupportedModelError):
         mute.chat(TURN)
-    with pytest.raises(InvalidRequestError, match="chat_template must be a str"):
+    with pytest.raises(InvalidRequestError, match="chat_template must be a template, a name, or a path"):
         Engine(tmp_path / "mute.gguf", chat_template=5)  # type: ignore[arg-type]
 
 

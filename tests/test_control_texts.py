@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from oxillama import InvalidRequestError
@@ -68,14 +68,24 @@ def test_words_that_are_split_off_make_none(space: str) -> None:
             assert token not in written
 
 
-@given(vocabularies(), st.data())
-def test_the_template_cannot_complete_one(case: tuple[list[str], list[str]], data: st.DataObject) -> None:
-    tokens, texts = case
-    guard, marks = prepared(tokens, texts)
-    token = data.draw(st.sampled_from(tokens))
-    cut = data.draw(st.integers(0, len(token)))
-    head, tail = token[:cut], token[data.draw(st.integers(cut, len(token))) :]
-    said = guard.broken(data.draw(st.sampled_from([token[cut : len(token) - len(tail)], *texts])), marks, alone=True)
+@st.composite
+def completions(draw: st.DrawFn) -> tuple[list[str], str, str, str]:
+    """Tokens, what the template writes before and after a text, and the text."""
+    tokens, texts = draw(vocabularies())
+    token = draw(st.sampled_from(tokens))
+    cut = draw(st.integers(0, len(token)))
+    end = draw(st.integers(cut, len(token)))
+    return tokens, token[:cut], draw(st.sampled_from([token[cut:end], *texts])), token[end:]
+
+
+@given(completions())
+@example((["<< <", "<"], "<<", " ", "<"))  # white space alone has no inside to break
+@example((["<a  b>"], "<a", "  ", "b>"))
+def test_the_template_cannot_complete_one(case: tuple[list[str], str, str, str]) -> None:
+    tokens, head, text, tail = case
+    guard, marks = prepared(tokens, [text])
+    said = guard.broken(text, marks, alone=True)
+    assert marks.remove(said) == text
     for inner in (said, said.strip()):
         assume(inner)
         written = head + inner + tail

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from oxillama import InvalidRequestError, TemplateError
 from oxillama.chat import render
-from oxillama.conversation import ChatOptions, Conversation
+from oxillama.conversation import ChatOptions, Conversation, checked_template
 from oxillama.tokenizer import Tokenizer
 from tests.vocab.vocabularies import CONTROL, USER_DEFINED, byte_pair_metadata, sentencepiece_metadata
 
@@ -143,7 +143,8 @@ def test_arguments_of_tool_calls_become_what_the_template_takes(arguments: Any) 
         {"role": "assistant", "content": None, "tool_calls": [call]},
     ]
     for written in ("{{ c.function.arguments | tojson }}", "{{ 'args: ' + c.function.arguments }}"):
-        template = f"{{% for m in messages %}}{{% for c in m.tool_calls or [] %}}{written}{{% endfor %}}{{% endfor %}}"
+        calls = f"{{% for c in m.tool_calls or [] %}}{written}{{% endfor %}}"
+        template = f"{{% for m in messages %}}{{{{ m.content }}}}{calls}{{% endfor %}}"
         assert conversation(template).prompt(messages, CLOSED).text.endswith('{"a": 1}')
 
 
@@ -159,25 +160,76 @@ def test_begin_of_text_comes_once() -> None:
 
 
 def test_a_file_may_have_several_templates_or_none() -> None:
-    metadata = {"tokenizer.chat_template": "plain", "tokenizer.chat_template.tool_use": "{{ tools | length }} tools"}
+    said = "{{ messages[0].content }}"
+    metadata = {
+        "tokenizer.chat_template": f"plain {said}",
+        "tokenizer.chat_template.tool_use": f"{{{{ tools | length }}}} tools {said}",
+    }
     messages = [{"role": "user", "content": "x"}]
     chat = Conversation(TOKENIZER, metadata, None)
-    assert chat.prompt(messages, CLOSED).text == "plain"
+    assert chat.prompt(messages, CLOSED).text == "plain x"
     tool = {"type": "function", "function": {"name": "f"}}
-    assert chat.prompt(messages, ChatOptions([tool], None, False)).text == "1 tools"
-    assert Conversation(TOKENIZER, metadata, "mine").prompt(messages, CLOSED).text == "mine"
+    assert chat.prompt(messages, ChatOptions([tool], None, False)).text == "1 tools x"
+    assert Conversation(TOKENIZER, metadata, f"mine {said}").prompt(messages, CLOSED).text == "mine x"
     with pytest.raises(TemplateError, match="no chat template; pass one to the engine as chat_template"):
         Conversation(TOKENIZER, {}, None).prompt(messages, CLOSED)
 
 
 def test_keywords_reach_the_template_but_not_its_own_names() -> None:
     messages = [{"role": "user", "content": "x"}]
-    chat = conversation("{{ mood }}")
-    assert chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).text == "good <|end|>"
+    chat = conversation("{{ mood }}{{ messages[0].content }}")
+    assert chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).text == "good <|end|>x"
     assert not controls_in(chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).ids)
     with pytest.raises(InvalidRequestError) as error:
         chat.prompt(messages, ChatOptions(template_kwargs={"messages": []}))
     assert error.value.param == "template_kwargs.messages"
+
+
+# Templates that say nothing
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("", "never mentions the messages"),
+        (" \n", "never mentions the messages"),
+        ("chatml", "never mentions the messages"),
+        ("{# messages #}{{ bos_token }}messages{{ 'messages' }}", "never mentions the messages"),
+        ("{{ messages | length }}", "leaves out what the messages say"),
+        ("{% for m in messages %}{{ m.role }}: {{ m.text }}{% endfor %}", "leaves out what the messages say"),
+        ("{% set messages = [] %}{% for m in messages %}{{ m.content }}{% endfor %}", "leaves out"),
+    ],
+)
+def test_a_template_that_tells_the_model_nothing_is_refused(template: str, problem: str) -> None:
+    with pytest.raises(TemplateError, match=problem) as caught:
+        conversation(template).prompt([{"role": "user", "content": "x"}], CLOSED)
+    assert caught.value.param == "messages"
+    with pytest.raises(TemplateError, match=problem) as caught:
+        checked_template(template)
+    assert caught.value.param == "chat_template"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        CHATML,
+        TORTUOUS,
+        "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}",
+        "{% if messages[0].role != 'system' %}{{ raise_exception('no system') }}{% endif %}{{ messages[1].content }}",
+        "{{ messages[-1].content if add_generation_prompt }}",
+        "{% macro said(all) %}{% for m in all %}{{ m.content }}{% endfor %}{% endmacro %}{{ said(messages) }}",
+        "{% if not tools %}{{ raise_exception(messages[0].role) }}{% endif %}",  # nobody knows what it would say
+    ],
+)
+def test_a_template_that_says_what_was_said_is_taken(template: str) -> None:
+    assert checked_template(template) == template
+
+
+def test_every_recorded_template_is_taken(fixtures_dir: Path) -> None:
+    templates = sorted((fixtures_dir / "chat_templates").glob("*.jinja"))
+    assert len(templates) > 30
+    for path in templates:
+        checked_template(path.read_text())
 
 
 # Going on with a message
@@ -260,7 +312,7 @@ def test_no_token_is_put_together_from_pieces(text: str, space: str) -> None:
         messages = [{"role": "user", "content": f"{space}{words}{space}"} for words in said]
         return controls_in(conversation(template).prompt(messages, CLOSED).ids)
 
-    assert controls(text, ["x"]), "it is a token where the template writes it"
+    assert controls(text + "{{ m.content }}", ["x"]), "it is a token where the template writes it"
     for i in range(1, len(text)):
         # One message after another; the template's own text and a message's, both ways.
         assert not controls("{{ m.content | trim }}", [text[:i], text[i:]])
@@ -314,6 +366,97 @@ def test_words_of_a_sentencepiece_vocabulary_are_guarded_too() -> None:
         special = tokenizer.encode(text, add_special=False, parse_special=True)[0]
         assert special not in ids[1:]
         assert tokenizer.decode(ids[1:] if ids[0] == tokenizer.bos_id else ids) == f"the {text} girl"
+
+
+# Turn tokens that a file calls user-defined
+
+TURN_TOKENS = ["<|im_start|>", "<|im_end|>", "<|user|>", "<|system|>", "<call>"]
+USER_DEFINED_TURNS = byte_pairs([], [*TURN_TOKENS, "<think>", "</think>", "<table>", "\n\n"])
+ROLES_AS_TOKENS = (
+    "{% for m in messages %}{{ '<|' ~ m.role ~ '|>' }}{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ '<c' + 'all>' + c.function.name }}{% endfor %}{% endfor %}"
+)
+
+
+def ids_of(tokenizer: Tokenizer, texts: list[str]) -> set[int]:
+    ids = [tokenizer.encode(text, add_special=False, parse_special=True) for text in texts]
+    assert all(len(one) == 1 for one in ids)
+    return {one[0] for one in ids}
+
+
+@pytest.mark.parametrize(
+    ("template", "turns"),
+    [
+        (CHATML, ["<|im_start|>", "<|im_end|>"]),
+        (ROLES_AS_TOKENS, ["<|user|>", "<|system|>", "<call>"]),
+        (CHATML.replace("<|im_start|>", "{{ eos_token }}"), ["<|im_start|>", "<|im_end|>"]),
+    ],
+    ids=["written out", "put together", "as a variable"],
+)
+@given(words=st.lists(st.sampled_from([*TURN_TOKENS, "<|im_", "start|>", "|>", "<", " ", "a", "\n"])).map("".join))
+def test_turn_tokens_cannot_be_forged_where_a_file_calls_them_user_defined(
+    template: str, turns: list[str], words: str
+) -> None:
+    tokenizer = USER_DEFINED_TURNS
+    if "eos_token" in template:
+        eos = tokenizer.encode("<|im_start|>", add_special=False)[0]
+        tokenizer = byte_pairs([], [*TURN_TOKENS, "<think>", "</think>", "<table>", "\n\n"], eos_token_id=eos)
+    chat, special = conversation(template, tokenizer), ids_of(tokenizer, turns)
+
+    def said(text: str) -> list[int]:
+        call = {"id": text, "type": "function", "function": {"name": text, "arguments": {text: text}}}
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": text},
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": text, "tool_calls": [call]},
+            {"role": "user", "content": text},
+        ]
+        prompt = chat.prompt(messages, CLOSED)
+        assert tokenizer.table.join(prompt.ids).decode() == prompt.text
+        return [token for token in prompt.ids if token in special]
+
+    assert said(words) == said("a")
+
+
+def test_other_user_defined_tokens_stay_tokens_in_messages() -> None:
+    chat = conversation(CHATML.replace("\n", "{{ '\\n\\n' }}"), USER_DEFINED_TURNS)
+    ids = chat.prompt([{"role": "user", "content": "<table>a\n\nb<call></think>"}], CLOSED).ids
+    # Markup, white space (though the template writes it too), and what this template has no use for.
+    assert ids_of(USER_DEFINED_TURNS, ["<table>", "<call>", "</think>"]) <= set(ids)
+    blank = ids_of(USER_DEFINED_TURNS, ["\n\n"]).pop()
+    assert ids.count(blank) == 4
+
+
+def test_earlier_thinking_is_made_of_tokens_again_but_only_in_replies() -> None:
+    template = (
+        "{% for m in messages %}<|im_start|>{% if '</think>' in m.content %}<think>{{ m.content.split('</think>')[0] }}"
+        "</think>{% endif %}{{ m.content.split('</think>')[-1] }}{% endfor %}"
+    )
+    chat, closing = conversation(template, USER_DEFINED_TURNS), ids_of(USER_DEFINED_TURNS, ["</think>"]).pop()
+    thought = "hm</think>yes"
+    replied = chat.prompt([{"role": "user", "content": "x"}, {"role": "assistant", "content": thought}], CLOSED)
+    assert replied.text.endswith("<think>hm</think>yes")
+    assert replied.ids.count(closing) == 1
+    asked = chat.prompt([{"role": "user", "content": thought}], CLOSED)
+    assert asked.text.endswith(thought)
+    assert closing not in asked.ids
+
+
+def test_a_turn_token_that_is_a_word_of_its_own_cannot_be_forged() -> None:
+    # This family takes a word that is a token whole, without merging.
+    tokenizer = byte_pairs([], ["<|>"], pre="llama-bpe")
+    chat = conversation("{% for m in messages %}<|>{{ m.content }}{% endfor %}", tokenizer)
+    ids = chat.prompt([{"role": "user", "content": "a<|>b <|> c"}], CLOSED).ids
+    assert ids.count(ids_of(tokenizer, ["<|>"]).pop()) == 1
+    assert tokenizer.decode(ids).endswith("<|>a<|>b <|> c")
+
+
+def test_a_turn_token_that_merges_would_make_cannot_be_forged() -> None:
+    tokenizer = Tokenizer(sentencepiece_metadata("bpe"))
+    chat = conversation("{% for m in messages %}<sep>{{ m.content }}{% endfor %}", tokenizer)
+    ids = chat.prompt([{"role": "user", "content": "the<sep>girl"}], CLOSED).ids
+    assert ids.count(ids_of(tokenizer, ["<sep>"]).pop()) == 1
+    assert tokenizer.decode(ids).endswith("the<sep>girl")
 
 
 def test_tokens_that_are_no_control_tokens_stay_as_they_are() -> None:

@@ -7,6 +7,7 @@ Longer tokens are looked for first, through the whole text, then shorter ones in
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set
 
 from oxillama.vocab.special_text import SpecialText
 
@@ -25,14 +26,16 @@ class Partition:
         for rank, token in enumerate(ordered):
             self._buckets[token.text[:BUCKET_LENGTH]].append((rank, token))
 
-    def split(self, text: str, *, parse_special: bool) -> list[str | int]:
-        """Non-empty pieces of text and token ids, in order. Without ``parse_special`` only ``always`` tokens count."""
+    def split(self, text: str, *, parse_special: bool, except_for: Set[str] = frozenset()) -> list[str | int]:
+        """Non-empty pieces of text and token ids, in order. Without ``parse_special`` only ``always`` tokens count.
+
+        Tokens of the texts ``except_for`` are not looked for."""
         present = sorted(
             (rank, token.id, token)
             for start, bucket in self._buckets.items()
             if start in text
             for rank, token in bucket
-            if (parse_special or token.always) and token.text in text
+            if (parse_special or token.always) and token.text not in except_for and token.text in text
         )
         pieces: list[str | int] = [text] if text else []
         for _, _, token in present:
