@@ -162,19 +162,29 @@ class Admission:
 
     def _encode(self, prompt: str, param: str) -> list[int]:
         try:
-            return self.require_tokenizer().encode(prompt)
+            return self.require_tokenizer().encode(prompt, limit=self._model.n_ctx)
+        except ContextLengthError as error:
+            raise self._too_long(error.n_prompt_tokens, param, at_least=error.at_least) from None
         except InvalidRequestError as error:
             raise InvalidRequestError(str(error), param=param) from None
 
-    def _too_long(self, n_prompt: int, param: str = "prompt") -> ContextLengthError:
+    def _too_long(self, n_prompt: int, param: str = "prompt", *, at_least: bool = False) -> ContextLengthError:
         n_ctx, held = self._model.n_ctx, self._model.kv_tokens
         limit = f"the context holds {n_ctx}" + (f" and the KV cache {held}" if held < n_ctx else "")
         return ContextLengthError(
-            f"the {param} has {n_prompt} tokens, {limit}",
+            f"the {param} has {'at least ' if at_least else ''}{n_prompt} tokens, {limit}",
             n_prompt_tokens=n_prompt,
             n_ctx=min(n_ctx, held),
             param=param,
+            at_least=at_least,
         )
+
+
+def prompt_size(prompt: object) -> int:
+    """Characters or token ids, without looking at them; 0 for what is no prompt."""
+    if isinstance(prompt, np.ndarray):
+        return int(prompt.size)
+    return len(prompt) if isinstance(prompt, Sequence) else 0
 
 
 def _expiry(deadline: float | None) -> float:

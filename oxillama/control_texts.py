@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,6 +18,8 @@ from oxillama.errors import InvalidRequestError
 # Private use, which means nothing to a template or a tokenizer: the basic plane's, then the two planes for it.
 PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 # How JSON and Python write such characters where they spell them out.
+_ESCAPE_LENGTH = 10
+_STRETCH = 64 << 10
 _ESCAPE = re.compile(r"\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
 
 
@@ -56,15 +58,21 @@ class ControlTexts:
         self._tails = frozenset(text[size:] for text in self._whole for size in range(1, len(text)))
         self._insides = "\0".join(text[1:-1] for text in self._whole)
         self._longest = max(map(len, self._whole), default=0)
-        self._firsts = _any_of(text[0] for text in self._whole)
-        self._lasts = _any_of(text[-1] for text in self._whole)
+        # With the neighbour, without which there is nothing to break: a text may consist of such characters.
+        firsts, seconds = (_any_of(text[place] for text in self._whole) for place in (0, 1))
+        lasts, before = (_any_of(text[place] for text in self._whole) for place in (-1, -2))
+        self._firsts = re.compile(rf"{firsts}(?={seconds}|\s|\Z)")
+        self._lasts = re.compile(rf"{lasts}(?:(?<={before}.)|(?<=\s.)|(?<=\A.))", re.DOTALL)
 
     def marks(self, texts: Iterable[str]) -> Marks:
         """Characters that occur neither in these texts nor in a control token, and whose escapes do not either."""
-        joined = "\0".join(texts)
-        used = set(joined).union(*self._whole, self._single)
-        # One look for all of them: somebody may have written every escape there is.
-        escapes = set(_ESCAPE.findall(joined))
+        used, escapes = set[str]().union(*self._whole, self._single), set[str]()
+        for text in texts:
+            # In stretches, between which other threads get a turn.
+            for begin in range(0, len(text), _STRETCH):
+                used.update(text[begin : begin + _STRETCH])
+                # One look for all of them: somebody may have written every escape there is.
+                escapes.update(_ESCAPE.findall(text, max(0, begin - _ESCAPE_LENGTH), begin + _STRETCH))
         free = (
             character
             for plane in PRIVATE_USE
@@ -98,7 +106,7 @@ class ControlTexts:
 
     def _cuts_in_tokens(self, text: str) -> set[int]:
         cuts = set()
-        for match in self._firsts.finditer(text):
+        for match in _found(self._firsts, text):
             start = match.start()
             for end in range(start + 1, min(len(text), start + self._longest) + 1):
                 piece = text[start:end]
@@ -111,7 +119,7 @@ class ControlTexts:
 
     def _cuts_in_tails(self, text: str) -> set[int]:
         cuts = set()
-        for match in self._lasts.finditer(text):
+        for match in _found(self._lasts, text):
             end = match.end()
             for start in range(end - 1, max(-1, end - self._longest), -1):
                 if text[start:end] not in self._tails:
@@ -122,6 +130,13 @@ class ControlTexts:
         return cuts
 
 
-def _any_of(characters: Iterable[str]) -> re.Pattern[str]:
+def _found(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Matches of one character, looked for in stretches, between which other threads get a turn. At the end of one of
+    these there may be a match that is none."""
+    for begin in range(0, len(text), _STRETCH):
+        yield from pattern.finditer(text, begin, begin + _STRETCH)
+
+
+def _any_of(characters: Iterable[str]) -> str:
     chosen = "".join(sorted(set(characters)))
-    return re.compile(f"[{re.escape(chosen)}]" if chosen else "(?!)")
+    return f"[{re.escape(chosen)}]" if chosen else "[^\\s\\S]"

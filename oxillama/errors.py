@@ -57,12 +57,23 @@ class InvalidRequestError(OxillamaError, ValueError):
 
 
 class ContextLengthError(InvalidRequestError):
-    """The prompt has more tokens than the context, or the whole KV cache, can hold."""
+    """The prompt has more tokens than the context, or the whole KV cache, can hold.
 
-    def __init__(self, message: str, *, n_prompt_tokens: int, n_ctx: int, param: str | None = "prompt") -> None:
+    ``at_least``: a long prompt was not counted to its end, so ``n_prompt_tokens`` may be less than it has."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        n_prompt_tokens: int,
+        n_ctx: int,
+        param: str | None = "prompt",
+        at_least: bool = False,
+    ) -> None:
         super().__init__(message, param=param, code="context_length_exceeded")
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
+        self.at_least = at_least
 
 
 class GrammarError(InvalidRequestError):

@@ -11,19 +11,26 @@ from itertools import pairwise
 from typing import Any, Protocol, Self
 
 from oxillama._core.vocab import TokenFlag, TokenTable
-from oxillama.errors import InvalidRequestError
+from oxillama.errors import ContextLengthError, InvalidRequestError
 from oxillama.gguf import GGUFFile
 from oxillama.vocab.cleanup import clean_spaces
 from oxillama.vocab.families import Family, find_family
+from oxillama.vocab.length_bound import LengthBound
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.partition import Partition
 from oxillama.vocab.special import SpecialTokens, find_special_tokens
 from oxillama.vocab.special_text import special_texts
+from oxillama.vocab.windows import Windows
+
+# Characters. Shorter texts are encoded to their end, so that an error can say how many tokens they have.
+COUNTED = 64 << 10
 
 
 class TextEncoder(Protocol):
-    """Encodes the text between special tokens."""
+    """Encodes the text between special tokens. ``windows``: where it may be cut, see ``Windows``."""
 
+    @property
+    def windows(self) -> tuple[str, ...]: ...
     def encode(self, text: str, *, after_special: bool) -> list[int]: ...
 
 
@@ -54,6 +61,8 @@ class Tokenizer:
         self._table.build_index()
         self._partition: Partition | None = None
         self._encoder: TextEncoder | None = None
+        self._windows = Windows()
+        self._bound: LengthBound | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -71,32 +80,40 @@ class Tokenizer:
         """
         self._text_encoder()
 
-    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def encode(
+        self, text: str, *, add_special: bool = True, parse_special: bool = False, limit: int | None = None
+    ) -> list[int]:
         """The token ids of ``text``.
 
         ``add_special`` adds what the model expects around a text (begin-of-text, separator ...). ``parse_special``
         recognises control tokens written in the text; user-defined tokens always are.
 
-        Raises InvalidRequestError (``param="text"``) for text with lone surrogates.
+        Raises InvalidRequestError (``param="text"``) for text with lone surrogates, and ContextLengthError once it is
+        certain that a long text has more than ``limit`` tokens: from its bytes, before it is encoded, or on the way.
         """
         check_text(text)
+        limit = limit if len(text) > COUNTED else None
+        self.check_length(text, limit)
         _, partition = self._text_encoder()
         specials, family = self._specials, self._family
         ids = []
         if add_special and family.add_bos and specials.bos is not None:
             ids.append(specials.bos)
-        ids += self._encode_pieces(partition.split(text, parse_special=parse_special))
+        ids += self._encode_pieces(partition.split(text, parse_special=parse_special), limit=limit)
         if add_special:
             ids += self._closing_ids()
         return ids
 
-    def encode_parsed(self, text: str, plain: Callable[[str], str], *, broken: Set[str] = frozenset()) -> list[int]:
+    def encode_parsed(
+        self, text: str, plain: Callable[[str], str], *, broken: Set[str] = frozenset(), limit: int | None = None
+    ) -> list[int]:
         """The ids of a text whose special tokens are recognised as it stands, while `plain` of what is between them
         is encoded as ordinary text.
 
         A text that has control tokens broken by some mark, which `plain` removes, gets no ids of these, nor of the
-        user-defined tokens of the texts ``broken``."""
+        user-defined tokens of the texts ``broken``. ``limit``: as for ``encode``, but the bytes are not looked at."""
         check_text(text)
+        limit = limit if len(text) > COUNTED else None
         _, partition = self._text_encoder()
         pieces: list[str | int] = []
         for piece in partition.split(text, parse_special=True):
@@ -106,7 +123,21 @@ class Tokenizer:
                 if isinstance(piece, int)
                 else partition.split(plain(piece), parse_special=False, except_for=broken)
             )
-        return self._encode_pieces(pieces, broken)
+        return self._encode_pieces(pieces, broken, limit=limit)
+
+    def least_tokens(self, text: str) -> int:
+        """How many tokens ``text`` has at least, told from its bytes in little time. 0 for vocabularies that normalise
+        the text before (WordPiece, Unigram): there any text may become a single token."""
+        with self._lock:
+            if self._bound is None:
+                specials = special_texts(self._metadata, self._table, self._specials)
+                self._bound = LengthBound(self._family, self._table, self._metadata.texts, specials)
+        return self._bound.least(text)
+
+    def check_length(self, text: str, limit: int | None) -> None:
+        """Raises ContextLengthError for a text that certainly has more than ``limit`` tokens."""
+        if limit is not None and len(text) > COUNTED and (least := self.least_tokens(text)) > limit:
+            raise _too_many(least, limit)
 
     def control_texts(self) -> frozenset[str]:
         """The texts that `encode` recognises as a token with `parse_special` only."""
@@ -259,20 +290,28 @@ class Tokenizer:
     def __repr__(self) -> str:
         return f"<Tokenizer {self._family.name}, {self.n_vocab} tokens>"
 
-    def _encode_pieces(self, pieces: Iterable[str | int], broken: Set[str] = frozenset()) -> list[int]:
+    def _encode_pieces(
+        self, pieces: Iterable[str | int], broken: Set[str] = frozenset(), *, limit: int | None = None
+    ) -> list[int]:
         encoder, _ = self._text_encoder()
         unwanted = {token for text in broken if (token := self._table.find(text.encode())) is not None}
         ids: list[int] = []
         after_special = True
         for piece in pieces:
+            if limit is not None and len(ids) > limit:
+                raise _too_many(len(ids), limit)
             if isinstance(piece, int):
                 ids.append(piece)
-            else:
-                found = encoder.encode(piece, after_special=after_special)
+                after_special = True
+                continue
+            for window in self._windows.cut(piece):
+                if limit is not None and len(ids) > limit:
+                    raise _too_many(len(ids), limit)
+                found = encoder.encode(window, after_special=after_special)
                 if not unwanted.isdisjoint(found):
-                    found = self._encode_cut(piece, broken, after_special)
+                    found = self._encode_cut(window, broken, after_special)
                 ids += found
-            after_special = isinstance(piece, int)
+                after_special = False
         return ids
 
     def _encode_cut(self, text: str, broken: Set[str], after_special: bool) -> list[int]:
@@ -307,7 +346,9 @@ class Tokenizer:
         with self._lock:
             if self._encoder is None or self._partition is None:
                 self._partition = Partition(special_texts(self._metadata, self._table, self._specials))
-                self._encoder = build_encoder(self._metadata, self._family, self._table, self._specials)
+                encoder = build_encoder(self._metadata, self._family, self._table, self._specials)
+                self._windows = Windows(*encoder.windows)
+                self._encoder = encoder
             return self._encoder, self._partition
 
 
@@ -324,6 +365,16 @@ def build_encoder(metadata: VocabMetadata, family: Family, table: TokenTable, sp
     from oxillama.vocab.spm import SentencePieceEncoder
 
     return SentencePieceEncoder(metadata, family, specials.unk)
+
+
+def _too_many(least: int, limit: int) -> ContextLengthError:
+    return ContextLengthError(
+        f"the text has at least {least} tokens, {limit} are allowed",
+        n_prompt_tokens=least,
+        n_ctx=limit,
+        param="text",
+        at_least=True,
+    )
 
 
 def check_text(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,23 @@ from oxillama._core.vocab import TokenFlag, TokenTable
 from oxillama.errors import InvalidRequestError, ModelLoadError
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.pretokenizers import PreTokenizer
+
+# A text of so many characters takes some milliseconds, during which `encode` keeps the interpreter to itself.
+_SHORT = 4 << 10
+
+
+class _Process:
+    """Whether this process is a child of a fork. `encode_batch_fast` works in threads of its own, which stay behind,
+    and not every version of the library looks whether they did."""
+
+    forked = False
+
+
+def _note_fork() -> None:
+    _Process.forked = True
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 class BytePairEncoder:
@@ -37,12 +55,13 @@ class BytePairEncoder:
         else:
             self._encoder.normalizer = normalizers.Replace(" ", "\u2581")
         self._encoder.pre_tokenizer = words
+        self.windows = pre_tokenizer.windows
 
     def encode(self, text: str, *, after_special: bool) -> list[int]:
         """``after_special`` changes nothing for this family."""
         del after_special
         try:
-            ids: list[int] = self._encoder.encode(text, add_special_tokens=False).ids
+            ids: list[int] = self._encode(text).ids
         except BaseException as error:
             # The regular expression engine gives up on some texts by a Rust panic, which is no Exception.
             if type(error).__name__ != "PanicException":
@@ -51,6 +70,12 @@ class BytePairEncoder:
                 f"the text of {len(text)} characters cannot be cut into words: {error}", param="text"
             ) from None
         return ids
+
+    def _encode(self, text: str) -> Any:
+        if len(text) <= _SHORT or _Process.forked:
+            return self._encoder.encode(text, add_special_tokens=False)
+        # Alone among the library's calls these let other threads run meanwhile.
+        return self._encoder.encode_batch_fast([text], add_special_tokens=False)[0]
 
 
 def word_splitter(pre_tokenizer: PreTokenizer) -> Any:

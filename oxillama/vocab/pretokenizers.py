@@ -10,6 +10,7 @@ kin), the model's own expression stands here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from oxillama.errors import UnsupportedModelError
 from oxillama.gguf import described
@@ -85,12 +86,16 @@ SUPERBPE_TRIPLES = r"(?=(\d{3}){1,100}(?!\d))"
 AFMOE_TRIPLES = r"(?=(\p{N}{3}){1,100}(?!\p{N}))"
 AYA_TRIPLES = r"\d{1,3}(?=(?:\d{3}){0,100}\b)"
 
+# Where a word certainly ends if each digit is one.
+WITH_DIGITS = ("words", "lines", "digits")
+
 
 @dataclass(frozen=True)
 class PreTokenizer:
     """The expressions of one name, in Oniguruma's syntax, and the settings that go with the name.
 
-    ``ignore_merges``: a word that is a token stays whole. The other settings are those of ``Family``.
+    ``ignore_merges``: a word that is a token stays whole. ``windows``: where a word certainly ends, see ``Windows``.
+    The other settings are those of ``Family``.
     """
 
     patterns: tuple[str, ...]
@@ -100,9 +105,10 @@ class PreTokenizer:
     clean_spaces: bool = True
     byte_level: bool = True
     no_default_bos: bool = False
+    windows: tuple[str, ...] = ("words", "lines")
 
 
-def named(names: str, *patterns: str, **settings: bool) -> dict[str, PreTokenizer]:
+def named(names: str, *patterns: str, **settings: Any) -> dict[str, PreTokenizer]:
     pre_tokenizer = PreTokenizer(patterns, **settings)
     return dict.fromkeys(names.split(), pre_tokenizer)
 
@@ -123,20 +129,22 @@ PRE_TOKENIZERS = {
     ),
     **named("jina-v1-en jina-v2-code roberta-bpe", GPT2, add_sep=True),
     **named("trillion granite-docling", GPT2, clean_spaces=False),
-    **named("starcoder refact codeshell exaone minerva-7b mellum2", r"\p{N}", GPT2),
-    **named("command-r smollm", r"\p{N}", GPT2, clean_spaces=False),
-    **named("qwen2 deepseek-r1-qwen kormo f2llmv2 hunyuan solar-open grok-2", QWEN2, clean_spaces=False),
-    **named("stablelm2 megrez", QWEN2),
-    **named("qwen35", QWEN35, clean_spaces=False),
-    **named("laguna", r"[^\n]+|[\n]+", QWEN2, clean_spaces=False),
+    **named("starcoder refact codeshell exaone minerva-7b mellum2", r"\p{N}", GPT2, windows=WITH_DIGITS),
+    **named("command-r smollm", r"\p{N}", GPT2, clean_spaces=False, windows=WITH_DIGITS),
+    **named(
+        "qwen2 deepseek-r1-qwen kormo f2llmv2 hunyuan solar-open grok-2", QWEN2, clean_spaces=False, windows=WITH_DIGITS
+    ),
+    **named("stablelm2 megrez", QWEN2, windows=WITH_DIGITS),
+    **named("qwen35", QWEN35, clean_spaces=False, windows=WITH_DIGITS),
+    **named("laguna", r"[^\n]+|[\n]+", QWEN2, clean_spaces=False, windows=WITH_DIGITS),
     **named("falcon", r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"),
     **named("minicpm5", r"\p{N}{1,3}", MINICPM5, ignore_merges=True),
-    **named("seed-coder", SEED_CODER, clean_spaces=False),
-    **named("bailingmoe bailingmoe2 llada-moe", BAILING, clean_spaces=False),
-    **named("exaone-moe", EXAONE_MOE),
+    **named("seed-coder", SEED_CODER, clean_spaces=False, windows=WITH_DIGITS),
+    **named("bailingmoe bailingmoe2 llada-moe", BAILING, clean_spaces=False, windows=WITH_DIGITS),
+    **named("exaone-moe", EXAONE_MOE, windows=("lines", "digits")),
     **named("k2-horizon", K2_HORIZON, clean_spaces=False),
     **named("jais-2", JAIS2),
-    **named("tekken", TEKKEN, ignore_merges=True, add_bos=True, clean_spaces=False),
+    **named("tekken", TEKKEN, ignore_merges=True, add_bos=True, clean_spaces=False, windows=WITH_DIGITS),
     **named("gpt-4o llama4 kanana2 talkie minimax-m2", GPT4O, clean_spaces=False),
     **named("granite-embed-multi-97m", GPT4O, ignore_merges=True, clean_spaces=False),
     **named("tiny_aya cohere2moe", AYA_TRIPLES, GPT4O, clean_spaces=False),
@@ -171,7 +179,7 @@ PRE_TOKENIZERS = {
     **named("bloom gpt3-finnish", SENTENCE_PARTS),
     **named("poro-chat", SENTENCE_PARTS, clean_spaces=False),
     **named("viking", SENTENCE_PARTS, r"\p{N}", clean_spaces=False),
-    **named("superbpe", r"\p{N}+", SUPERBPE_TRIPLES, clean_spaces=False),
+    **named("superbpe", r"\p{N}+", SUPERBPE_TRIPLES, clean_spaces=False, windows=()),
     **named(
         "chameleon",
         "<sentinel:[0-9]+>",
@@ -183,7 +191,7 @@ PRE_TOKENIZERS = {
         add_bos=True,
         clean_spaces=False,
     ),
-    **named("gemma4 granite-embed-multi-311m", r"[^\n]+|[\n]+", byte_level=False),
+    **named("gemma4 granite-embed-multi-311m", r"[^\n]+|[\n]+", byte_level=False, windows=("lines",)),
 }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from oxillama.errors import ModelLoadError
 from oxillama.vocab import sentencepiece_model as model
 from oxillama.vocab.families import Family
 from oxillama.vocab.metadata import VocabMetadata, as_list
+
+_OVER_WORDS = re.compile(b"[A-Za-z]\xe2\x96\x81[A-Za-z]")
 
 
 class SentencePieceEncoder:
@@ -22,6 +25,7 @@ class SentencePieceEncoder:
         unigram = family.name == "Unigram"
         # Unigram vocabularies put the first space behind their own white space rules.
         self._space_prefix = family.space_prefix and not unigram
+        self.windows: tuple[str, ...] = ()
         texts = list(metadata.texts)
         self._num_tokens = len(texts)
         scores = metadata.scores
@@ -44,6 +48,9 @@ class SentencePieceEncoder:
             dummy_prefix=family.space_prefix and unigram,
             remove_extra_spaces=unigram and bool(metadata.flag("remove_extra_whitespaces")),
         )
+        if settings.byte_fallback and not unigram and not any(map(_OVER_WORDS.search, texts)):
+            # Merging never goes over the beginning of a word then, and a character is never unknown.
+            self.windows = ("words",)
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.write_model(pieces, settings))
         except (RuntimeError, ValueError, OSError) as error:

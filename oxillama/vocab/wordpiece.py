@@ -12,6 +12,7 @@ from oxillama.errors import ModelLoadError
 from oxillama.vocab.metadata import VocabMetadata
 
 WORD_START = "\u2581"
+_STRETCH = 64 << 10
 # CJK ideographs, each a word of its own. The odd 0x2B920 is in every implementation.
 IDEOGRAPHS = (
     (0x3400, 0x4DBF),
@@ -35,6 +36,7 @@ class WordPieceEncoder:
     def __init__(self, metadata: VocabMetadata, unk: int | None) -> None:
         if unk is None:
             raise ModelLoadError("tokenizer.ggml.unknown_token_id: a WordPiece vocabulary needs one, found none")
+        self.windows = ("spaces",)
         self._unk = unk
         texts = [text.decode("utf-8", "replace") for text in metadata.texts]
         self._longest = max(map(len, texts))
@@ -45,7 +47,9 @@ class WordPieceEncoder:
     def encode(self, text: str, *, after_special: bool) -> list[int]:
         """``after_special`` changes nothing for this family."""
         del after_special
-        words = text.translate(self._normalizer).split("\n")
+        # One call for a long word would keep other threads waiting.
+        stretches = (text[begin : begin + _STRETCH] for begin in range(0, len(text), _STRETCH))
+        words = "".join(stretch.translate(self._normalizer) for stretch in stretches).split("\n")
         return [token for word in words if word for token in self._match(word)]
 
     def _match(self, word: str) -> list[int]:

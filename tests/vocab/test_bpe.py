@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +93,57 @@ def test_a_merge_may_join_tokens_that_begin_with_a_space() -> None:
     tokenizer = Tokenizer(metadata)
     assert tokenizer.encode("a a\n\na\u00e9", add_special=False) == [1, 2, 4, 1, 5, 6]
     assert tokenizer.decode([1, 2, 4, 5, 6]) == "a a\n\n\u00e9"
+
+
+# Beside other threads
+
+
+class Counter:
+    """A thread that counts whenever it gets a turn. No turn is given by the clock meanwhile."""
+
+    def __enter__(self) -> Counter:
+        self.count, self._ends = 0, False
+        self._interval = sys.getswitchinterval()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        sys.setswitchinterval(1000)
+        return self
+
+    def _run(self) -> None:
+        while not self._ends:
+            self.count += 1
+            time.sleep(0)
+
+    def __exit__(self, *exc: object) -> None:
+        sys.setswitchinterval(self._interval)
+        self._ends = True
+        self._thread.join()
+
+
+@pytest.mark.parametrize("text", ["7" * 300_000, "a" * 300_000, " " * 300_000, "some words " * 30_000])
+@pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", "qwen2"])
+def test_other_threads_run_while_a_long_text_is_encoded(pre: str, text: str) -> None:
+    tokenizer = Tokenizer(byte_pair_metadata(pre))
+    tokenizer.prepare()
+    with Counter() as counter:
+        before = counter.count
+        tokenizer.encode(text)
+        assert counter.count > before
+
+
+def test_a_child_of_a_fork_encodes_long_texts_too() -> None:
+    # The library's threads stay with the parent, and with this setting it does not see that.
+    code = """
+import os, signal, sys
+from oxillama.tokenizer import Tokenizer
+from tests.vocab.vocabularies import byte_pair_metadata
+tokenizer = Tokenizer(byte_pair_metadata())
+ids = tokenizer.encode("a" * 100_000)
+child = os.fork()
+if child == 0:
+    signal.alarm(100)
+    os._exit(0 if tokenizer.encode("a" * 100_000) == ids else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=200, check=False).returncode == 0
