@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from oxillama.beside import LONG
 from oxillama.chat import check_compiles, render
+from oxillama.chat_results import ChatMessage
 from oxillama.control_texts import ControlTexts, Marks
 from oxillama.errors import InvalidRequestError, TemplateError
 from oxillama.messages import Message, checked_kwargs, checked_messages, checked_tools, strings
@@ -18,6 +20,8 @@ from oxillama.template_traits import TemplateTraits, deafness, template_traits
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
+# Strings, lists and objects; looking at one takes less than a microsecond.
+MEASURED_PARTS = 10_000
 # What render() sets itself.
 RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
 
@@ -60,6 +64,16 @@ class _Forbidden:
     anywhere: ControlTexts
     in_replies: ControlTexts
     written: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """A rendered conversation that still has its marks in it. ``continued``: the message that it ends in."""
+
+    text: str
+    marks: Marks
+    written: frozenset[str]
+    continued: dict[str, Any] | None
 
 
 def checked_template(template: str) -> str:
@@ -113,8 +127,23 @@ class Conversation:
         """What the model's thinking stands between, if it is known to think."""
         return find_tags(self._template(tools=False), self._is_token)
 
-    def prompt(self, messages: Iterable[Message], options: ChatOptions) -> ChatPrompt:
-        """Raises InvalidRequestError naming the message, or TemplateError where the template refuses or fails."""
+    def prompt(self, messages: Iterable[Message], options: ChatOptions, *, limit: int | None = None) -> ChatPrompt:
+        """Raises InvalidRequestError naming the message, TemplateError where the template refuses or fails, and
+        ContextLengthError once it is certain that a long conversation has more than ``limit`` tokens."""
+        rendering = self._render(messages, options)
+        text = rendering.marks.remove(rendering.text)
+        return ChatPrompt(
+            text=text,
+            ids=self._ids(rendering, text, limit),
+            thinking=self._thinks(rendering),
+        )
+
+    def text(self, messages: Iterable[Message], options: ChatOptions) -> str:
+        """The text of a prompt alone."""
+        rendering = self._render(messages, options)
+        return rendering.marks.remove(rendering.text)
+
+    def _render(self, messages: Iterable[Message], options: ChatOptions) -> _Rendering:
         checked = checked_messages(messages)
         tools = checked_tools(options.tools)
         kwargs = checked_kwargs(options.template_kwargs, RESERVED)
@@ -144,16 +173,13 @@ class Conversation:
                     "the chat template leaves the text of the last message out, so it cannot be continued",
                     param="continue_final_message",
                 )
-        return ChatPrompt(
-            text=marks.remove(rendered),
-            ids=self._ids(rendered, marks, forbidden.written),
-            thinking=self._thinks(rendered, checked[-1] if continued else None),
-        )
+        return _Rendering(rendered, marks, forbidden.written, checked[-1] if continued else None)
 
-    def _ids(self, rendered: str, marks: Marks, written: frozenset[str]) -> list[int]:
-        tokenizer = self.tokenizer
+    def _ids(self, rendering: _Rendering, text: str, limit: int | None) -> list[int]:
+        tokenizer, marks = self.tokenizer, rendering.marks
         try:
-            ids = tokenizer.encode_parsed(rendered, marks.remove, broken=written)
+            tokenizer.check_length(text, limit)
+            ids = tokenizer.encode_parsed(rendering.text, marks.remove, broken=rendering.written, limit=limit)
         except InvalidRequestError as error:
             error.param = "messages"
             raise
@@ -161,13 +187,13 @@ class Conversation:
             ids.insert(0, tokenizer.bos_id)
         return ids
 
-    def _thinks(self, rendered: str, continued: dict[str, Any] | None) -> bool:
+    def _thinks(self, rendering: _Rendering) -> bool:
         tags = self.think_tags
         if tags is None:
             return False
-        if continued is None:
-            return opens_thinking(rendered, tags)
-        text = "".join(strings(continued["content"]))
+        if rendering.continued is None:
+            return opens_thinking(rendering.text, tags)
+        text = "".join(strings(rendering.continued["content"]))
         return text.rfind(tags.opening) > text.rfind(tags.closing)
 
     def _template(self, *, tools: bool) -> str:
@@ -276,3 +302,25 @@ def _templates(metadata: Mapping[str, Any], chat_template: str | None) -> dict[s
         for key in keys
         if isinstance(template := metadata[key], str)
     }
+
+
+def measured(messages: Iterable[Message]) -> tuple[Iterable[Message], int]:
+    """Messages as they were passed, and about how many characters they have. Where there are too many parts to look at
+    here, it is a long text in any case."""
+    messages = list(messages) if isinstance(messages, Iterator) else messages
+    size = 0
+    pending: list[Any] = [messages]
+    for _ in range(MEASURED_PARTS):
+        if not pending:
+            return messages, size
+        one = pending.pop()
+        size += 1
+        if isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, ChatMessage):
+            pending += [one.content, one.reasoning_content]
+        elif isinstance(one, Mapping):
+            pending.extend(one.values())
+        elif isinstance(one, list | tuple):
+            pending.extend(one)
+    return messages, max(size, LONG + 1)

@@ -9,7 +9,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
 import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +16,15 @@ import numpy.typing as npt
 from oxillama._core.float_mode import DefaultFloatMode
 from oxillama._core.handle import Handle
 from oxillama._core.program import Program
-from oxillama.admission import Admission, Prompt
+from oxillama.admission import Admission, Prompt, prompt_size
 from oxillama.batch import Batch
+from oxillama.beside import INLINE, beside, beside_if_long
 from oxillama.chat_request import ChatHandle, ChatStream
 from oxillama.chat_results import ChatCompletion
 from oxillama.chat_templates import resolve_chat_template
 from oxillama.completion_builder import CompletionBuilder, RequestSpec
 from oxillama.config import CacheConfig, SchedulerConfig
-from oxillama.conversation import ChatOptions, Conversation, checked_template
+from oxillama.conversation import ChatOptions, Conversation, checked_template, measured
 from oxillama.demo import demo_path
 from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
@@ -35,11 +35,12 @@ from oxillama.memory_plan import open_model
 from oxillama.messages import Message
 from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.process_bound import ProcessBound
-from oxillama.progress import Progress, stoppable
+from oxillama.progress import Progress, stoppable_beside
 from oxillama.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.request import CompletionStream, RequestHandle, cancelled_on_failure
 from oxillama.results import Completion
 from oxillama.stats import EngineStats, Memory
+from oxillama.stream import Later
 from oxillama.values import integer, real
 
 # Far more than helps.
@@ -108,18 +109,8 @@ class Engine(ProcessBound):
     @classmethod
     async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Self:
         """Opens a model without blocking the event loop. Cancelling ends the loading at the next tensor."""
-        cancelled = False
         wanted = options.pop("progress", None)
-
-        def load(kind: type[Self]) -> Self:
-            with stoppable(wanted, lambda: cancelled, label="loading") as progress:
-                return kind(path, progress=progress, **options)
-
-        try:
-            return await anyio.to_thread.run_sync(load, cls, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
-            cancelled = True
-            raise
+        return await stoppable_beside(partial(cls, path, **options), wanted, label="loading")
 
     # --- what it is
 
@@ -231,7 +222,7 @@ class Engine(ProcessBound):
         return handle
 
     async def asubmit(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> RequestHandle:
-        handle = self.prepare(prompt, params, **options)
+        handle = await beside_if_long(partial(self.prepare, prompt, params, **options), size=prompt_size(prompt))
         await handle.aenter()
         return handle
 
@@ -250,8 +241,12 @@ class Engine(ProcessBound):
 
     def astream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
         """`async for chunk in engine.astream(...)`. What is wrong with the request is raised here; a full queue too,
-        or, where queue_timeout allows a wait, by the first chunk."""
-        handle = self.prepare(prompt, params, **options)
+        or, where queue_timeout allows a wait, by the first chunk. A long prompt is read beside the event loop when its
+        first chunk is asked for, which then raises all of that."""
+        prepare = partial(self.prepare, prompt, params, **options)
+        if (size := prompt_size(prompt)) > INLINE:
+            return CompletionStream(Later(prepare, size))
+        handle = prepare()
         handle.try_enter()
         return CompletionStream(handle)
 
@@ -318,9 +313,8 @@ class Engine(ProcessBound):
         wanted = ReplyOptions(tools, response_format, reasoning_format)
         chosen = chosen_params(params, options)
         conversation = self._require_conversation()
-        prompt = conversation.prompt(
-            messages, ChatOptions(None, template_kwargs, continue_final_message, add_generation_prompt)
-        )
+        rendering = ChatOptions(None, template_kwargs, continue_final_message, add_generation_prompt)
+        prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
         try:
             request = self.prepare(prompt.ids, chosen, queue_timeout=queue_timeout, cache_salt=cache_salt)
         except InvalidRequestError as error:
@@ -340,7 +334,9 @@ class Engine(ProcessBound):
     async def asubmit_chat(
         self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
     ) -> ChatHandle:
-        handle = self.prepare_chat(messages, params, **options)
+        messages, size = measured(messages)
+        # Always in a thread: how long a template takes is not told by the length of what was said.
+        handle = await beside(partial(self.prepare_chat, messages, params, **options), size=size)
         await handle.aenter()
         return handle
 
@@ -367,8 +363,13 @@ class Engine(ProcessBound):
         self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
     ) -> ChatStream:
         """`async for chunk in engine.astream_chat(...)`. What is wrong with the request is raised here; a full queue
-        too, or, where queue_timeout allows a wait, by the first chunk."""
-        handle = self.prepare_chat(messages, params, **options)
+        too, or, where queue_timeout allows a wait, by the first chunk. A long one is read beside the event
+        loop when its first chunk is asked for, which then raises all of that."""
+        messages, size = measured(messages)
+        prepare = partial(self.prepare_chat, messages, params, **options)
+        if size > INLINE:
+            return ChatStream(Later(prepare, size))
+        handle = prepare()
         handle.try_enter()
         return ChatStream(handle)
 
@@ -384,7 +385,7 @@ class Engine(ProcessBound):
         """The text that the model is given for a conversation. A begin-of-text token that the vocabulary adds is not
         in it."""
         options = ChatOptions(tools, template_kwargs, continue_final_message, add_generation_prompt)
-        return self._require_conversation().prompt(messages, options).text
+        return self._require_conversation().text(messages, options)
 
     def tokenize_chat(self, messages: Iterable[Message], **options: Any) -> list[int]:
         """The token ids that the model is given for a conversation. options: as for render_chat()."""
@@ -420,7 +421,8 @@ class Engine(ProcessBound):
     async def asubmit_embedding(
         self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any
     ) -> EmbeddingHandle:
-        handle = self.prepare_embedding(prompt, queue_timeout=queue_timeout, **options)
+        prepare = partial(self.prepare_embedding, prompt, queue_timeout=queue_timeout, **options)
+        handle = await beside_if_long(prepare, size=prompt_size(prompt))
         await handle.aenter()
         return handle
 
@@ -466,7 +468,8 @@ class Engine(ProcessBound):
             return request.handles[0]
 
     async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
-        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits)) as request:
+        prepare = partial(self._prepare_evaluation, prompt, keep_logits=keep_logits)
+        with cancelled_on_failure(await beside_if_long(prepare, size=prompt_size(prompt))) as request:
             await request.aresult()
             return request.handles[0]
 

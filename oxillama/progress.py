@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+T = TypeVar("T")
 
 from oxillama.standard_error import Forgiving, is_terminal
 
@@ -64,3 +70,18 @@ def stoppable(progress: Progress, is_cancelled: Callable[[], bool], *, label: st
             shown = done
 
         yield report
+
+
+async def stoppable_beside(load: Callable[..., T], wanted: Progress, *, label: str) -> T:
+    """`load(progress=...)`, done in a thread. Cancelling ends it where it next tells its progress."""
+    cancelled = False
+
+    def work() -> T:
+        with stoppable(wanted, lambda: cancelled, label=label) as progress:
+            return load(progress=progress)
+
+    try:
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    except anyio.get_cancelled_exc_class():
+        cancelled = True
+        raise

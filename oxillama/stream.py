@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from oxillama.beside import beside
 from oxillama.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ class Source(Protocol[Chunk]):
 HandleT = TypeVar("HandleT", bound=Source[Any])
 
 
+@dataclass(frozen=True)
+class Later(Generic[HandleT]):
+    """A request that is prepared when its first chunk is asked for. `size`: as for `beside`."""
+
+    prepare: Callable[[], HandleT]
+    size: int
+
+
 class RequestStream(Generic[HandleT, Chunk]):
     """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
 
@@ -50,20 +60,22 @@ class RequestStream(Generic[HandleT, Chunk]):
     ``break`` out of a loop over it. Raises InvalidRequestError where best_of exceeds n: the best choices are known only
     at the end."""
 
-    def __init__(self, handle: HandleT) -> None:
-        if handle.discards_choices:
-            raise InvalidRequestError("best_of above n cannot be streamed", param="best_of")
-        self._handle = handle
+    def __init__(self, handle: HandleT | Later[HandleT]) -> None:
+        self._source = handle if isinstance(handle, Later) else _streamable(handle)
         self._ready: deque[Chunk] = deque()
         self._closed = False
 
     @property
     def handle(self) -> HandleT:
-        return self._handle
+        """The request. A long prompt, given to an asynchronous call, has none before its first chunk: RuntimeError."""
+        if isinstance(self._source, Later):
+            raise RuntimeError("the prompt is long and has not been read yet; ask for the first chunk before")
+        return self._source
 
     @property
     def usage(self) -> Usage:
-        return self._handle.usage
+        """Counts so far; of a prompt that has not been read yet RuntimeError."""
+        return self.handle.usage
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
@@ -71,9 +83,11 @@ class RequestStream(Generic[HandleT, Chunk]):
     def __next__(self) -> Chunk:
         try:
             if not self._closed:
-                self._handle.enter()
+                if isinstance(self._source, Later):
+                    self._source = _streamable(self._source.prepare())
+                self._source.enter()
             while not self._refill(StopIteration):
-                self._handle.wait_news(WAIT_SECONDS)
+                self.handle.wait_news(WAIT_SECONDS)
         except KeyboardInterrupt:
             self.close()
             raise
@@ -85,26 +99,38 @@ class RequestStream(Generic[HandleT, Chunk]):
     async def __anext__(self) -> Chunk:
         try:
             if not self._closed and not self._ready:
-                await self._handle.aenter()
+                await self._prepare()
+            if not self._closed and not self._ready:
+                await self.handle.aenter()
                 # Where tokens come faster than they are read, nothing below would ever let other tasks run.
                 await checkpoint()
             while not self._refill(StopAsyncIteration):
-                await self._handle.await_news()
+                await self.handle.await_news()
         except anyio.get_cancelled_exc_class():
             self.close()
             raise
         return self._ready.popleft()
 
+    async def _prepare(self) -> None:
+        source = self._source
+        if not isinstance(source, Later):
+            return
+        handle = _streamable(await beside(source.prepare, size=source.size))
+        if self._source is source and not self._closed:
+            self._source = handle
+        else:  # closed meanwhile, or another task was faster
+            handle.cancel()
+
     def _refill(self, end: Callable[[], BaseException]) -> bool:
         if not self._ready and not self._closed:
-            self._ready.extend(self._handle.take())
+            self._ready.extend(self.handle.take())
         if self._ready:
             return True
         if self._closed:
             raise end()
-        if self._handle.exhausted:
+        if self.handle.exhausted:
             self._closed = True
-            self._handle.raise_for_end()
+            self.handle.raise_for_end()
             raise end()
         return False
 
@@ -112,7 +138,8 @@ class RequestStream(Generic[HandleT, Chunk]):
         """Cancels what is still running. May be called again."""
         self._closed = True
         self._ready.clear()
-        self._handle.cancel()
+        if not isinstance(self._source, Later):
+            self._source.cancel()
 
     async def aclose(self) -> None:
         self.close()
@@ -130,3 +157,9 @@ class RequestStream(Generic[HandleT, Chunk]):
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _streamable(handle: HandleT) -> HandleT:
+    if handle.discards_choices:
+        raise InvalidRequestError("best_of above n cannot be streamed", param="best_of")
+    return handle

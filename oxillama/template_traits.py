@@ -50,9 +50,10 @@ def deafness(template: str) -> str | None:
     except TemplateError:
         return None
     system, reply = {"role": "system", "content": "0"}, {"role": "assistant", "content": "0"}
-    parts = {"role": "user", "content": [{"type": "text", "text": "first_word"}]}
+    parts: dict[str, Any] = {"role": "user", "content": [{"type": "text", "text": "first_word"}]}
     failures = 0
-    trials = [[_USER], [parts], [system, _USER], [system, parts], [_USER, reply, _USER], [parts, reply, parts]]
+    trials: list[list[dict[str, Any]]] = [[said] for said in (_USER, parts)]
+    trials += [[system, said] for said in (_USER, parts)] + [[said, reply, said] for said in (_USER, parts)]
     for messages in trials:
         try:
             if "first_word" in render(template, messages):
