@@ -27,6 +27,7 @@ from oxillama.asgi import (
     tokens,
 )
 from oxillama.asgi.authentication import Authentication
+from oxillama.asgi.body_budget import BodyBudget
 from oxillama.asgi.cors import CrossOrigin
 from oxillama.asgi.errors import ErrorsToReplies, http_error
 from oxillama.asgi.fields import FieldTable
@@ -171,6 +172,7 @@ def _middleware(service: Service) -> list[Middleware]:
         *([trusted] if settings.trusted_hosts else []),
         Middleware(Authentication, api_keys=settings.api_keys, admin_token=settings.admin_token),
         *([throttle] if limits.requests_per_minute or limits.concurrent_requests else []),
+        Middleware(BodyBudget, max_bytes=limits.max_bodies_bytes),
         Middleware(Opening, service=service),
     ]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-import anyio.to_thread
 import msgspec
 from msgspec import inspect
 from starlette.requests import ClientDisconnect, Request
@@ -18,14 +17,13 @@ from oxillama.asgi.fields import FieldTable, is_null
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
+from oxillama.beside import beside, beside_if_long
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 T = TypeVar("T")
 
 # Decoding more than this would keep other requests of the loop waiting.
 DECODE_BYTES = 256 << 10
-# So would tokenizing or rendering what a body of more than this holds, or checking and writing lists of that length.
-WORK_BYTES = 8 << 10
 # Strings, whole or (in malformed text) up to the end, so that every byte is looked at once; and brackets.
 _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _JSON_TYPE = re.compile(r"application/(?:json|[\w.-]+\+json)")
@@ -42,16 +40,16 @@ async def read_body(request: Request, table: FieldTable, type: type[Body]) -> Bo
     _check_type(request)
     raw = await _read(request, limits.max_body_bytes)
     record_of(request.scope).body_bytes = len(raw)
-    return await _beside(lambda: _decode(raw, table, type, limits), is_long=len(raw) > DECODE_BYTES)
+    if len(raw) <= DECODE_BYTES:
+        return _decode(raw, table, type, limits)
+    return await beside(lambda: _decode(raw, table, type, limits), size=len(raw))
 
 
-async def on_body(request: Request, work: Callable[[], T]) -> T:
-    """The result of work on a body that has been read, beside the event loop if the body is large."""
-    return await _beside(work, is_long=record_of(request.scope).body_bytes > WORK_BYTES)
-
-
-async def _beside(work: Callable[[], T], *, is_long: bool) -> T:
-    return await anyio.to_thread.run_sync(work) if is_long else work()
+async def on_body(request: Request, work: Callable[[], T], *, tells_time: bool = True) -> T:
+    """The result of work on a body that has been read, beside the event loop unless the body is small, and that tells
+    how long the work takes."""
+    size = record_of(request.scope).body_bytes
+    return await (beside_if_long if tells_time else beside)(work, size=size)
 
 
 def _check_type(request: Request) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -115,7 +117,7 @@ def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], pla
         if body.suffix is not None:
             return Prompt(place, _around(body.suffix, engine, given, options["parse_special"]), None)
         if isinstance(given, str):
-            ids = require_tokenizer(engine).encode(given, **options)
+            ids = require_tokenizer(engine).encode(given, limit=engine.n_ctx, **options)
             return Prompt(place, ids, given if body.echo else None)
         text = require_tokenizer(engine).decode(given, skip_special=True) if body.echo else None
         return Prompt(place, given, text)
@@ -125,9 +127,9 @@ def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], pla
 
 def _around(suffix: str, engine: Engine, given: str | list[int], parse_special: bool) -> list[int]:
     tokenizer = require_tokenizer(engine)
-    texts = {"add_special": False, "parse_special": parse_special}
-    prefix = tokenizer.encode(given, **texts) if isinstance(given, str) else given
-    return fill_in_the_middle(tokenizer, prefix, tokenizer.encode(suffix, **texts))
+    encode = partial(tokenizer.encode, add_special=False, parse_special=parse_special, limit=engine.n_ctx)
+    prefix = encode(given) if isinstance(given, str) else given
+    return fill_in_the_middle(tokenizer, prefix, encode(suffix))
 
 
 def _prepare(

@@ -27,7 +27,8 @@ async def on_conversation(request: Request, messages: Sequence[Mapping[str, Any]
             place = f"messages[{index}].tool_call_id"
             raise refusal(f"{place} is missing: a tool's message answers a call", place, code="missing_field")
     try:
-        return await on_body(request, work)
+        # How long a template takes is not told by the length of what was said.
+        return await on_body(request, work, tells_time=False)
     except InvalidRequestError as error:
         if error.param and error.param.startswith("template_kwargs"):
             error.param = f"chat_{error.param}"

@@ -113,9 +113,10 @@ def http_error(error: BaseException) -> HTTPError:
             return error
         case ContextLengthError():
             counts = {"n_prompt_tokens": error.n_prompt_tokens, "n_ctx": error.n_ctx}
+            least = "at least " if error.at_least else ""
             # Client libraries recognise the case by either of the two phrases.
             message = (
-                f"the request of {error.n_prompt_tokens} tokens exceeds the available context size; "
+                f"the request of {least}{error.n_prompt_tokens} tokens exceeds the available context size; "
                 f"this model's maximum context length is {error.n_ctx} tokens"
             )
             return HTTPError(

@@ -22,6 +22,7 @@ class Limits:
     """
 
     max_body_bytes: int = 16 << 20
+    max_bodies_bytes: int = 128 << 20  # of all bodies together, without the first 64 KiB of each
     max_depth: int = 64  # lists and objects inside each other
     max_messages: int = 1024
     max_prompts: int = 256

@@ -26,6 +26,7 @@ HELP = "serve a model over HTTP, as OpenAI's API, with a chat page"
 # The fields of oxillama.asgi.Limits, which only the extra `server` can import: type, unit, meaning.
 LIMITS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "max_body_bytes": (int, "N", "of a request's body (default: 16 MiB)"),
+    "max_bodies_bytes": (int, "N", "of all bodies together, without the first 64 KiB of each (default: 128 MiB)"),
     "max_depth": (int, "N", "lists and objects inside each other in a body (default: 64)"),
     "max_messages": (int, "N", "messages of a chat (default: 1024)"),
     "max_prompts": (int, "N", "prompts of a request (default: 256)"),

@@ -17,6 +17,7 @@ import pytest
 
 from oxillama import Engine
 from oxillama.asgi import create_app
+from oxillama.beside import LANES
 from tests.asgi.servers import RunningServer, running
 from tests.asgi.visitors import request_bytes, slow_reader, streamed_text, vanish
 from tests.patience import eventually, is_idle
@@ -138,7 +139,8 @@ def check_vanishing(engine: Engine, rounds: int, each: int, max_growth: int) -> 
         eventually(lambda: open_files() <= files)
         gc.collect()
         assert resident_bytes() - memory < max_growth
-        assert threading.active_count() <= threads
+        # Of those that work beside the loop, some may have been needed at once for the first time.
+        assert threading.active_count() <= threads + sum(workers for _, workers in LANES)
         reply = httpx2.post(
             f"{server.url}/v1/completions", json={"prompt": "One day", "max_tokens": 8, "temperature": 0}, timeout=30
         )

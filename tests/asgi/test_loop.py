@@ -38,7 +38,7 @@ WORK: list[tuple[str, type, str, dict[str, Any]]] = [
     ),
     ("/v1/responses", InputMessages, "__init__", {"input": PARTS, "max_output_tokens": 1}),
     ("/v1/responses", Conversation, "prompt", {"input": PARTS, "max_output_tokens": 1}),
-    ("/apply-template", Conversation, "prompt", {"messages": HI, "tools": [{"type": "a", "b": [1] * 10_000}]}),
+    ("/apply-template", Conversation, "text", {"messages": HI, "tools": [{"type": "a", "b": [1] * 10_000}]}),
     ("/tokenize", Tokenizer, "encode", {"content": WORDS}),
     ("/tokenize", Tokenizer, "token_bytes", {"content": WORDS, "with_pieces": True}),
     ("/tokenize", JSONResponse, "__init__", {"content": WORDS}),
@@ -57,10 +57,56 @@ def test_a_large_body_leaves_the_loop_free(
     assert not any(on_loop)
 
 
-def test_a_small_body_is_not_worth_a_thread(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_loop = spied(monkeypatch, Conversation, "prompt")
-    assert client.post("/v1/chat/completions", json={"messages": HI, "max_tokens": 1}).status_code == 200
+def test_a_small_text_is_not_worth_a_thread(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_loop = spied(monkeypatch, Engine, "prepare")
+    assert client.post("/v1/completions", json={"prompt": "hi", "max_tokens": 1}).status_code == 200
     assert on_loop == [True]
+
+
+def test_no_template_is_rendered_on_the_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However little was said: a template decides by itself how long it takes.
+    on_loop = spied(monkeypatch, Conversation, "_render")
+    for path, name in (
+        ("/v1/chat/completions", "messages"),
+        ("/v1/responses", "input"),
+        ("/apply-template", "messages"),
+        ("/tokenize", "messages"),
+    ):
+        assert client.post(path, json={name: HI}).status_code == 200
+    assert on_loop == [False] * 4
+
+
+LONG = "some words " * 20_000
+CANNOT_FIT: list[tuple[str, dict[str, Any], str]] = [
+    ("/v1/completions", {"prompt": LONG}, "prompt"),
+    ("/v1/completions", {"prompt": ["a", LONG]}, "prompt[1]"),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": LONG}]}, "messages"),
+    ("/v1/responses", {"input": LONG}, "input"),
+    ("/v1/embeddings", {"input": LONG}, "input"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "param"), CANNOT_FIT)
+def test_what_cannot_fit_is_refused_by_its_bytes(
+    client: TestClient, demo: Engine, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], param: str
+) -> None:
+    assert demo.tokenizer is not None
+    longest = 0
+    encoder, _ = demo.tokenizer._text_encoder()
+    encode = type(encoder).encode
+
+    def noting(self: Any, text: str, *, after_special: bool) -> list[int]:
+        nonlocal longest
+        longest = max(longest, len(text))
+        return encode(self, text, after_special=after_special)
+
+    monkeypatch.setattr(type(encoder), "encode", noting)
+    reply = client.post(path, json=body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", param)
+    assert "at least" in error["message"]
+    assert error["n_prompt_tokens"] > error["n_ctx"] == 512
+    assert longest < 1000
 
 
 def spied(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[bool]:

@@ -219,6 +219,7 @@ def test_there_is_an_edge_for_every_limit_of_a_request() -> None:
     # The others belong to bodies, keys, chats and the queue, and are tested there.
     elsewhere = {
         "max_body_bytes",
+        "max_bodies_bytes",
         "max_inputs",
         "max_depth",
         "max_messages",

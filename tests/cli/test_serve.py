@@ -171,7 +171,7 @@ def test_the_options_say_the_limits_own_defaults(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     for field in fields(Limits):
         text, default = LIMITS[field.name][2], str(field.default)
-        named = {"None": ("no limit", "none"), str(16 << 20): ("16 MiB",), "0.0": ("0",)}
+        named = {"None": ("no limit", "none"), str(16 << 20): ("16 MiB",), str(128 << 20): ("128 MiB",), "0.0": ("0",)}
         expected = named.get(default, (default,))
         assert text.endswith(tuple(f"(default: {word})" for word in expected)), field.name
         assert f"--{field.name.replace('_', '-')}" in shown
