@@ -21,7 +21,9 @@ DOCUMENT_SUFFIXES = {".md", ".toml", ".in", ".sh", ".svg"}
 MAX_LINES = 800
 DISCUSSED_LINES = 500
 # A file above DISCUSSED_LINES, and why it is one file all the same.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "oxillama/engine.py": "the one class that an app holds: all its calls, each of a few lines, with their documentation",
+}
 
 # `import x`, `cimport x, y as z`, `from x cimport y` of Cython, which Python's own parser cannot read.
 CYTHON_IMPORT = re.compile(r"^\s*(?:from\s+(?P<source>[\w.]+)\s+c?import\s|c?import\s+(?P<modules>[\w., ]+))")
