@@ -83,8 +83,8 @@ def reserve_memory(
 ) -> tuple[MemoryPlan, Reservation]:
     """Decides the context and the bound of the cache and promises the memory for them, in one step for the process.
 
-    bytes_per_block: of 32 tokens in all stores of the cache. copied_bytes: of the file, let go of while the weights are packed. Raises ModelLoadError with what is left, what is
-    needed, and who else has been promised memory."""
+    bytes_per_block: of 32 tokens in all stores of the cache. copied_bytes: of the file, let go of while the weights
+    are packed. Raises ModelLoadError with what is left, what is needed, and who else has been promised memory."""
     with LEDGER.deciding() as left:
         available = left + copied_bytes - RESERVE_BYTES
         budget = available - weight_bytes - buffer_bytes

@@ -9,9 +9,9 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-T = TypeVar("T")
-
 from oxillama.standard_error import Forgiving, is_terminal
+
+T = TypeVar("T")
 
 Progress = bool | Callable[[int, int], None] | None
 

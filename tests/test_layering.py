@@ -22,7 +22,7 @@ MAX_LINES = 800
 DISCUSSED_LINES = 500
 # A file above DISCUSSED_LINES, and why it is one file all the same.
 LONG_FILES: dict[str, str] = {
-    "oxillama/engine.py": "the one class that an app holds: all its calls, each of a few lines, with their documentation",
+    "oxillama/engine.py": "the one class that an app holds: all its calls, of a few lines each",
 }
 
 # `import x`, `cimport x, y as z`, `from x cimport y` of Cython, which Python's own parser cannot read.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from oxillama import Engine, InvalidRequestError, ModelLoadError, UnsupportedModelError, loader, tokenizer
+from oxillama import Engine, InvalidRequestError, ModelLoadError, UnsupportedModelError, tokenizer
 from oxillama.demo import demo_path
 from oxillama.gguf_writer import GGUFWriter
 from oxillama.testing.random_blocks import FORMATS

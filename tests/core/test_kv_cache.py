@@ -18,7 +18,7 @@ def resident() -> int:
 def test_pages_come_with_the_blocks() -> None:
     before = resident()
     cache = KVCache("f16", stores=[(3, 64, 64)] * 30, n_blocks=10_000)
-    assert cache.n_bytes == 10_000 * cache.block_bytes == 10_000 * block_bytes("f16", 30, 3, 64) > 7e9
+    assert cache.n_bytes == 10_000 * cache.block_bytes == 10_000 * block_bytes("f16", [(3, 64, 64)] * 30) > 7e9
     assert cache.n_resident == 0
     assert resident() - before < 4 << 20
     for n_blocks in (1, 2, 40, 100):
