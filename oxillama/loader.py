@@ -138,24 +138,15 @@ def load_model(
     read, and UnsupportedModelError for a sound one that needs what this version does not have."""
     check_kind(file)
     tensors = FileTensors(file)
-    graph = Graph(tensors)
-    architecture = read_architecture(file.metadata, graph)
-    check_tensor_types(file)
-    if architecture.n_vocab > MAX_VOCAB:
-        raise UnsupportedModelError(
-            f"the vocabulary has {architecture.n_vocab} tokens; the sampler takes at most {MAX_VOCAB}"
-        )
-    architecture.build(graph)
-    _check_unused(file, graph)
+    graph, architecture = _describe(file, tensors, cache.n_ctx)
     # The model outlives the file, whose mapping or copy is of no use once the weights are packed.
     metadata = file.metadata.detached()
     tokenizer = read_tokenizer(metadata, architecture.n_vocab)
     _warn_of_length(cache.n_ctx, architecture.n_ctx_train)
     matrices = graph.matrices()
     weight_bytes = _weight_bytes(file, matrices)
-    lowered = lower(
-        graph, max_tokens=scheduler.max_batch_tokens, max_outputs=scheduler.max_batch_size + EVALUATION_ROWS
-    )
+    max_outputs = scheduler.max_batch_size + EVALUATION_ROWS
+    lowered = lower(graph, max_tokens=scheduler.max_batch_tokens, max_outputs=max_outputs)
     stores = [(store.n_head_kv, store.k_dim, store.v_dim) for store in graph.stores]
     # A name is shown and sent, so it is text, whatever bytes the path is made of.
     name = os.path.basename(os.fsencode(path)).decode("utf-8", "replace").removesuffix(".gguf")
@@ -169,6 +160,10 @@ def load_model(
         buffer_bytes=lowered.arena_bytes + 4 * graph.state_floats * scheduler.max_batch_size,
         copied_bytes=file.copied_bytes,
     )
+    if cache.n_ctx is None and plan.n_ctx < architecture.n_ctx_train:
+        # Some families compute otherwise in a long context: what counts is the one that there is memory for.
+        graph, architecture = _describe(file, tensors, plan.n_ctx)
+        lowered = lower(graph, max_tokens=scheduler.max_batch_tokens, max_outputs=max_outputs)
     with (
         reservation.released_on_failure(),
         reporting(
@@ -187,6 +182,20 @@ def load_model(
     log.info("loaded %s: %s", name, plan)
     model = Model(name, architecture, metadata, tokenizer, n_threads, plan, program.hidden_width)
     return LoadedModel(model, program, reservation)
+
+
+def _describe(file: GGUFFile, tensors: FileTensors, n_ctx: int | None) -> tuple[Graph, Architecture]:
+    """The network of a file, for a context of n_ctx tokens or the one that it was trained for."""
+    graph = Graph(tensors)
+    architecture = read_architecture(file.metadata, graph, n_ctx=n_ctx)
+    check_tensor_types(file)
+    if architecture.n_vocab > MAX_VOCAB:
+        raise UnsupportedModelError(
+            f"the vocabulary has {architecture.n_vocab} tokens; the sampler takes at most {MAX_VOCAB}"
+        )
+    architecture.build(graph)
+    _check_unused(file, graph)
+    return graph, architecture
 
 
 def read_tokenizer(metadata: Metadata, n_vocab: int) -> Tokenizer | None:
@@ -214,7 +223,7 @@ def _warn_of_length(n_ctx: int | None, n_ctx_train: int) -> None:
 
 def _check_unused(file: GGUFFile, graph: Graph) -> None:
     """A tensor that the description does not know means that the description is not this network's."""
-    unused = [name for name in file.tensors if name not in graph.used]
+    unused = graph.unused(file.tensors)
     if unused:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
         raise UnsupportedModelError(

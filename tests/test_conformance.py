@@ -36,6 +36,8 @@ STORIES = {
 }
 # Families whose references were made with GELU: llama.cpp's reads a table of 16-bit numbers.
 GELU = ("gemma", "phi2", "starcoder", "gpt2", "gptneox", "falcon")
+# The same, made worse by attention that is sharp.
+SHARP = ("gemma4",)
 FLOAT_MODELS = ["BF16"]
 # There activations are rounded to bfloat16 for BF16 weights, as ggml rounds them.
 ROUNDED_MODELS = FLOAT_MODELS if LEVEL == "avx512bf16" else []
@@ -73,8 +75,12 @@ def kl(reference: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> fl
 def check_greedy(engine: Engine, ids: list[int], expected: list[int], margins: list[float], tolerance: float) -> None:
     """Equal for as long as each step's margin exceeds twice the tolerance."""
     certain = next((i for i, margin in enumerate(margins) if margin <= 2 * tolerance), len(expected))
-    found = engine.generate(ids, max_tokens=max(1, len(expected)), temperature=0, ignore_eos=True).token_ids
-    assert list(found[:certain]) == expected[:certain]
+    done = 0
+    # Recorded replies go on behind an end token, which ends ours.
+    while done < certain:
+        found = engine.generate([*ids, *expected[:done]], max_tokens=certain - done, temperature=0).token_ids
+        assert list(found) == expected[done : done + len(found)]
+        done += len(found)
 
 
 @pytest.mark.parametrize("suffix", STORIES)
@@ -116,7 +122,7 @@ def test_architecture(fixtures_dir: Path, name: str) -> None:
     arrays = np.load(fixtures_dir / "arch" / f"{name}.npz")
     # Weights are exact in F16 and our activations stay float32, at every level.
     truth = "torch" if "p0_torch" in arrays else "lcpp_f32"
-    tolerance = 5e-3 if name.startswith(GELU) else 1e-3
+    tolerance = 2e-2 if name.startswith(SHARP) else 5e-3 if name.startswith(GELU) else 1e-3
     with opened(fixtures_dir / "arch" / f"{name}.gguf", recorded["n_ctx"]) as engine:
         agree = positions = 0
         for k, case in enumerate(recorded["cases"]):

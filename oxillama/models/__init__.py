@@ -37,15 +37,21 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
 }
 
 
-def read_architecture(metadata: Mapping[str, object], graph: Graph) -> Architecture:
-    """The network that a file's metadata describes. Raises UnsupportedModelError for one that is not in the table."""
+def read_architecture(metadata: Mapping[str, object], graph: Graph, *, n_ctx: int | None = None) -> Architecture:
+    """The network that a file's metadata describes, for a context of n_ctx tokens: None for as many as it was trained
+    for.
+
+    Raises UnsupportedModelError for one that is not in the table, and for a key that its family does not know."""
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
         raise ModelLoadError(f"general.architecture is {described(name)}, expected the name of an architecture")
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise UnsupportedModelError(f"architecture {described(name)} is not supported; supported: {known}")
-    return ARCHITECTURES[name](Hyperparameters(name, metadata), graph)
+    hp = Hyperparameters(name, metadata, n_ctx=n_ctx)
+    architecture = ARCHITECTURES[name](hp, graph)
+    hp.check_all_read()
+    return architecture
 
 
 __all__ = ["ARCHITECTURES", "Architecture", "read_architecture"]

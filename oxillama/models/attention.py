@@ -152,7 +152,8 @@ class SelfAttention:
                 return op.rms_norm(graph, x, None, epsilon=norm.epsilon, n_heads=n_heads)
             case "each":
                 apply = op.rms_norm if norm.kind == "rms" else op.layer_norm
-                return op.scale_elements(graph, apply(graph, x, None, epsilon=norm.epsilon, n_heads=n_heads), name)
+                bare = apply(graph, x, None, epsilon=norm.epsilon, n_heads=n_heads)
+                return op.scale_elements(graph, bare, f"{name}.weight", n_heads=n_heads)
         return x
 
 

@@ -32,17 +32,32 @@ class Common:
     window: int
     norm: Norm
     rope: Rope | None
+    scale: float  # of attention scores
+    clamp: float  # of queries, keys and values; 0 without
 
     @classmethod
-    def read(cls, hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None, norm: str = "rms") -> Self:
+    def read(
+        cls, hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None, norm: str = "rms", causal: bool = True
+    ) -> Self:
         """layout: None for a network without rotary positions. norm: "rms" or "layer"."""
+        hp.expect("attention.causal", causal)
+        hp.irrelevant("attention.layer_norm_epsilon" if norm == "rms" else "attention.layer_norm_rms_epsilon")
         width, n_head = hp.integer("embedding_length"), hp.integer("attention.head_count")
+        n_layers, n_predicting = hp.integer("block_count", most=1000), hp.integer("nextn_predict_layers", 0, least=0)
+        if n_predicting >= n_layers:
+            raise ModelLoadError(
+                f"{hp.architecture}.nextn_predict_layers is {n_predicting}, expected fewer than the {n_layers} layers "
+                f"of {hp.architecture}.block_count"
+            )
+        # The last of them guess further tokens, which the network itself does without.
+        n_layers -= n_predicting
+        graph.leave_out(*(f"blk.{n_layers + i}." for i in range(n_predicting)))
         n_ctx_train = hp.integer("context_length")
         k_dim = hp.integer("attention.key_length", width // n_head)
         common = cls(
             n_vocab=graph.rows("token_embd"),
             n_ctx_train=n_ctx_train,
-            n_layers=hp.integer("block_count", most=1000),
+            n_layers=n_layers,
             width=width,
             n_ff=hp.integer("feed_forward_length", 0, least=0),
             n_head=n_head,
@@ -54,6 +69,8 @@ class Common:
                 hp.number("attention.layer_norm_rms_epsilon" if norm == "rms" else "attention.layer_norm_epsilon"), norm
             ),
             rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
+            scale=hp.number("attention.scale", 0.0, positive=False) or k_dim**-0.5,
+            clamp=hp.number("attention.clamp_kqv", 0.0, positive=False),
         )
         if common.n_head % common.n_head_kv:
             raise ModelLoadError(
@@ -75,7 +92,8 @@ class Common:
             "n_head_kv": self.n_head_kv,
             "k_dim": self.k_dim,
             "v_dim": self.v_dim,
-            "scale": self.k_dim**-0.5,
+            "scale": self.scale,
+            "clamp": self.clamp,
             "rope": self.rope,
             "window": self.window,
         }
@@ -93,8 +111,24 @@ def read_rope(hp: Hyperparameters, graph: Graph, layout: RopeLayout, head_dim: i
         raise ModelLoadError(
             f"{hp.architecture}.rope.dimension_count is {dims}, expected an even number up to {head_dim}"
         )
-    factors = "rope_freqs" if graph.has("rope_freqs.weight") else None
-    return Rope(layout, dims, base, read_scaling(hp, n_ctx_train), factors)
+    scaling = read_scaling(hp, n_ctx_train)
+    factors = _factors(hp, graph, scaling.n_ctx_original)
+    if scaling.kind == "longrope" and factors is None:
+        raise ModelLoadError(f"{hp.architecture}.rope.scaling.type is longrope, but the file has no rope_factors_long")
+    return Rope(layout, dims, base, scaling, factors)
+
+
+def _factors(hp: Hyperparameters, graph: Graph, n_ctx_original: int) -> str | None:
+    """The tensor that divides the frequencies. One of two goes by the size of the context, never by a sequence's
+    length: a longer text would change the keys of what came before."""
+    if graph.has("rope_freqs.weight"):
+        return "rope_freqs"
+    names = ("rope_factors_short", "rope_factors_long")
+    if not any(graph.has(f"{name}.weight") for name in names):
+        return None
+    needed, other = reversed(names) if hp.n_ctx > n_ctx_original else names
+    graph.leave_out(f"{other}.weight")
+    return needed
 
 
 def layers_with_window(hp: Hyperparameters, n_layers: int, *, default_period: int) -> list[bool]:

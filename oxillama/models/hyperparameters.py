@@ -12,20 +12,74 @@ from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import described
 
 _REQUIRED: Final = object()
+# Keys that no network computes with: they describe the file, or are read elsewhere.
+INFORMATIONAL: Final = frozenset(
+    {
+        "vocab_size",  # the embedding has as many rows
+        "tensor_data_layout",  # how rows were permuted before they came into the file
+        "rope.scaling.finetuned",  # but in families that switch rotations off by it
+        "pooling_type",  # of embeddings: the default of a request
+    }
+)
+# Keys of parts that a network does not have where they are 0.
+ABSENT_AT_ZERO: Final = frozenset(
+    {
+        "attention.clamp_kqv",
+        "attention.max_alibi_bias",
+        "attention.shared_kv_layers",
+        "attention.sliding_window",
+        "attn_logit_softcapping",
+        "embedding_length_per_layer_input",
+        "expert_count",
+        "expert_group_count",
+        "expert_group_used_count",
+        "expert_shared_count",
+        "expert_shared_feed_forward_length",
+        "expert_used_count",
+        "final_logit_softcapping",
+        "leading_dense_block_count",
+        "n_deepstack_layers",
+        "rope.scaling.yarn_log_multiplier",
+    }
+)
 # Every number ends up in float32, where it must be neither zero nor infinite.
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 class Hyperparameters:
-    """The keys `<architecture>.<name>` of a file's metadata."""
+    """The keys `<architecture>.<name>` of a file's metadata, and the context that was asked for.
 
-    def __init__(self, architecture: str, metadata: Mapping[str, object]) -> None:
+    A family reads every key that its files have. What nobody has read is refused, by `check_all_read`: a network that
+    leaves out what its file asks for computes something else. `irrelevant` names keys that change nothing in this
+    family, `expect` one of which only this value is built. n_ctx: tokens, or None for as many as it was trained for."""
+
+    def __init__(self, architecture: str, metadata: Mapping[str, object], *, n_ctx: int | None = None) -> None:
         self.architecture = architecture
         self._metadata = metadata
+        self._n_ctx = n_ctx
+        self._layer: int | None = None
         self._read: set[str] = set()
+
+    def at(self, layer: int) -> Hyperparameters:
+        """The same keys for one layer: where a key has a value for each of them, this layer's."""
+        one = Hyperparameters(self.architecture, self._metadata, n_ctx=self._n_ctx)
+        one._layer = layer
+        one._read = self._read
+        return one
+
+    def under(self, prefix: str) -> Hyperparameters:
+        """The keys `<prefix>.<name>`, for what files keep without the architecture's name."""
+        return Hyperparameters(prefix, self._metadata, n_ctx=self._n_ctx)
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of a sequence that the network is built for."""
+        return self.integer("context_length") if self._n_ctx is None else self._n_ctx
 
     def integer(self, name: str, default: object = _REQUIRED, *, least: int = 1, most: int = 2**31 - 1) -> int:
         key, value = self._get(name, default)
+        if self._layer is not None and isinstance(value, np.ndarray | list | tuple):
+            key, value = self._by_layer(name, self._layer + 1, default)[self._layer]
         if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 1:
             # Sound for other programs: a value for each layer.
             raise UnsupportedModelError(
@@ -66,11 +120,32 @@ class Hyperparameters:
     def has(self, name: str) -> bool:
         return f"{self.architecture}.{name}" in self._metadata
 
+    def irrelevant(self, *names: str) -> None:
+        """Says of keys that they change nothing in this network, whatever their values are."""
+        self._read.update(f"{self.architecture}.{name}" for name in names)
+
+    def expect(self, name: str, value: object) -> None:
+        """Raises UnsupportedModelError if the file has the key with any other value."""
+        key, found = self._get(name, value)
+        if found != value:
+            raise UnsupportedModelError(f"{key} is {described(found)}; supported: {value!r}")
+
     def unread(self) -> list[str]:
         """The keys of this architecture that nobody has asked for."""
         return sorted(
             key for key in self._metadata if key.startswith(f"{self.architecture}.") and key not in self._read
         )
+
+    def check_all_read(self) -> None:
+        """Raises UnsupportedModelError for a key that nobody has asked for, unless it is known to say nothing."""
+        for key in self.unread():
+            name = key.removeprefix(f"{self.architecture}.")
+            value = self._metadata[key]
+            is_absent = name in ABSENT_AT_ZERO and isinstance(value, int | float) and value == 0
+            if name not in INFORMATIONAL and not is_absent:
+                raise UnsupportedModelError(
+                    f"{key} is {described(value)}; architecture {self.architecture} is not built with it"
+                )
 
     def _by_layer(self, name: str, n: int, default: object) -> list[tuple[str, object]]:
         key, value = self._get(name, default)

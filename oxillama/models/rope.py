@@ -16,7 +16,9 @@ from oxillama.models.hyperparameters import Hyperparameters
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """kind: "none", "linear" (Chen et al. 2023, arXiv:2306.15595) or "yarn" (Peng et al. 2023, arXiv:2309.00071)."""
+    """kind: "none", "linear" (Chen et al. 2023, arXiv:2306.15595), "yarn" (Peng et al. 2023, arXiv:2309.00071) or
+    "longrope" (Ding et al. 2024, arXiv:2402.13753), which is all in the factors of the file. log_multiplier: 0, or
+    YaRN's magnitude is divided by the one that this many times the logarithm would give."""
 
     kind: str
     factor: float
@@ -24,6 +26,7 @@ class RopeScaling:
     attention_factor: float
     beta_fast: float
     beta_slow: float
+    log_multiplier: float = 0.0
 
     @classmethod
     def none(cls) -> Self:
@@ -32,17 +35,26 @@ class RopeScaling:
 
 def read_scaling(hp: Hyperparameters, n_ctx_train: int) -> RopeScaling:
     # Files of 2023 have only rope.scale_linear.
-    kind = hp.text("rope.scaling.type", "linear" if hp.has("rope.scale_linear") else "none")
-    if kind not in ("none", "linear", "yarn"):
+    scales = hp.has("rope.scale_linear") or hp.has("rope.scaling.factor")
+    kind = hp.text("rope.scaling.type", "linear" if scales else "none")
+    if kind not in ("none", "linear", "yarn", "longrope"):
         raise UnsupportedModelError(
-            f"{hp.architecture}.rope.scaling.type is {described(kind)}; supported: none, linear, yarn"
+            f"{hp.architecture}.rope.scaling.type is {described(kind)}; supported: none, linear, yarn, longrope"
         )
     factor = 1.0
-    if kind != "none":
+    if kind == "none":
+        hp.irrelevant("rope.scaling.factor", "rope.scale_linear")
+    elif kind == "longrope":
+        hp.expect("rope.scaling.factor", 1.0)
+    else:
         # A factor of 0 stands for 1 in files that were converted without one.
         factor = hp.number("rope.scaling.factor", hp.number("rope.scale_linear", 1.0), positive=False) or 1.0
     if factor < 0:
         raise ModelLoadError(f"{hp.architecture}.rope.scaling.factor is {factor}, expected a positive number")
+    if kind != "yarn":
+        hp.irrelevant("rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor")
+    hp.expect("rope.scaling.yarn_ext_factor", 1.0)
+    hp.expect("rope.scaling.yarn_attn_factor", 1.0)
     return RopeScaling(
         kind=kind,
         factor=factor,
@@ -50,6 +62,7 @@ def read_scaling(hp: Hyperparameters, n_ctx_train: int) -> RopeScaling:
         attention_factor=hp.number("rope.scaling.attn_factor", 1.0),
         beta_fast=hp.number("rope.scaling.yarn_beta_fast", 32.0),
         beta_slow=hp.number("rope.scaling.yarn_beta_slow", 1.0),
+        log_multiplier=hp.number("rope.scaling.yarn_log_multiplier", 0.0, positive=False) if kind == "yarn" else 0.0,
     )
 
 
@@ -58,7 +71,8 @@ def inverse_frequencies(
 ) -> tuple[npt.NDArray[np.float32], float]:
     """The float32 [dims / 2] radians per position, and the magnitude of cosine and sine.
 
-    factors: float32 [dims / 2] divisors from the file (the `rope_freqs` tensor of llama 3.1 and later), or None."""
+    factors: float32 [dims / 2] divisors from the file (`rope_freqs` of llama 3.1 and later, `rope_factors_long` and
+    `rope_factors_short` of phi3), or None."""
     if factors is not None:
         wrong = factors[~((factors > 0) & np.isfinite(factors))]
         if wrong.size:
@@ -85,7 +99,7 @@ def _frequencies(
     plain = base ** (-np.arange(0, dims, 2, dtype=np.float64) / dims)
     if factors is not None:
         plain = plain / factors
-    if scaling.kind == "none":
+    if scaling.kind in ("none", "longrope"):
         return plain, scaling.attention_factor
     stretched = plain / scaling.factor
     if scaling.kind == "linear":
@@ -99,5 +113,6 @@ def _frequencies(
     # As floats: a base next to 1 makes numbers beyond every integer type.
     start, end = max(0.0, float(np.floor(low))), min(dims - 1.0, float(np.ceil(high)))
     ramp = np.clip((np.arange(dims // 2) - start) / max(0.001, end - start), 0, 1)
-    magnitude = scaling.attention_factor * (1 + 0.1 * math.log(scaling.factor))
+    stretch = math.log(scaling.factor)
+    magnitude = scaling.attention_factor * (1 + 0.1 * stretch) / (1 + 0.1 * scaling.log_multiplier * stretch)
     return plain * (1 - ramp) + stretched * ramp, magnitude

@@ -6,7 +6,7 @@ there are is in `oxillama.network.operations`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Protocol
@@ -141,6 +141,7 @@ class Graph:
         self.result: Value | None = None
         self.last_hidden: Value | None = None
         self.used: set[str] = set()
+        self._left_out: tuple[str, ...] = ()
         self.stores: list[KVHandle] = []
         self.state_floats = 0  # of a sequence
         self._tensors = tensors
@@ -165,6 +166,14 @@ class Graph:
     def has(self, name: str) -> bool:
         return self._tensors.get(name) is not None
 
+    def leave_out(self, *beginnings: str) -> None:
+        """Says of tensors whose names begin so that the network has no use for them, where the file has them."""
+        self._left_out += beginnings
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that nobody has looked up and nobody has left out."""
+        return [name for name in names if name not in self.used and not name.startswith(self._left_out)]
+
     def rows(self, name: str) -> int:
         """The number of rows of a matrix whose other dimension is checked later: the size of the vocabulary."""
         tensor = self._tensors.get(f"{name}.weight")
@@ -185,10 +194,18 @@ class Graph:
         return list(found)
 
     def vector(
-        self, name: str, width: int, *, ranges: tuple[range, ...] | None = None, of: int | None = None
+        self,
+        name: str,
+        width: int,
+        *,
+        ranges: tuple[range, ...] | None = None,
+        of: int | None = None,
+        n_heads: int = 1,
     ) -> Vector:
-        """A float tensor of `width` values; with `ranges`, these of a tensor of `of` values."""
-        self._check(name, (width if of is None else of,))
+        """A float tensor of `width` values, which may stand in n_heads rows; with `ranges`, these of a tensor of `of`
+        values."""
+        n_values = width if of is None else of
+        self._check(name, (n_values,) if n_heads == 1 else (n_values // n_heads, n_heads))
         return Vector(name, width, ranges or (range(width),))
 
     def matrix(

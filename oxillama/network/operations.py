@@ -368,9 +368,9 @@ def scale(graph: Graph, x: Value, factor: float) -> Value:
     return graph.append(Scale(reads=(x,), writes=(x.like(x.width),), factor=factor))
 
 
-def scale_elements(graph: Graph, x: Value, name: str) -> Value:
-    """x times `name`.weight, element by element."""
-    weight = graph.vector(f"{name}.weight", x.width)
+def scale_elements(graph: Graph, x: Value, name: str, *, n_heads: int = 1) -> Value:
+    """x times the tensor of that name, element by element, in which each of n_heads has a row."""
+    weight = graph.vector(name, x.width, n_heads=n_heads)
     return graph.append(Scale(reads=(x,), writes=(x.like(x.width),), factor=1.0, weight=weight))
 
 

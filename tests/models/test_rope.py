@@ -119,3 +119,14 @@ def test_numbers_that_are_possible_alone_but_not_together() -> None:
         inverse_frequencies(16, 1e4, numbers)
     with pytest.raises(ModelLoadError, match=r"the frequencies of RoPE have no end: base 10000\.0, scaling none"):
         inverse_frequencies(16, 1e4, scaling(), np.full(8, 1e-45, np.float32))
+
+
+def test_a_factor_without_a_type_stretches_linearly() -> None:
+    found = read_scaling(hyperparameters(**{"scaling.factor": 4.0}), 512)
+    assert (found.kind, found.factor) == ("linear", 4.0)
+
+
+def test_the_multiplier_of_yarns_logarithm_divides_its_magnitude() -> None:
+    keys = {"scaling.type": "yarn", "scaling.factor": 8.0, "scaling.yarn_log_multiplier": 0.5}
+    _, magnitude = inverse_frequencies(64, 10000.0, read_scaling(hyperparameters(**keys), 512))
+    assert magnitude == pytest.approx((1 + 0.1 * math.log(8)) / (1 + 0.05 * math.log(8)))
