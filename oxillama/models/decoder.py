@@ -31,6 +31,7 @@ class Building:
     norm: Norm
     tables: RopeTables
     token_rows: Value | None = None  # the embedded tokens
+    layer_inputs: Value | None = None  # what each layer reads of them besides: stretches of one width, layer by layer
     residual: Value | None = None  # what the current layer's results are added to
     is_last: bool = False  # the current layer is the last one that mixes tokens
     layer: int = 0
@@ -68,8 +69,8 @@ class Layer:
     """The names of norms are those of their tensors behind `blk.N.`; None where there is none.
 
     parallel: the feed-forward network reads what the mixer reads (through its own norm if `ffn_norm` names one), and
-    both results are added. residual_scale: what is added, times this. output_scale: the name of a tensor with one
-    factor for the whole layer's result."""
+    both results are added. residual_scale: what is added, times this. extra: a third part, which is added last.
+    output_scale: the name of a tensor with one factor for the whole layer's result, where the file has it."""
 
     mixer: Part
     ffn: Part | None
@@ -79,8 +80,19 @@ class Layer:
     ffn_post_norm: str | None = None
     parallel: bool = False
     residual_scale: float = 1.0
+    extra: Part | None = None
+    output_scale: str | None = None
 
     def build(self, building: Building, x: Value) -> Value:
+        x = self._mix_and_feed(building, x)
+        if self.extra is not None:
+            x = op.add(building.graph, x, self.extra.build(building, x))
+        scale = f"{building.block}.{self.output_scale}"
+        if self.output_scale and building.graph.has(f"{scale}.weight"):
+            x = op.scale(building.graph, x, float(building.graph.constant(scale, 1)[0]))
+        return x
+
+    def _mix_and_feed(self, building: Building, x: Value) -> Value:
         block = building.block
         read = building.normalise(x, f"{block}.{self.mixer_norm}") if self.mixer_norm else x
         building.residual = x
@@ -110,7 +122,8 @@ class Layer:
 class Decoder:
     """A network from tokens to logits.
 
-    embedding_scale: the embedding, times this. embedding_norm: the name of a norm of it. n_positions: rows of learned
+    embedding_scale: the embedding, times this. layer_inputs: a part that makes of it what each layer reads besides.
+    embedding_norm: the name of a norm of it. n_positions: rows of learned
     positions, 0 where there are none. output_norm: the name of the last norm. logit_scale, logit_soft_cap: of the
     logits, in this order."""
 
@@ -125,11 +138,14 @@ class Decoder:
     output_norm: str | None = "output_norm"
     logit_scale: float = 1.0
     logit_soft_cap: float = 0.0
+    layer_inputs: Part | None = None
 
     def build(self, graph: Graph) -> None:
         building = Building(graph, self.norm, RopeTables(graph))
         x = self._embed(building)
         building.token_rows = x
+        if self.layer_inputs is not None:
+            building.layer_inputs = self.layer_inputs.build(building, x)
         for building.layer, layer in enumerate(self.layers):
             building.is_last = building.layer == len(self.layers) - 1
             x = layer.build(building, x)
