@@ -109,7 +109,9 @@ class FileTensors:
             else:
                 parts = [rows[part.start : part.stop].reshape(-1) for part in matrix.ranges]
             bias = self.vector(matrix.bias) if matrix.bias else None
-            packed = self._packer.add_stack(parts, matrix.type_id, matrix.rows, matrix.k, bias=bias)
+            # A stack's factors are the operation's, which knows which of its matrices it multiplies with.
+            scale = float(self.vector(matrix.scale)[0]) if matrix.scale and matrix.stack == 1 else 1.0
+            packed = self._packer.add_stack(parts, matrix.type_id, matrix.rows, matrix.k, bias=bias, scale=scale)
             self._packed[matrix] = packed
         return packed
 

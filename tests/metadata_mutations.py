@@ -35,8 +35,8 @@ OPTIONAL_TEXT = """
     general.alignment general.type general.file_type general.author adapter.type imatrix.chunk_count
     clip.projector_type split.count split.no split.tensors.count tokenizer.chat_template
     tokenizer.chat_template.tool_use
-    llama.expert_count llama.attention.sliding_window llama.rope.freq_base llama.rope.scale_linear
-    llama.rope.scaling.type llama.rope.scaling.factor llama.rope.scaling.original_context_length
+    llama.expert_count llama.nextn_predict_layers llama.attention.sliding_window llama.rope.freq_base
+    llama.rope.scale_linear llama.rope.scaling.type llama.rope.scaling.factor llama.rope.scaling.original_context_length
     llama.rope.scaling.attn_factor llama.rope.scaling.yarn_beta_fast llama.rope.scaling.yarn_beta_slow
     llama.pooling_type
     tokenizer.ggml.pre tokenizer.ggml.add_bos_token tokenizer.ggml.add_eos_token tokenizer.ggml.add_sep_token

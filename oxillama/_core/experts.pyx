@@ -10,7 +10,6 @@ from libc.string cimport memcpy, memset
 
 from oxillama._core.executor cimport ox_batch, ox_buffer, ox_member, ox_op, ox_program, row_of
 from oxillama._core.kernels cimport (
-    OX_ACT_BLOCK,
     OX_EXP,
     OX_GROUP_ROWS,
     OX_SIGMOID,
@@ -21,6 +20,7 @@ from oxillama._core.kernels cimport (
 )
 from oxillama._core.operations cimport Operation, register_rows, register_work
 from oxillama._core.shares cimport ox_share, share_of, share_take
+from oxillama._core.stacks cimport groups_of, matrix_of, rows_from
 
 # How the scores of a token become weights; the numbers are the description's.
 cdef enum:
@@ -232,7 +232,7 @@ cdef void gather(ox_program *program, const ox_op *op, ox_batch *batch, int32_t 
 
 cdef void combine(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
     # dst = sum of the rows of a token's experts in src[0], ascending, each times its weight in src[1] (unless it was
-    # applied before) and times vectors[0] of the expert
+    # applied before)
     cdef int32_t row, j, n_used = op.integers[1]
     cdef int32_t width = program.buffers[op.dst[0]].width
     cdef const int32_t *places = places_of(program, op.integers[0], n_used)
@@ -246,38 +246,10 @@ cdef void combine(ox_program *program, const ox_op *op, ox_batch *batch, int32_t
         for j in range(n_used):
             part = row_of(program, op.src[0], places[row * n_used + j])
             weight = 1 if op.integers[2] else choice[n_used + j]
-            if op.vectors[0] != NULL:
-                weight *= op.vectors[0][<int32_t>choice[j]]
             if j == 0:
                 program.kernels.scale(width, weight, part, out)
             else:
                 program.kernels.add_scaled(width, out, weight, part, out)
-
-
-cdef int32_t n_groups(const ox_matrix *matrix) noexcept nogil:
-    return (matrix.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS
-
-
-cdef inline ox_matrix expert_matrix(const ox_matrix *stack, int32_t expert) noexcept nogil:
-    # One matrix of a stack of equal ones; so are their biases.
-    cdef ox_matrix matrix = stack[0]
-    matrix.data += <size_t>expert * n_groups(stack) * stack.group_bytes
-    if matrix.bias != NULL:
-        matrix.bias += <size_t>expert * stack.rows
-    return matrix
-
-
-cdef inline ox_activations rows_from(const ox_activations *acts, int32_t first) noexcept nogil:
-    # The same activations without those of the rows before `first`.
-    cdef ox_activations view = acts[0]
-    view.values += first * view.value_stride
-    if view.blocks != NULL:
-        view.blocks += first
-    if view.blocks32 != NULL:
-        view.blocks32 += first
-    if view.rounded != NULL:
-        view.rounded += first * OX_ACT_BLOCK
-    return view
 
 
 cdef size_t expert_product_scratch(const ox_program *program, const ox_op *op) noexcept nogil:
@@ -286,8 +258,9 @@ cdef size_t expert_product_scratch(const ox_program *program, const ox_op *op) n
 
 cdef void expert_product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter, int32_t n_rows,
                          const ox_member *member) noexcept nogil:
-    # dst = mats[0] of the row's expert . src; with a second matrix f(mats[0] . src) * (mats[1] . src)
-    cdef int32_t n_experts = op.integers[0], groups = n_groups(&op.mats[0])
+    # dst = mats[0] of the row's expert . src; with a second matrix f(mats[0] . src) * (mats[1] . src).
+    # vectors: of each matrix the factors of the experts' products, or NULL
+    cdef int32_t n_experts = op.integers[0], groups = groups_of(&op.mats[0])
     cdef const int32_t *starts = starts_of(program)
     cdef const int32_t *active = active_of(program, n_experts)
     cdef ox_share share = share_of(active[n_experts] * groups, program.shared, member)
@@ -307,12 +280,12 @@ cdef void expert_product(ox_program *program, const ox_op *op, ox_batch *batch, 
         n = starts[expert + 1] - starts[expert]
         acts = rows_from(&program.buffers[op.src[0]].acts, starts[expert])
         to = out.data + starts[expert] * out.stride + item * OX_GROUP_ROWS
-        matrix = expert_matrix(&op.mats[0], expert)
+        matrix = matrix_of(&op.mats[0], expert, op.vectors[0])
         if op.n_mats == 1:
             program.kernels.matmul_group(&matrix, item, &acts, n, to, out.stride, 0, member.scratch)
             continue
         program.kernels.matmul_group(&matrix, item, &acts, n, gate, OX_GROUP_ROWS, 0, member.scratch)
-        matrix = expert_matrix(&op.mats[1], expert)
+        matrix = matrix_of(&op.mats[1], expert, op.vectors[1])
         program.kernels.matmul_group(&matrix, item, &acts, n, up, OX_GROUP_ROWS, 0, member.scratch)
         width = min(OX_GROUP_ROWS, op.mats[0].rows - item * OX_GROUP_ROWS)
         for row in range(n):

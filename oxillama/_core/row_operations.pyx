@@ -53,12 +53,16 @@ cdef void rope_table(ox_program *program, const ox_op *op, ox_batch *batch, int3
 
 
 cdef void rms_norm(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
-    # each of n_heads stretches of a row by itself; vectors[0]: the weight of all of them
+    # each of n_heads stretches of a row by itself; vectors: weight and bias of all of them
     cdef int32_t row, head, n_heads = op.integers[0], width = program.buffers[op.dst[0]].width // n_heads
+    cdef float *out
     for row in range(first, last):
         for head in range(n_heads):
+            out = row_of(program, op.dst[0], row) + head * width
             program.kernels.rms_norm(width, row_of(program, op.src[0], row) + head * width, op.vectors[0],
-                                     op.floats[0], row_of(program, op.dst[0], row) + head * width)
+                                     op.floats[0], out)
+            if op.vectors[1] != NULL:
+                program.kernels.add(width, out, op.vectors[1], out)
 
 
 cdef void layer_norm(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
@@ -156,11 +160,11 @@ cdef void kv_store(ox_program *program, const ox_op *op, ox_batch *batch, int32_
 
 cdef void scale_by_position(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
                             int32_t last) noexcept nogil:
-    # by vectors[0][position // period], of which there are n; later positions take the last
+    # by vectors[0][(position + offset) // period], of which there are n; later positions take the last
     cdef int32_t row, width = program.buffers[op.dst[0]].width
     for row in range(first, last):
         program.kernels.scale(width,
-                              op.vectors[0][min(position_of(program, batch, row) // op.integers[0],
+                              op.vectors[0][min((position_of(program, batch, row) + op.integers[2]) // op.integers[0],
                                                 op.integers[1] - 1)],
                               row_of(program, op.src[0], row), row_of(program, op.dst[0], row))
 
@@ -185,6 +189,22 @@ cdef void slice_columns(ox_program *program, const ox_op *op, ox_batch *batch, i
                    row_of(program, op.src[0], row) + part * wide + offset, width * sizeof(float))
 
 
+cdef void join_columns(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
+                       int32_t last) noexcept nogil:
+    # of each of the n_parts stretches of a row: those of src[0], then those of src[1], which may be one for all
+    cdef int32_t row, part, n_parts = op.integers[0]
+    cdef int32_t width = program.buffers[op.src[0]].width // n_parts
+    cdef int32_t other = program.buffers[op.dst[0]].width // n_parts - width
+    cdef int32_t step = 0 if program.buffers[op.src[1]].width == other else other
+    cdef float *out
+    for row in range(first, last):
+        out = row_of(program, op.dst[0], row)
+        for part in range(n_parts):
+            memcpy(out, row_of(program, op.src[0], row) + part * width, width * sizeof(float))
+            memcpy(out + width, row_of(program, op.src[1], row) + part * step, other * sizeof(float))
+            out += width + other
+
+
 register_rows("embed", "embed", embed, (), ())
 register_rows("embed_position", "embed", embed_position, ("offset",), ())
 register_rows("rope_table", "rope table", rope_table, ("dims",), ("magnitude",))
@@ -195,10 +215,11 @@ register_rows("add", "add", add, (), ())
 register_rows("add_scaled", "add", add_scaled, (), ("factor",))
 register_rows("multiply", "multiply", multiply, (), ())
 register_rows("scale", "scale", scale, (), ("factor",))
-register_rows("scale_by_position", "scale", scale_by_position, ("period", "n"), ())
+register_rows("scale_by_position", "scale", scale_by_position, ("period", "n", "offset"), ())
 register_rows("activate", "activation", activate, ("function",), ("p0", "p1", "p2", "p3"))
 register_rows("gated", "activation", gated, ("function",), ("p0", "p1", "p2", "p3"))
 register_rows("rope", "rope", rope, ("layout", "n_heads", "head_dim", "dims", "offset"), ())
 register_rows("kv_store", "kv store", kv_store, ("store",), ())
 register_rows("select", "select", select, (), ())
 register_rows("slice_columns", "slice", slice_columns, ("n_parts", "offset"), ())
+register_rows("join_columns", "slice", join_columns, ("n_parts",), ())

@@ -17,6 +17,17 @@ from oxillama.models.gemma4 import gemma4
 from oxillama.models.glm4 import glm4
 from oxillama.models.granite import granite, granite_swa
 from oxillama.models.hunyuan import hunyuan
+from oxillama.models.arctic import arctic
+from oxillama.models.bailing import bailingmoe, bailingmoe2
+from oxillama.models.cohere2_moe import cohere2_moe
+from oxillama.models.deepseek import deepseek, deepseek2
+from oxillama.models.dots1 import dots1
+from oxillama.models.ernie4_5_moe import ernie4_5_moe
+from oxillama.models.exaone_moe import exaone_moe
+from oxillama.models.glm4moe import glm4moe
+from oxillama.models.gpt_oss import gpt_oss
+from oxillama.models.grok import grok
+from oxillama.models.hunyuan_moe import hunyuan_moe
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.layer_norm_decoders import (
     bloom,
@@ -40,6 +51,11 @@ from oxillama.models.qwen2 import qwen2, qwen2moe
 from oxillama.models.qwen3 import qwen3
 from oxillama.models.qwen_vl import qwen2vl, qwen3vl
 from oxillama.models.smollm3 import smollm3
+from oxillama.models.llama4 import llama4
+from oxillama.models.mimo2 import mimo2
+from oxillama.models.minimax_m2 import minimax_m2
+from oxillama.models.olmoe import olmoe
+from oxillama.models.step35 import step35
 from oxillama.network.graph import Graph
 
 
@@ -56,15 +72,24 @@ class Architecture(Protocol):
 ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "apertus": apertus,
     "arcee": arcee,
+    "arctic": arctic,
     "baichuan": baichuan,
+    "bailingmoe": bailingmoe,
+    "bailingmoe2": bailingmoe2,
     "bloom": bloom,
     "chatglm": llama,
     "codeshell": starcoder2,
     "cohere2": cohere2,
+    "cohere2moe": cohere2_moe,
     "command-r": command_r,
     "dbrx": dbrx,
+    "deepseek": deepseek,
+    "deepseek2": deepseek2,
+    "dots1": dots1,
     "ernie4_5": llama,
+    "ernie4_5-moe": ernie4_5_moe,
     "exaone": qwen2,
+    "exaone-moe": exaone_moe,
     "exaone4": exaone4,
     "falcon": falcon,
     "gemma": gemma,
@@ -72,23 +97,31 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "gemma3": gemma3,
     "gemma4": gemma4,
     "glm4": glm4,
+    "glm4moe": glm4moe,
+    "gpt-oss": gpt_oss,
     "gpt2": gpt2,
     "gptneox": gptneox,
     "granite": granite,
     "granite_swa": granite_swa,
     "granitemoe": granite,
+    "grok": grok,
     "hunyuan-dense": hunyuan,
+    "hunyuan-moe": hunyuan_moe,
     "hunyuan_vl": hunyuan,
     "internlm2": llama,
     "jais": jais,
     "jais2": nemotron,
     "llama": llama,
+    "llama4": llama4,
+    "mimo2": mimo2,
     "minicpm": minicpm,
+    "minimax-m2": minimax_m2,
     "mistral3": mistral3,
     "mpt": mpt,
     "nemotron": nemotron,
     "olmo": olmo,
     "olmo2": olmo2,
+    "olmoe": olmoe,
     "orion": orion,
     "phi2": phi2,
     "phi3": phi3,
@@ -107,6 +140,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "stablelm": stablelm,
     "starcoder": gpt2,
     "starcoder2": starcoder2,
+    "step35": step35,
     "xverse": llama,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,10 +18,21 @@ from oxillama.network.operations import SIGMOID, Span
 
 @dataclass(frozen=True)
 class QueryScale:
-    """Queries grow with the position: times factors[position // period]."""
+    """Queries grow with the position: times factors[(position + offset) // period]."""
 
     period: int
     factors: tuple[float, ...]
+    offset: int = 0
+
+    def apply(self, building: Building, q: Value) -> Value:
+        factors = np.array(self.factors, np.float32)
+        return op.scale_by_position(building.graph, q, factors, period=self.period, offset=self.offset)
+
+
+def growing(n_ctx: int, *, period: int, slope: float, offset: int = 0) -> QueryScale:
+    """1 + slope ln(1 + periods before it), for positions up to n_ctx."""
+    n = (n_ctx + offset) // period + 1
+    return QueryScale(period, tuple(1 + slope * math.log1p(i) for i in range(n)), offset)
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class SelfAttention:
     values are read instead of own ones. v_is_k: values are the projected keys. gate: "query": a sigmoid gate for each
     output, from rows that alternate with those of the queries head by head; "head": one for each head, "full" one for
     each output, from attn_gate. clamp: of queries, keys and values. alibi: the greatest bias of ALiBi, 0 without.
-    sub_norm: a norm before the output product. output: the name of that product."""
+    sub_norm: a norm before the output product. output_scale: of its result."""
 
     n_heads: int
     n_head_kv: int
@@ -55,6 +67,7 @@ class SelfAttention:
     has_sinks: bool = False
     query_scale: QueryScale | None = None
     sub_norm: str | None = None
+    output_scale: float = 1.0
 
     def build(self, building: Building, x: Value) -> Value:
         graph, block = building.graph, building.block
@@ -62,8 +75,7 @@ class SelfAttention:
         q, k, v, gate = self._project(building, x)
         q = self._shape(building, q, "attn_q_norm", self.n_heads)
         if self.query_scale:
-            factors = np.array(self.query_scale.factors, np.float32)
-            q = op.scale_by_position(graph, q, factors, period=self.query_scale.period)
+            q = self.query_scale.apply(building, q)
         kv = None
         if k is not None and v is not None:
             if self.v_is_k:
@@ -90,7 +102,8 @@ class SelfAttention:
             h = op.multiply(graph, h, op.activate(graph, building.leave(gate), SIGMOID))
         if self.sub_norm:
             h = building.normalise(h, f"{block}.{self.sub_norm}")
-        return op.linear(graph, h, f"{block}.attn_output", width=width)
+        h = op.linear(graph, h, f"{block}.attn_output", width=width)
+        return h if self.output_scale == 1.0 else op.scale(graph, h, self.output_scale)
 
     def _store(self, building: Building) -> KVHandle:
         layer = building.layer if self.kv_layer is None else self.kv_layer

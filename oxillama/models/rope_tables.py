@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oxillama.models.rope import RopeScaling, inverse_frequencies
 from oxillama.network import operations as op
@@ -13,7 +13,7 @@ from oxillama.network.operations import RopeLayout
 @dataclass(frozen=True)
 class Rope:
     """`dims` elements of each head, from `offset` on, rotate with frequencies from `base` down. factors: the name of a
-    tensor [dims / 2] that divides them."""
+    tensor whose first dims / 2 values divide them; n_factors: how many it has, 0 for just these."""
 
     layout: RopeLayout
     dims: int
@@ -21,6 +21,7 @@ class Rope:
     scaling: RopeScaling
     factors: str | None = None
     offset: int = 0
+    n_factors: int = 0
 
 
 class RopeTables:
@@ -36,9 +37,10 @@ class RopeTables:
 
     def _table(self, rope: Rope) -> Value:
         # Layouts and offsets share their table.
-        key = Rope(RopeLayout.HALVES, rope.dims, rope.base, rope.scaling, rope.factors)
+        key = replace(rope, layout=RopeLayout.HALVES, offset=0)
         if key not in self._tables:
             graph = self._graph
-            factors = graph.constant(rope.factors, rope.dims // 2) if rope.factors else None
+            n = rope.dims // 2
+            factors = graph.constant(rope.factors, rope.n_factors or n)[:n] if rope.factors else None
             self._tables[key] = op.rope_table(graph, *inverse_frequencies(rope.dims, rope.base, rope.scaling, factors))
         return self._tables[key]

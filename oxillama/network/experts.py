@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from oxillama.errors import UnsupportedModelError
 from oxillama.network.graph import Call, Graph, Matrix, Node, Value, Vector
-from oxillama.network.operations import Activation, activate
+from oxillama.network.operations import Activation, activate, bounded
 
 MAX_GROUPS = 64  # of experts
 
@@ -113,7 +113,8 @@ class ExpertLinear(Node):
 
     def call(self) -> Call:
         numbers = self.function.numbers() if self.function else {}
-        return Call(self.matrices, parameters={"n_experts": self.matrices[0].stack} | numbers)
+        scales = tuple(matrix.scale for matrix in self.matrices)
+        return Call(self.matrices, scales, {"n_experts": self.matrices[0].stack} | numbers)
 
     def products(self) -> tuple[Matrix, ...]:
         return self.matrices
@@ -123,16 +124,14 @@ class ExpertLinear(Node):
 class Combine(Node):
     kind = "combine"
     routing: Routing
-    scale: Vector | None
 
     def call(self) -> Call:
         return Call(
-            vectors=(self.scale,),
             parameters={
                 "n_experts": self.routing.n_experts,
                 "n_used": self.routing.n_used,
                 "was_weighed": self.routing.weighs_input,
-            },
+            }
         )
 
 
@@ -160,33 +159,43 @@ def expert_gated(graph: Graph, x: Value, gate: Matrix, up: Matrix, function: Act
     return graph.append(ExpertLinear(reads=(x,), writes=(x.like(gate.rows),), matrices=(gate, up), function=function))
 
 
-def combine(graph: Graph, x: Value, choice: Value, routing: Routing, *, scale: Vector | None = None) -> Value:
-    """The sum of each token's rows, by its weights. scale: [n_experts], a factor of each expert's result."""
+def combine(graph: Graph, x: Value, choice: Value, routing: Routing) -> Value:
+    """The sum of each token's rows, by its weights."""
     out = choice.like(x.width)
-    return graph.append(Combine(reads=(x, choice), writes=(out,), routing=routing, scale=scale))
+    return graph.append(Combine(reads=(x, choice), writes=(out,), routing=routing))
 
 
 def expert_ffn(
-    graph: Graph, x: Value, choice: Value, block: str, routing: Routing, *, n_ff: int, function: Activation
+    graph: Graph,
+    x: Value,
+    choice: Value,
+    block: str,
+    routing: Routing,
+    *,
+    n_ff: int,
+    function: Activation,
+    bound: float = 0.0,
 ) -> Value:
     """The feed-forward networks of the experts, by the usual names of their tensors under `block`: gated where there
-    is a gate, which may be fused with the other factor."""
+    is a gate, which may be fused with the other factor. bound: of both factors of a gated one, the first after its
+    function; 0 without."""
     rows = gather(graph, x, choice, routing)
     stack, k = routing.n_experts, x.width
     if graph.has(f"{block}.ffn_gate_up_exps.weight"):
-        gate, up = (
+        pair = tuple(
             graph.stack(f"{block}.ffn_gate_up_exps", k=k, rows=n_ff, stack=stack, first=first, of=2 * n_ff)
             for first in (0, n_ff)
         )
-        hidden = expert_gated(graph, rows, gate, up, function)
-    elif graph.has(f"{block}.ffn_gate_exps.weight"):
-        gate = graph.stack(f"{block}.ffn_gate_exps", k=k, rows=n_ff, stack=stack)
-        up = graph.stack(f"{block}.ffn_up_exps", k=k, rows=n_ff, stack=stack)
-        hidden = expert_gated(graph, rows, gate, up, function)
     else:
-        up = graph.stack(f"{block}.ffn_up_exps", k=k, rows=n_ff, stack=stack)
-        hidden = activate(graph, expert_linear(graph, rows, up), function)
+        names = [f"{block}.ffn_gate_exps", f"{block}.ffn_up_exps"]
+        pair = tuple(graph.stack(name, k=k, rows=n_ff, stack=stack) for name in names if graph.has(f"{name}.weight"))
+    match pair:
+        case (gate, up) if bound:
+            hidden = bounded(graph, expert_linear(graph, rows, gate), expert_linear(graph, rows, up), function, bound)
+        case (gate, up):
+            hidden = expert_gated(graph, rows, gate, up, function)
+        case _:
+            up = graph.stack(f"{block}.ffn_up_exps", k=k, rows=n_ff, stack=stack)
+            hidden = activate(graph, expert_linear(graph, rows, up), function)
     down = graph.stack(f"{block}.ffn_down_exps", k=n_ff, rows=k, stack=stack)
-    scaled = f"{block}.ffn_down_exps.scale"
-    scale = graph.vector(scaled, stack) if graph.has(scaled) else None
-    return combine(graph, expert_linear(graph, hidden, down), choice, routing, scale=scale)
+    return combine(graph, expert_linear(graph, hidden, down), choice, routing)

@@ -67,7 +67,9 @@ class Vector:
 @dataclass(frozen=True)
 class Matrix:
     """`rows` x `k` weights of any type: the rows `ranges` of a tensor in the file, one after another. The optional bias
-    has their number, too. Of a stack there are so many, one after another, each with its bias."""
+    has their number, too. Of a stack there are so many, one after another, each with its bias.
+
+    scale: [stack] factors of the products, before the bias is added; where the weights alone are not all."""
 
     name: str
     rows: int
@@ -76,6 +78,7 @@ class Matrix:
     bias: Vector | None
     ranges: tuple[range, ...]
     stack: int = 1
+    scale: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,9 @@ class Graph:
         n_rows = rows if of is None else of
         tensor = self._check(f"{name}.weight", (k, n_rows))
         bias = self.vector(f"{name}.bias", rows, ranges=ranges, of=n_rows) if self.has(f"{name}.bias") else None
-        return Matrix(f"{name}.weight", rows, k, tensor.type_id, bias, ranges or (range(rows),))
+        return Matrix(
+            f"{name}.weight", rows, k, tensor.type_id, bias, ranges or (range(rows),), scale=self._scale(name, 1)
+        )
 
     def stack(self, name: str, *, k: int, rows: int, stack: int, first: int = 0, of: int | None = None) -> Matrix:
         """`stack` matrices of `rows` x `k`, one of each expert, from the three-dimensional `name`.weight, with
@@ -228,7 +233,13 @@ class Graph:
         if self.has(f"{name}.bias"):
             self._check(f"{name}.bias", (n_rows, stack))
             bias = Vector(f"{name}.bias", rows * stack, ranges)
-        return Matrix(f"{name}.weight", rows, k, tensor.type_id, bias, ranges, stack)
+        return Matrix(f"{name}.weight", rows, k, tensor.type_id, bias, ranges, stack, self._scale(name, stack))
+
+    def _scale(self, name: str, n: int) -> Vector | None:
+        if self.has(f"{name}.input_scale"):
+            # What activations would be multiplied with on other hardware: no part of the network's meaning.
+            self.vector(f"{name}.input_scale", n)
+        return self.vector(f"{name}.scale", n) if self.has(f"{name}.scale") else None
 
     def output(self, logits: Value) -> None:
         self.result = logits

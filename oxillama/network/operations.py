@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.row_operations import ACTIVATIONS
+from oxillama.errors import UnsupportedModelError
 from oxillama.network.graph import Call, Graph, KVHandle, Matrix, Node, RowSpace, Value, Vector
 
 
@@ -34,6 +35,7 @@ class Activation:
         return {"function": ACTIVATIONS[self.name]} | {f"p{i}": x for i, x in enumerate(self.parameters)}
 
 
+MOST = float(np.finfo(np.float32).max)
 SILU = Activation("silu")
 GELU = Activation("gelu")
 GELU_TANH = Activation("gelu_tanh")
@@ -53,6 +55,8 @@ class Embed(Node):
 def embed(graph: Graph, name: str, *, n_vocab: int, width: int) -> Value:
     """The table's row of each token."""
     table = graph.matrix(name, k=width, rows=n_vocab)
+    if table.scale is not None:
+        raise UnsupportedModelError(f"tensor {table.scale.name!r} scales a table of embeddings, which is not supported")
     return graph.append(Embed(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
 
 
@@ -110,23 +114,24 @@ class LayerNorm(Norm):
 
 
 def rms_norm(graph: Graph, x: Value, name: str | None, *, epsilon: float, n_heads: int = 1) -> Value:
-    """x over its root mean square, times `name`.weight (Zhang and Sennrich 2019, arXiv:1910.07467); with n_heads, each
-    head by itself and with one weight. Without a name there is no weight."""
-    weight = graph.vector(f"{name}.weight", x.width // n_heads) if name else None
+    """x over its root mean square, times `name`.weight (Zhang and Sennrich 2019, arXiv:1910.07467), plus `name`.bias
+    where the file has one; with n_heads, each head by itself and with one weight. Without a name there is neither."""
+    return _norm(RMSNorm, graph, x, name, epsilon, n_heads)
+
+
+def _norm(kind: type[Norm], graph: Graph, x: Value, name: str | None, epsilon: float, n_heads: int) -> Value:
+    width = x.width // n_heads
+    weight = graph.vector(f"{name}.weight", width) if name else None
+    bias = graph.vector(f"{name}.bias", width) if name and graph.has(f"{name}.bias") else None
     return graph.append(
-        RMSNorm(reads=(x,), writes=(x.like(x.width),), weight=weight, bias=None, epsilon=epsilon, n_heads=n_heads)
+        kind(reads=(x,), writes=(x.like(x.width),), weight=weight, bias=bias, epsilon=epsilon, n_heads=n_heads)
     )
 
 
 def layer_norm(graph: Graph, x: Value, name: str | None, *, epsilon: float, n_heads: int = 1) -> Value:
     """x less its mean, over its standard deviation, times `name`.weight and plus `name`.bias where the file has one (Ba
     et al. 2016, arXiv:1607.06450)."""
-    width = x.width // n_heads
-    weight = graph.vector(f"{name}.weight", width) if name else None
-    bias = graph.vector(f"{name}.bias", width) if name and graph.has(f"{name}.bias") else None
-    return graph.append(
-        LayerNorm(reads=(x,), writes=(x.like(x.width),), weight=weight, bias=bias, epsilon=epsilon, n_heads=n_heads)
-    )
+    return _norm(LayerNorm, graph, x, name, epsilon, n_heads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,6 +326,12 @@ def gated(graph: Graph, gate: Value, up: Value, function: Activation = SILU) -> 
     return graph.append(Gated(reads=(gate, up), writes=(gate.like(gate.width),), function=function))
 
 
+def bounded(graph: Graph, gate: Value, up: Value, function: Activation, bound: float) -> Value:
+    """min(f(gate), bound) * up between -bound and bound."""
+    low = activate(graph, activate(graph, gate, function), Activation("clamp", (-MOST, bound)))
+    return multiply(graph, low, activate(graph, up, Activation("clamp", (-bound, bound))))
+
+
 @dataclass(frozen=True, eq=False)
 class Add(Node):
     kind = "add"
@@ -378,15 +389,22 @@ def scale_elements(graph: Graph, x: Value, name: str, *, n_heads: int = 1) -> Va
 class ScaleByPosition(Node):
     kind = "scale_by_position"
     period: int
+    offset: int
     factors: npt.NDArray[np.float32]
 
     def call(self) -> Call:
-        return Call(vectors=(self.factors,), parameters={"period": self.period, "n": len(self.factors)})
+        return Call(
+            vectors=(self.factors,), parameters={"period": self.period, "n": len(self.factors), "offset": self.offset}
+        )
 
 
-def scale_by_position(graph: Graph, x: Value, factors: npt.NDArray[np.float32], *, period: int) -> Value:
-    """x times factors[position // period]; later positions take the last."""
-    return graph.append(ScaleByPosition(reads=(x,), writes=(x.like(x.width),), period=period, factors=factors))
+def scale_by_position(
+    graph: Graph, x: Value, factors: npt.NDArray[np.float32], *, period: int, offset: int = 0
+) -> Value:
+    """x times factors[(position + offset) // period]; later positions take the last."""
+    return graph.append(
+        ScaleByPosition(reads=(x,), writes=(x.like(x.width),), period=period, offset=offset, factors=factors)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -403,6 +421,21 @@ def slice_columns(graph: Graph, x: Value, *, offset: int, width: int, n_parts: i
     """Columns [offset, offset + width) of each of the `n_parts` stretches of x, one after another."""
     out = x.like(width * n_parts)
     return graph.append(SliceColumns(reads=(x,), writes=(out,), n_parts=n_parts, offset=offset))
+
+
+@dataclass(frozen=True, eq=False)
+class JoinColumns(Node):
+    kind = "join_columns"
+    n_parts: int
+
+    def call(self) -> Call:
+        return Call(parameters={"n_parts": self.n_parts})
+
+
+def join_columns(graph: Graph, x: Value, y: Value, *, n_parts: int = 1, is_shared: bool = False) -> Value:
+    """Each of the `n_parts` stretches of x with that of y behind it; with is_shared, with all of y."""
+    part, other = x.width // n_parts, y.width if is_shared else y.width // n_parts
+    return graph.append(JoinColumns(reads=(x, y), writes=(x.like(n_parts * (part + other)),), n_parts=n_parts))
 
 
 @dataclass(frozen=True, eq=False)

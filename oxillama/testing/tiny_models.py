@@ -79,7 +79,7 @@ class TinyModel:
             for key, value in self._metadata().items():
                 writer.add(key, value)
             if self.tokenizer:
-                self._add_vocabulary(writer)
+                add_byte_vocabulary(writer)
             for name, shape in self.tensor_shapes().items():
                 if len(shape) == 1:
                     # Norm weights near 1, biases near 0.
@@ -113,13 +113,15 @@ class TinyModel:
             **self.metadata,
         }
 
-    def _add_vocabulary(self, writer: GGUFWriter) -> None:
-        pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-        unknown, control, byte = 2, 3, 6
-        writer.add("tokenizer.ggml.model", "llama")
-        writer.add("tokenizer.ggml.tokens", pieces)
-        writer.add("tokenizer.ggml.scores", np.zeros(len(pieces), np.float32))
-        writer.add("tokenizer.ggml.token_type", np.array([unknown, control, control] + [byte] * 256, np.int32))
-        writer.add("tokenizer.ggml.bos_token_id", BOS)
-        writer.add("tokenizer.ggml.eos_token_id", EOS)
-        writer.add("tokenizer.ggml.add_bos_token", True)
+
+def add_byte_vocabulary(writer: GGUFWriter) -> None:
+    """256 byte tokens behind three special ones."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    unknown, control, byte = 2, 3, 6
+    writer.add("tokenizer.ggml.model", "llama")
+    writer.add("tokenizer.ggml.tokens", pieces)
+    writer.add("tokenizer.ggml.scores", np.zeros(len(pieces), np.float32))
+    writer.add("tokenizer.ggml.token_type", np.array([unknown, control, control] + [byte] * 256, np.int32))
+    writer.add("tokenizer.ggml.bos_token_id", BOS)
+    writer.add("tokenizer.ggml.eos_token_id", EOS)
+    writer.add("tokenizer.ggml.add_bos_token", True)

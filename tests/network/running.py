@@ -63,7 +63,8 @@ class MadeUp:
             parts = [np.concatenate(parts)]
         raws = [np.ascontiguousarray(part).view(np.uint8).reshape(-1) for part in parts]
         bias = self.vector(matrix.bias) if matrix.bias else None
-        return self.packer.add_stack(raws, matrix.type_id, matrix.rows, matrix.k, bias=bias)
+        scale = float(self.vector(matrix.scale)[0]) if matrix.scale and matrix.stack == 1 else 1.0
+        return self.packer.add_stack(raws, matrix.type_id, matrix.rows, matrix.k, bias=bias, scale=scale)
 
 
 class Network:

@@ -97,7 +97,7 @@ def by_definition(found: dict[str, Array], routing: Routing, tokens: list[int]) 
             read = x * weight if routing.weighs_input else x
             g = gate[expert] @ read
             made = wide["b.ffn_down_exps.weight"][expert] @ (g / (1 + np.exp(-g)) * (up[expert] @ read))
-            made = (made + wide["b.ffn_down_exps.bias"][expert]) * wide["b.ffn_down_exps.scale"][expert]
+            made = made * wide["b.ffn_down_exps.scale"][expert] + wide["b.ffn_down_exps.bias"][expert]
             total += made if routing.weighs_input else made * weight
         rows.append(wide["token_embd.weight"] @ total)
     return np.array(rows)

@@ -1,0 +1,1 @@
+"""Importing this module registers the products of single heads; it has nothing for Python."""

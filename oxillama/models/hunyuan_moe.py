@@ -1,0 +1,20 @@
+"""Hunyuan-A13B (Tencent 2025): queries and keys normalised behind the rotation, experts beside a shared one."""
+
+from __future__ import annotations
+
+from oxillama.models.common import Common
+from oxillama.models.decoder import Decoder, Layer
+from oxillama.models.feed_forward import ExpertFFN, GatedFFN
+from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.mixture import read_routing
+from oxillama.network.graph import Graph
+from oxillama.network.operations import RopeLayout
+
+
+def hunyuan_moe(hp: Hyperparameters, graph: Graph) -> Decoder:
+    common = Common.read(hp, graph, layout=RopeLayout.HALVES)
+    shared = GatedFFN(hp.integer("expert_shared_feed_forward_length", 0, least=0) or common.n_ff, suffix="_shexp")
+    # The experts have the length of the whole; expert_feed_forward_length repeats it.
+    experts = ExpertFFN(read_routing(hp, renormalises=True), common.n_ff, shared=shared)
+    attention = common.attention(qk_norm="head", norm_after_rope=True)
+    return common.decoder([Layer(attention, experts)] * common.n_layers)
