@@ -4,6 +4,7 @@ Every comparison here is of bits."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,15 +21,17 @@ from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile
 from oxillama.loader import load_model
+from oxillama.testing.described_models import DescribedModel
 from oxillama.testing.tiny_models import TinyModel
 from tests.levels import check_at, other_levels
+from tests.models.described import MODELS
 
 BLOCK = 32
 MAX_TOKENS = 96
 # The scalar level is slow, and one example is as good as another there.
 EXAMPLES = 12 if cpu_info().isa != "reference" else 4
 
-SHAPES = {
+SHAPES: dict[str, TinyModel | DescribedModel] = {
     "f32": TinyModel(n_embd=48, n_ff=80, head_dim=12, n_head=4, n_head_kv=4, biases=True),
     "f16 gqa": TinyModel(type_name="F16", n_head=8, n_head_kv=2, head_dim=8, n_embd=72, n_ff=172, tied=True),
     "bf16 window": TinyModel(type_name="BF16", window=40, n_embd=64),
@@ -43,6 +46,14 @@ SHAPES = {
     "q8_0 and iq4_nl": TinyModel(type_name="Q8_0", v_type_name="IQ4_NL", n_embd=288, n_ff=320, head_dim=72),
     "iq4_xs": TinyModel(type_name="IQ4_XS", n_embd=256, n_ff=512, head_dim=64),
     "q6_k": TinyModel(type_name="Q6_K", n_embd=256, n_ff=256, head_dim=64, n_head_kv=1),
+    "experts": MODELS["mixtral"],
+    "experts, q8_0": replace(MODELS["mixtral"], type_name="Q8_0"),
+    "experts, groups and shared ones": replace(MODELS["bailingmoe2"], type_name="Q4_0"),
+    "experts with biases, sinks, windows": MODELS["gpt-oss"],
+    "experts weighed before, no positions": MODELS["llama4"],
+    "latent attention": replace(MODELS["deepseek2"], type_name="Q8_0"),
+    "latent attention, old": MODELS["deepseek2-old"],
+    "bounds, gates of heads": MODELS["step35"],
 }
 
 

@@ -1,5 +1,5 @@
-"""K-EXAONE (LG AI Research 2026): windows with positions in three layers of four, while the fourth attends everything and
-has none; experts behind leading dense layers."""
+"""K-EXAONE (LG AI Research 2026): three layers of four have a window and positions, the fourth neither; experts
+behind leading dense layers."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,14 +82,14 @@ class DescribedModel:
         return wishes.shapes
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes the GGUF file. The same description and seed give the same bytes."""
-        rng = np.random.default_rng(self.seed)
+        """Writes the GGUF file. A tensor's values depend on its name and the seed alone."""
         with GGUFWriter(path) as writer:
             for key, value in self._metadata().items():
                 writer.add(key, value)
             if self.tokenizer:
                 add_byte_vocabulary(writer)
             for name, shape in self.tensor_shapes().items():
+                rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
                 if name in self.constants:
                     writer.add_tensor(name, np.full(shape[::-1], self.constants[name], np.float32))
                 elif len(shape) == 1 or not name.endswith(".weight"):
