@@ -362,6 +362,10 @@ def build_encoder(metadata: VocabMetadata, family: Family, table: TokenTable, sp
         from oxillama.vocab.wordpiece import WordPieceEncoder
 
         return WordPieceEncoder(metadata, specials.unk)
+    if family.name == "RWKV":
+        from oxillama.vocab.rwkv import LongestMatchEncoder
+
+        return LongestMatchEncoder(table, specials.unk)
     from oxillama.vocab.spm import SentencePieceEncoder
 
     return SentencePieceEncoder(metadata, family, specials.unk)

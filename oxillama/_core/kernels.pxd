@@ -103,6 +103,38 @@ cdef extern from "kernels.h" nogil:
         float inverse_temperature
         double temperature
 
+    ctypedef enum ox_rule:
+        OX_RULE_PLAIN
+        OX_RULE_DELTA
+        OX_RULE_SCAN
+        OX_RULE_BONUS
+        OX_RULE_PAIRED
+
+    ctypedef struct ox_row_series:
+        const float *data
+        size_t stride
+
+    ctypedef struct ox_recurrence:
+        ox_rule rule
+        int32_t n_tokens
+        int32_t k_dim
+        int32_t v_dim
+        int32_t decay_by_key
+        float *state
+        size_t state_stride
+        ox_row_series q
+        ox_row_series k
+        ox_row_series v
+        ox_row_series decay
+        ox_row_series step
+        ox_row_series a
+        ox_row_series b
+        const float *bonus
+        const float *rates
+        size_t rate_stride
+        float *out
+        size_t out_stride
+
     ctypedef struct ox_kernels:
         const char *name
         size_t (*packed_group_bytes)(int32_t type, int32_t k) noexcept nogil
@@ -139,6 +171,9 @@ cdef extern from "kernels.h" nogil:
                                 float *part) noexcept nogil
         void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n,
                                 float *parts) noexcept nogil
+        void (*convolve)(int32_t n, int32_t n_taps, const float *const *inputs, const float *weight,
+                         size_t weight_stride, const float *bias, float *out) noexcept nogil
+        void (*recur)(const ox_recurrence *recurrence) noexcept nogil
         uint64_t (*gumbel_block)(const ox_gumbel_draw *draw, uint32_t block, const float *logits, float bar,
                                  uint32_t *words) noexcept nogil
 

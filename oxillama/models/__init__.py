@@ -8,27 +8,30 @@ from typing import Protocol
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import described
 from oxillama.models.apertus import apertus
-from oxillama.models.baichuan import baichuan
-from oxillama.models.cohere import cohere2, command_r
-from oxillama.models.dbrx import dbrx
-from oxillama.models.exaone import exaone4
-from oxillama.models.gemma import gemma, gemma2, gemma3
-from oxillama.models.gemma4 import gemma4
-from oxillama.models.glm4 import glm4
-from oxillama.models.granite import granite, granite_swa
-from oxillama.models.hunyuan import hunyuan
 from oxillama.models.arctic import arctic
+from oxillama.models.baichuan import baichuan
 from oxillama.models.bailing import bailingmoe, bailingmoe2
+from oxillama.models.cohere import cohere2, command_r
 from oxillama.models.cohere2_moe import cohere2_moe
+from oxillama.models.dbrx import dbrx
 from oxillama.models.deepseek import deepseek, deepseek2
 from oxillama.models.dots1 import dots1
 from oxillama.models.ernie4_5_moe import ernie4_5_moe
+from oxillama.models.exaone import exaone4
 from oxillama.models.exaone_moe import exaone_moe
+from oxillama.models.falcon_h1 import falcon_h1
+from oxillama.models.gemma import gemma, gemma2, gemma3
+from oxillama.models.gemma4 import gemma4
+from oxillama.models.glm4 import glm4
 from oxillama.models.glm4moe import glm4moe
 from oxillama.models.gpt_oss import gpt_oss
+from oxillama.models.granite import granite, granite_swa
+from oxillama.models.granite_hybrid import granitehybrid
 from oxillama.models.grok import grok
+from oxillama.models.hunyuan import hunyuan
 from oxillama.models.hunyuan_moe import hunyuan_moe
 from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.jamba import jamba
 from oxillama.models.layer_norm_decoders import (
     bloom,
     falcon,
@@ -41,20 +44,25 @@ from oxillama.models.layer_norm_decoders import (
     stablelm,
     starcoder2,
 )
+from oxillama.models.lfm2 import lfm2
 from oxillama.models.llama import llama
+from oxillama.models.llama4 import llama4
 from oxillama.models.llama_like import arcee, plamo, qwen, refact, seed_oss
+from oxillama.models.mamba import mamba, mamba2
+from oxillama.models.mimo2 import mimo2
 from oxillama.models.minicpm import minicpm
+from oxillama.models.minimax_m2 import minimax_m2
 from oxillama.models.mistral3 import mistral3
+from oxillama.models.nemotron_h import nemotron_h
 from oxillama.models.olmo import olmo, olmo2
+from oxillama.models.olmoe import olmoe
 from oxillama.models.phi import phi2, phi3
 from oxillama.models.qwen2 import qwen2, qwen2moe
 from oxillama.models.qwen3 import qwen3
+from oxillama.models.qwen35 import qwen3next, qwen35
 from oxillama.models.qwen_vl import qwen2vl, qwen3vl
+from oxillama.models.rwkv import rwkv6, rwkv7
 from oxillama.models.smollm3 import smollm3
-from oxillama.models.llama4 import llama4
-from oxillama.models.mimo2 import mimo2
-from oxillama.models.minimax_m2 import minimax_m2
-from oxillama.models.olmoe import olmoe
 from oxillama.models.step35 import step35
 from oxillama.network.graph import Graph
 
@@ -92,6 +100,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "exaone-moe": exaone_moe,
     "exaone4": exaone4,
     "falcon": falcon,
+    "falcon-h1": falcon_h1,
     "gemma": gemma,
     "gemma2": gemma2,
     "gemma3": gemma3,
@@ -103,6 +112,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "gptneox": gptneox,
     "granite": granite,
     "granite_swa": granite_swa,
+    "granitehybrid": granitehybrid,
     "granitemoe": granite,
     "grok": grok,
     "hunyuan-dense": hunyuan,
@@ -111,14 +121,21 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "internlm2": llama,
     "jais": jais,
     "jais2": nemotron,
+    "jamba": jamba,
+    "lfm2": lfm2,
+    "lfm2moe": lfm2,
     "llama": llama,
     "llama4": llama4,
+    "mamba": mamba,
+    "mamba2": mamba2,
     "mimo2": mimo2,
     "minicpm": minicpm,
     "minimax-m2": minimax_m2,
     "mistral3": mistral3,
     "mpt": mpt,
     "nemotron": nemotron,
+    "nemotron_h": nemotron_h,
+    "nemotron_h_moe": nemotron_h,
     "olmo": olmo,
     "olmo2": olmo2,
     "olmoe": olmoe,
@@ -131,10 +148,15 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "qwen2moe": qwen2moe,
     "qwen2vl": qwen2vl,
     "qwen3": qwen3,
+    "qwen35": qwen35,
+    "qwen35moe": qwen35,
     "qwen3moe": qwen3,
+    "qwen3next": qwen3next,
     "qwen3vl": qwen3vl,
     "qwen3vlmoe": qwen3vl,
     "refact": refact,
+    "rwkv6": rwkv6,
+    "rwkv7": rwkv7,
     "seed_oss": seed_oss,
     "smollm3": smollm3,
     "stablelm": stablelm,

@@ -36,6 +36,7 @@ class Building:
     is_last: bool = False  # the current layer is the last one that mixes tokens
     layer: int = 0
     stores: dict[int, KVHandle] = field(default_factory=dict)  # of the layers so far
+    shared: dict[str, Value] = field(default_factory=dict)  # what a layer leaves for later ones, by what it is
 
     @property
     def block(self) -> str:

@@ -14,7 +14,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from oxillama.errors import ModelLoadError
+from oxillama.errors import ModelLoadError, UnsupportedModelError
+
+MOST_STATE = 2**31 - 1  # floats of a sequence: what the core counts with
 
 
 class RowSpace(IntEnum):
@@ -164,6 +166,10 @@ class Graph:
         """`width` floats that each sequence keeps from token to token."""
         handle = StateHandle(self.state_floats, width)
         self.state_floats += -(-width // 16) * 16
+        if self.state_floats > MOST_STATE:
+            raise UnsupportedModelError(
+                f"a sequence would keep {self.state_floats} floats of state, expected at most {MOST_STATE}"
+            )
         return handle
 
     def has(self, name: str) -> bool:
@@ -190,6 +196,18 @@ class Graph:
         """The float32 [width] values of a tensor that the description itself depends on."""
         self._check(f"{name}.weight", (width,))
         return self._tensors.floats(f"{name}.weight")
+
+    def array(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """The float32 values of a small tensor that operations want in another order, in NumPy's: the reverse of
+        `shape`, in which dimensions of 1 say nothing."""
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            raise ModelLoadError(f"tensor {name!r} is missing; expected shape {list(shape)}")
+        found = tuple(tensor.shape)
+        if [n for n in found if n != 1] != [n for n in shape if n != 1]:
+            raise ModelLoadError(f"tensor {name!r} has shape {list(found)}, expected {list(shape)}")
+        self.used.add(name)
+        return self._tensors.floats(name).reshape(shape[::-1])
 
     def matrices(self) -> list[Matrix]:
         """Every weight matrix of the network, once, in the order of use."""

@@ -16,6 +16,7 @@ from oxillama._core.program import Program, activation_form, buffer_bytes, twin_
 from oxillama._core.weights import PackedMatrix
 from oxillama.network.graph import Graph, Matrix, Node, RowSpace, Value, Vector
 from oxillama.network.operations import Add, Attention, Gated, GatedLinear, Linear, Quantize, Select
+from oxillama.network.recurrence import LinearRecurrence
 
 MAX_MATRICES = 3  # of one product
 
@@ -156,7 +157,7 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
         barrier=barrier,
         **(call.parameters or {}),
     )
-    if isinstance(node, Attention):
+    if isinstance(node, Attention | LinearRecurrence):
         program.checkpoint()
 
 

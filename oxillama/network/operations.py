@@ -6,7 +6,7 @@ that runs it stands (`register_rows` or `register_work`). Nothing else knows ope
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -159,6 +159,13 @@ def linear(
     one after the other are computed together. With `ranges`, only these rows of a matrix of `of` rows: the part of a
     fused tensor."""
     matrix = graph.matrix(name, k=x.width, rows=width, ranges=ranges, of=of)
+    return graph.append(Linear(reads=(x,), writes=(x.like(width),), matrices=(matrix,)))
+
+
+def linear_of_stack(graph: Graph, x: Value, name: str, index: int, *, width: int, stack: int) -> Value:
+    """The product with matrix `index` of the `stack` in `name`.weight."""
+    matrices = graph.stack(name, k=x.width, rows=width, stack=stack)
+    matrix = replace(matrices, bias=None, ranges=(matrices.ranges[index],), stack=1)
     return graph.append(Linear(reads=(x,), writes=(x.like(width),), matrices=(matrix,)))
 
 

@@ -48,6 +48,7 @@ FAMILIES = {
     # models at an ordinary token, so it is a default for bos only.
     "gpt2": Family("BPE", byte_level=True, defaults={"bos": 11}),
     "gemma4": Family("BPE"),
+    "rwkv": Family("RWKV", byte_level=True),
 }
 
 

@@ -30,7 +30,7 @@ class LengthBound:
 
     def __init__(self, family: Family, table: TokenTable, texts: Iterable[bytes], specials: list[SpecialText]) -> None:
         self._weights = np.zeros(256)
-        if family.name not in ("BPE", "SPM"):
+        if family.name not in ("BPE", "SPM", "RWKV"):
             return
         written = [table[token] for token in range(len(table))]
         if not family.byte_level:

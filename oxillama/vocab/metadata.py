@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from oxillama.errors import ModelLoadError, UnsupportedModelError
+from oxillama.vocab.rwkv import respell
 
 PREFIX = "tokenizer.ggml."
 
@@ -20,6 +21,7 @@ class VocabMetadata:
 
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self._metadata = metadata
+        self._respelt: list[bytes] | None = None
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -72,13 +74,17 @@ class VocabMetadata:
 
     @property
     def texts(self) -> Sequence[bytes]:
-        """The token texts as the file spells them, one per token."""
+        """The token texts as the file spells them, one per token; those of RWKV in GPT-2's byte alphabet."""
         texts = self.array("tokens")
         if texts is None or len(texts) == 0:
             raise ModelLoadError("tokenizer.ggml.tokens: expected an array of strings, found none")
         if not isinstance(texts[0], bytes):
             raise ModelLoadError(f"tokenizer.ggml.tokens: expected strings, found {type(texts[0]).__name__}")
-        return texts
+        if self._metadata.get(PREFIX + "model") != "rwkv":
+            return texts
+        if self._respelt is None:
+            self._respelt = respell(texts)
+        return self._respelt
 
     @property
     def types(self) -> Sequence[int] | None:

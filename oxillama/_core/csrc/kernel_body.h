@@ -6,6 +6,7 @@
 #  include "rows_reference.h"
 #  include "activations_reference.h"
 #  include "attention_reference.h"
+#  include "recurrence_reference.h"
 #  include "gumbel_reference.h"
 #else
 #  include "vec.h"
@@ -14,6 +15,7 @@
 #  include "rows.h"
 #  include "activations.h"
 #  include "attention.h"
+#  include "recurrence.h"
 #  include "gumbel_rows.h"
 #endif
 
@@ -52,5 +54,7 @@ const ox_kernels K(ox_kernels) = {
     .attention_range = K(attention_range),
     .attention_merge = K(attention_merge),
 #endif
+    .convolve = K(convolve),
+    .recur = K(recur),
     .gumbel_block = K(gumbel_block),
 };

@@ -191,6 +191,42 @@ typedef struct ox_gumbel_draw {
     double temperature;
 } ox_gumbel_draw;
 
+/* How the state of a linear recurrence grows with a token; see ox_recurrence. */
+typedef enum ox_rule {
+    OX_RULE_PLAIN = 0,        /* S = decay S + k (step v)^T; out = S^T q                   Mamba-2 */
+    OX_RULE_DELTA = 1,        /* the same with v - (decay S)^T k for v                     gated delta net, KDA */
+    OX_RULE_SCAN = 2,         /* the same as PLAIN with e^(step rates) for decay           Mamba */
+    OX_RULE_BONUS = 3,        /* S = decay S + k v^T; out = (S as it was + bonus k v^T)^T q   RWKV-6 */
+    OX_RULE_PAIRED = 4        /* S = decay S + k v^T + b ((S as it was)^T a)^T; out = S^T q  RWKV-7 */
+} ox_rule;
+
+/* A row of each token, `stride` floats apart. */
+typedef struct ox_row_series {
+    const float *data;
+    size_t stride;
+} ox_row_series;
+
+/* Consecutive tokens of one sequence in one head of a linear recurrence, or in some lanes of its values. */
+typedef struct ox_recurrence {
+    ox_rule rule;
+    int32_t n_tokens;
+    int32_t k_dim;
+    int32_t v_dim;            /* lanes; everything below points at the first of them */
+    int32_t decay_by_key;     /* decay is [k_dim], else one value */
+    float *state;             /* [k_dim][state_stride] */
+    size_t state_stride;
+    ox_row_series q, k;       /* [k_dim] */
+    ox_row_series v;          /* [v_dim] */
+    ox_row_series decay;      /* factors, not logarithms; SCAN has none */
+    ox_row_series step;       /* one value, or NULL for 1; SCAN: [v_dim] */
+    ox_row_series a, b;       /* PAIRED: [k_dim] */
+    const float *bonus;       /* BONUS: [k_dim] */
+    const float *rates;       /* SCAN: [k_dim][rate_stride] */
+    size_t rate_stride;
+    float *out;               /* [v_dim] of each token */
+    size_t out_stride;
+} ox_recurrence;
+
 typedef struct ox_kernels {
     const char *name;
 
@@ -250,6 +286,13 @@ typedef struct ox_kernels {
     size_t (*attention_part_floats)(const ox_kv_layout *layout, int32_t group);
     void (*attention_range)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t range, float *part);
     void (*attention_merge)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t n, float *parts);
+
+    /* --- recurrences --- */
+    /* out[i] = bias[i] + sum over taps of weight[tap * weight_stride + i] * inputs[tap][i]; bias may be NULL. */
+    void (*convolve)(int32_t n, int32_t n_taps, const float *const *inputs, const float *weight, size_t weight_stride,
+                     const float *bias, float *out);
+    /* The same bits however the lanes and the tokens are divided. */
+    void (*recur)(const ox_recurrence *recurrence);
 
     /* --- sampling --- */
     /* The high random words of tokens 64 * block to 64 * block + 63 into words[64]; logits [64] are theirs. Returns a

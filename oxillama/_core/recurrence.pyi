@@ -1,0 +1,2 @@
+MAX_TAPS: int
+RULES: dict[str, int]

@@ -1,0 +1,69 @@
+"""Nemotron-H (NVIDIA 2025, arXiv:2504.03624) and Nemotron 3, dense and with experts: one part in each layer, which is
+Mamba-2, attention without positions, or a feed-forward network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oxillama.models.decoder import Building, Decoder, Layer, Part
+from oxillama.models.feed_forward import PlainFFN
+from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.recurrent.experts import read_routing
+from oxillama.models.recurrent.mamba import Mamba2
+from oxillama.models.recurrent.sizes import StateSpace, read_layers
+from oxillama.network import operations as op
+from oxillama.network.experts import Routing, expert_ffn, route
+from oxillama.network.graph import Graph, Value
+from oxillama.network.operations import RELU_SQUARED
+
+
+@dataclass(frozen=True)
+class LatentExperts:
+    """Experts that work in a narrower space, if the file has projections into it, beside one that every token uses."""
+
+    routing: Routing
+    n_ff: int
+    n_latent: int
+    shared: PlainFFN
+
+    def build(self, building: Building, x: Value) -> Value:
+        graph, block, n = building.graph, building.block, self.routing.n_experts
+        scores = op.linear(graph, x, f"{block}.ffn_gate_inp", width=n)
+        choice = route(graph, scores, self.routing, bias=graph.vector(f"{block}.exp_probs_b.bias", n))
+        narrow = op.linear(graph, x, f"{block}.ffn_latent_down", width=self.n_latent) if self.n_latent else x
+        made = expert_ffn(graph, narrow, choice, block, self.routing, n_ff=self.n_ff, function=RELU_SQUARED)
+        if self.n_latent:
+            made = op.linear(graph, made, f"{block}.ffn_latent_up", width=x.width)
+        return op.add(graph, made, self.shared.build(building, x))
+
+
+def nemotron_h(hp: Hyperparameters, graph: Graph) -> Decoder:
+    common, sizes = read_layers(hp, graph, layout=None)
+    hp.number("attention.layer_norm_epsilon", 1e-5)  # of the draft head
+    mamba = Mamba2(StateSpace.read(hp, grouped=True))
+    scale = hp.number("attention.scale", common.k_dim**-0.5)
+    layers = []
+    for i, size in enumerate(sizes):
+        part: Part = mamba
+        if size.n_ff:
+            part = _feed_forward(hp, i, common.n_layers, size.n_ff)
+        elif size.n_head_kv:
+            part = common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv, scale=scale)
+        layers.append(Layer(part, None))
+    return common.decoder(layers)
+
+
+def _feed_forward(hp: Hyperparameters, layer: int, n_layers: int, n_ff: int) -> Part:
+    n_experts = hp.integer("expert_count", 0, least=0)
+    if not n_experts:
+        return PlainFFN(n_ff, RELU_SQUARED)
+    # Either may differ from layer to layer, and is 0 where there are no experts.
+    n_used = hp.integers("expert_used_count", n_layers, least=0, most=n_experts)[layer]
+    widths = hp.integers("expert_feed_forward_length", n_layers, 0, least=0)
+    shared = PlainFFN(hp.integer("expert_shared_feed_forward_length"), RELU_SQUARED, suffix="_shexp")
+    return LatentExperts(
+        read_routing(hp, n_experts, max(1, n_used)),
+        widths[layer] or max(1, n_ff // max(1, n_used)),
+        hp.integer("moe_latent_size", 0, least=0),
+        shared,
+    )
