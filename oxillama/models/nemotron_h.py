@@ -62,7 +62,7 @@ def _feed_forward(hp: Hyperparameters, layer: int, n_layers: int, n_ff: int) -> 
     widths = hp.integers("expert_feed_forward_length", n_layers, 0, least=0)
     shared = PlainFFN(hp.integer("expert_shared_feed_forward_length"), RELU_SQUARED, suffix="_shexp")
     return LatentExperts(
-        read_routing(hp, n_experts, max(1, n_used)),
+        read_routing(hp, n_experts, max(1, n_used), renormalises=False),
         widths[layer] or max(1, n_ff // max(1, n_used)),
         hp.integer("moe_latent_size", 0, least=0),
         shared,

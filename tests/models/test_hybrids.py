@@ -82,7 +82,7 @@ def compute(program: Program, sequences: list[list[int]], steps: list[dict[int, 
     rows: list[list[Array]] = [[] for _ in sequences]
     for step in steps:
         tokens: list[int] = []
-        runs = []
+        runs: list[Any] = []
         for i, n in step.items():
             tokens += sequences[i][done[i] : done[i] + n]
             blocks = np.arange(4 * slots[i], 4 * slots[i] + 4, dtype=np.int32)

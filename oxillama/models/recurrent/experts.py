@@ -10,9 +10,11 @@ LEAST_SUM = 6.103515625e-05  # of the weights of a token, the smallest normal nu
 _GATING = {1: Scores.SOFTMAX, 2: Scores.SIGMOID}
 
 
-def read_routing(hp: Hyperparameters, n_experts: int, n_used: int | None = None) -> Routing:
+def read_routing(
+    hp: Hyperparameters, n_experts: int, n_used: int | None = None, *, renormalises: bool = True
+) -> Routing:
     """Sigmoid scores unless `expert_gating_func` says otherwise, weights that sum to `expert_weights_scale`. n_used:
-    instead of `expert_used_count`."""
+    instead of `expert_used_count`. renormalises: where the file does not say."""
     gating = hp.integer("expert_gating_func", 2)
     if gating not in _GATING:
         raise UnsupportedModelError(
@@ -24,7 +26,7 @@ def read_routing(hp: Hyperparameters, n_experts: int, n_used: int | None = None)
         scores=_GATING[gating],
         n_groups=max(1, hp.integer("expert_group_count", 1, least=0)),
         n_groups_used=max(1, hp.integer("expert_group_used_count", 1, least=0)),
-        renormalises=hp.truth("expert_weights_norm", True),
+        renormalises=hp.truth("expert_weights_norm", renormalises),
         scale=hp.number("expert_weights_scale", 1.0),
         least=LEAST_SUM,
     )
