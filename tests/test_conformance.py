@@ -63,6 +63,11 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def read_arrays(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    with np.load(path) as file:
+        return dict(file)
+
+
 def kl(reference: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
     def log_softmax(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         wide = x.astype(np.float64) - x.max()
@@ -120,7 +125,7 @@ def recorded_decoders() -> list[str]:
 @pytest.mark.parametrize("name", recorded_decoders())
 def test_architecture(fixtures_dir: Path, name: str) -> None:
     recorded = read(fixtures_dir / "arch" / f"{name}.json")
-    arrays = np.load(fixtures_dir / "arch" / f"{name}.npz")
+    arrays = read_arrays(fixtures_dir / "arch" / f"{name}.npz")
     # Weights are exact in F16 and our activations stay float32, at every level.
     truth = "torch" if "p0_torch" in arrays else "lcpp_f32"
     tolerance = 2e-2 if name.startswith(SHARP) else 5e-3 if name.startswith(GELU) else 1e-3
@@ -152,7 +157,7 @@ def skip_unless_supported(path: Path) -> None:
 def test_quantised_model(fixtures_dir: Path, name: str) -> None:
     folder = fixtures_dir / "quant" / "models"
     recorded = read(folder / f"{name}.json")
-    arrays = np.load(folder / f"{name}.npz")
+    arrays = read_arrays(folder / f"{name}.npz")
     skip_unless_supported(folder / f"{name}.gguf")
     kind = name.removeprefix("llama-q-a-")
     with opened(folder / f"{name}.gguf", recorded["n_ctx"]) as engine:

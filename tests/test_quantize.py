@@ -35,8 +35,9 @@ def test_types_are_those_that_products_have() -> None:
 
 @pytest.mark.parametrize("name", [name for name in TYPES if name != "F32"])
 def test_values_are_the_recorded_ones(name: str, fixtures_dir: Path) -> None:
-    data = np.load(fixtures_dir / "quant" / "blocks" / f"{name}.npz")
-    for raw, expected in ((data["raw"], data["deq"]), (data["rand_raw"], data["rand_deq"])):
+    with np.load(fixtures_dir / "quant" / "blocks" / f"{name}.npz") as data:
+        recorded = [(data["raw"], data["deq"]), (data["rand_raw"], data["rand_deq"])]
+    for raw, expected in recorded:
         found = dequantize(name, raw, expected.size)
         np.testing.assert_array_max_ulp(found, expected.reshape(-1), maxulp=1)
 

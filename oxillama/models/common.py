@@ -59,7 +59,8 @@ class Common:
             n_ctx_train=n_ctx_train,
             n_layers=n_layers,
             width=width,
-            n_ff=hp.integer("feed_forward_length", 0, least=0),
+            # Where every layer has experts, nothing may be said of others.
+            n_ff=hp.integer("feed_forward_length", *([0] if hp.has("expert_feed_forward_length") else [])),
             n_head=n_head,
             n_head_kv=hp.integer("attention.head_count_kv", n_head),
             k_dim=k_dim,
