@@ -42,10 +42,13 @@ static inline void ox_decode_TQ1_0(const ox_block_TQ1_0 *block, ox_codes *out) {
     ox_split_trits(4, 4, block->fours, out->code + 240);
 }
 
-/* A power of two as bfloat16; the lowest two are subnormal. The book has doubled values, hence 2^(exponent - 128). */
+/* A power of two; the lowest two are subnormal. The book has doubled values, hence 2^(exponent - 128). */
+static inline uint16_t ox_e8m0_to_bf16(uint8_t exponent) {
+    return exponent < 2 ? (uint16_t)(0x20 << exponent) : (uint16_t)((exponent - 1) << 7);
+}
+
 static inline void ox_decode_MXFP4(const ox_block_MXFP4 *block, ox_codes *out) {
-    const uint8_t exponent = block->exponent;
-    out->d = exponent < 2 ? (uint16_t)(0x20 << exponent) : (uint16_t)((exponent - 1) << 7);
+    out->d = ox_e8m0_to_bf16(block->exponent);
     ox_split_nibbles(16, block->codes, out->code);
 }
 

@@ -104,7 +104,7 @@ typedef struct ox_format {
     ROW(IQ1_M,    29,  256,   56,   3,   16,  16,  256, INT8,    NONE,       IQ1,     0.125f, BLOCKS) \
     ROW(TQ1_0,    34,  256,   54,   2,   16,  32,  256, D,       NONE,       CRUMB,   1.0f,   BLOCKS) \
     ROW(TQ2_0,    35,  256,   66,   2,   16,  32,  256, D,       NONE,       CRUMB,   1.0f,   BLOCKS) \
-    ROW(MXFP4,    39,   32,   17,   4,   16,  32,   32, E8M0,    NONE,       FP4,     1.0f,   BLOCKS) \
+    ROW(MXFP4,    39,   32,   17,   4,   16,  32,   32, E8M0,    NONE,       FP4,     1.0f,   WORDS)  \
     ROW(NVFP4,    40,   64,   36,   4,   16,  16,  256, E4M3,    NONE,       FP4,     0.5f,   BLOCKS) \
     ROW(Q1_0,     41,  128,   18,   1,   16,  32,   32, D,       NONE,       BIT,     1.0f,   BLOCKS) \
     ROW(Q2_0,     42,   64,   18,   2,   16,  32,   32, D,       NONE,       CRUMB,   1.0f,   BLOCKS)

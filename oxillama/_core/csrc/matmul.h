@@ -44,7 +44,8 @@ OX_INLINE int32_t ox_tiled_tokens(int32_t type) {
         case OX_Q4_K:
         case OX_Q5_K:
         case OX_IQ4_NL:
-        case OX_IQ4_XS: return 32;
+        case OX_IQ4_XS:
+        case OX_MXFP4: return 32;
         case OX_Q3_K:
         case OX_Q6_K: return 10;
         default: return OX_DIRECT_COLS;

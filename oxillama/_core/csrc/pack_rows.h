@@ -53,6 +53,13 @@ OX_INLINE void K(copy_halves)(const ox_four_rows *rows, size_t offset, uint8_t *
     }
 }
 
+OX_INLINE void K(write_exponents)(const ox_four_rows *rows, uint8_t *out) {
+    for (int32_t r = 0; r < 4; r++) {
+        const uint16_t d = ox_e8m0_to_bf16(rows->block[r][OX_AT(MXFP4, exponent)]);
+        memcpy(out + 2 * r, &d, 2);
+    }
+}
+
 /* The low, or by a shift other, bits of every byte. */
 OX_INLINE ox_words K(pick)(ox_words words, const int32_t right, const uint32_t mask) {
     return (words >> right) & (mask * 0x01010101u);
@@ -144,6 +151,7 @@ OX_INLINE void K(read_32)(const int32_t type, const ox_four_rows *rows, ox_words
         case OX_Q4_0:
         case OX_IQ4_NL: K(read_nibbles)(rows, OX_AT(Q4_0, codes), code); break;
         case OX_Q4_1: K(read_nibbles)(rows, OX_AT(Q4_1, codes), code); break;
+        case OX_MXFP4: K(read_nibbles)(rows, OX_AT(MXFP4, codes), code); break;
         case OX_Q5_0:
             K(read_nibbles)(rows, OX_AT(Q5_0, codes), code);
             K(add_fifth_bits)(rows, OX_AT(Q5_0, fifths), code);
@@ -264,7 +272,11 @@ OX_INLINE size_t ox_d_offset(const int32_t type) {
 /* One block of four rows, `row` the first of them, into its tile. */
 OX_INLINE void K(pack_blocks)(const int32_t type, const ox_four_rows *rows, int32_t row, uint8_t *tile) {
     const ox_format f = ox_format_of(type);
-    K(copy_halves)(rows, ox_d_offset(type), tile + 2 * row);
+    if (f.scales == OX_SCALES_E8M0) {
+        K(write_exponents)(rows, tile + 2 * row);
+    } else {
+        K(copy_halves)(rows, ox_d_offset(type), tile + 2 * row);
+    }
     if (f.minima != OX_MIN_NONE) {
         K(copy_halves)(rows, ox_d_offset(type) + 2, tile + OX_LINE + 2 * row);
     }
