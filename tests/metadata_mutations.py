@@ -38,7 +38,9 @@ OPTIONAL_TEXT = """
     llama.expert_count llama.nextn_predict_layers llama.attention.sliding_window llama.rope.freq_base
     llama.rope.scale_linear llama.rope.scaling.type llama.rope.scaling.factor llama.rope.scaling.original_context_length
     llama.rope.scaling.attn_factor llama.rope.scaling.yarn_beta_fast llama.rope.scaling.yarn_beta_slow
-    llama.pooling_type
+    llama.pooling_type llama.attention.causal llama.attention.scale llama.attention.clamp_kqv
+    llama.expert_feed_forward_length llama.rope.scaling.yarn_log_multiplier llama.rope.scaling.yarn_attn_factor
+    llama.rope.scaling.yarn_ext_factor
     tokenizer.ggml.pre tokenizer.ggml.add_bos_token tokenizer.ggml.add_eos_token tokenizer.ggml.add_sep_token
     tokenizer.ggml.add_space_prefix tokenizer.ggml.remove_extra_whitespaces tokenizer.ggml.precompiled_charsmap
     tokenizer.ggml.normalizer.lowercase tokenizer.ggml.cls_token_id tokenizer.ggml.eot_token_id

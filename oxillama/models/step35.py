@@ -19,6 +19,7 @@ from oxillama.network.operations import RopeLayout
 
 
 def step35(hp: Hyperparameters, graph: Graph) -> Decoder:
+    hp.irrelevant("leading_dense_block_count")  # a layer's tensors say whether it has experts
     common = Common.read(hp.at(0), graph, layout=RopeLayout.HALVES)
     full, near = _rotations(hp, common)
     window = hp.integer("attention.sliding_window")

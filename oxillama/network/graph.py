@@ -257,7 +257,10 @@ class Graph:
         if self.has(f"{name}.input_scale"):
             # What activations would be multiplied with on other hardware: no part of the network's meaning.
             self.vector(f"{name}.input_scale", n)
-        return self.vector(f"{name}.scale", n) if self.has(f"{name}.scale") else None
+        # A tensor of another shape has another meaning, which its family knows.
+        found = self._tensors.get(f"{name}.scale")
+        is_product_s = found is not None and _without_ones(tuple(found.shape)) == _without_ones((n,))
+        return self.vector(f"{name}.scale", n) if is_product_s else None
 
     def output(self, logits: Value) -> None:
         self.result = logits

@@ -90,6 +90,8 @@ def read_layers(hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None)
         window=hp.integer("attention.sliding_window", 0, least=0),
         norm=Norm(hp.number("attention.layer_norm_rms_epsilon")),
         rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
+        scale=hp.number("attention.scale", 0.0, positive=False) or k_dim**-0.5,
+        clamp=0.0,
     )
     layers = [LayerSizes(n, n_kv, n_ff) for n, n_kv, n_ff in zip(n_heads, counts, n_ffs, strict=True)]
     for layer in range(n_layers, n_all):
@@ -115,4 +117,6 @@ def read_plain(hp: Hyperparameters, graph: Graph, *, norm: Norm) -> Common:
         window=0,
         norm=norm,
         rope=None,
+        scale=1.0,
+        clamp=0.0,
     )
