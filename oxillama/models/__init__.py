@@ -57,6 +57,7 @@ from oxillama.models.nemotron_h import nemotron_h
 from oxillama.models.olmo import olmo, olmo2
 from oxillama.models.olmoe import olmoe
 from oxillama.models.phi import phi2, phi3
+from oxillama.models.phimoe import phimoe
 from oxillama.models.qwen2 import qwen2, qwen2moe
 from oxillama.models.qwen3 import qwen3
 from oxillama.models.qwen35 import qwen3next, qwen35
@@ -142,6 +143,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "orion": orion,
     "phi2": phi2,
     "phi3": phi3,
+    "phimoe": phimoe,
     "plamo": plamo,
     "qwen": qwen,
     "qwen2": qwen2,

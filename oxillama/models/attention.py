@@ -9,11 +9,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from oxillama.errors import UnsupportedModelError
 from oxillama.models.decoder import Building
+from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.rope_tables import Rope
 from oxillama.network import operations as op
 from oxillama.network.graph import KVHandle, Value
 from oxillama.network.operations import SIGMOID, Span
+
+MOST_STEPS = 1 << 16  # of what grows with the position
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,15 @@ class QueryScale:
         return op.scale_by_position(building.graph, q, factors, period=self.period, offset=self.offset)
 
 
-def growing(n_ctx: int, *, period: int, slope: float, offset: int = 0) -> QueryScale:
-    """1 + slope ln(1 + periods before it), for positions up to n_ctx."""
-    n = (n_ctx + offset) // period + 1
-    return QueryScale(period, tuple(1 + slope * math.log1p(i) for i in range(n)), offset)
+def growing(hp: Hyperparameters, *, period: int, slope: float, offset: int = 0) -> QueryScale:
+    """1 + slope ln(1 + the periods before a position), as far as the context goes."""
+    n_steps = (hp.n_ctx + offset) // period + 1
+    if n_steps > MOST_STEPS:
+        raise UnsupportedModelError(
+            f"the attention of {hp.architecture} grows every {period} tokens: a context of {hp.n_ctx} tokens has "
+            f"{n_steps} steps, supported are {MOST_STEPS}"
+        )
+    return QueryScale(period, tuple(1 + slope * math.log(1 + step) for step in range(n_steps)), offset)
 
 
 @dataclass(frozen=True)

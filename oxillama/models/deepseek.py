@@ -24,8 +24,8 @@ SIGMOID_VOCABULARY = 154880
 
 def deepseek(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.INTERLEAVED)
-    attention = common.attention(scale=hp.number("attention.scale", common.k_dim**-0.5))
-    return common.decoder([Layer(attention, ffn) for ffn in after_dense(hp, common, read_experts(hp, common))])
+    networks = after_dense(hp, common, read_experts(hp, common))
+    return common.decoder([Layer(common.attention(), ffn) for ffn in networks])
 
 
 def deepseek2(hp: Hyperparameters, graph: Graph) -> Decoder:
@@ -44,7 +44,7 @@ def read_latent_attention(hp: Hyperparameters, common: Common) -> LatentAttentio
         raise ModelLoadError(
             f"{hp.architecture}.rope.dimension_count is {turned}, expected less than the {k_dim} values of a head"
         )
-    rope, sharpness = read_yarn(hp, common.rope_of())
+    rope, sharpness = read_yarn(common.rope_of())
     slope = hp.number("attention.temperature_scale", 0.0, positive=False)
     period = hp.integer("attention.temperature_length", 0, least=0)
     if slope and not period:
@@ -58,11 +58,11 @@ def read_latent_attention(hp: Hyperparameters, common: Common) -> LatentAttentio
         q_rank=hp.integer("attention.q_lora_rank", 0, least=0),
         scale=sharpness**2 * k_dim**-0.5,
         rope=rope,
-        query_scale=growing(common.n_ctx_train, period=period, slope=slope) if slope else None,
+        query_scale=growing(hp, period=period, slope=slope) if slope else None,
     )
 
 
-def read_yarn(hp: Hyperparameters, rope: Rope) -> tuple[Rope, float]:
+def read_yarn(rope: Rope) -> tuple[Rope, float]:
     """The rotation, and what multiplies queries and keys alike in place of the magnitude of cosine and sine.
 
     YaRN (arXiv:2309.00071) sharpens attention by 1 + 0.1 ln(factor); here all of a head is sharpened, not the rotated
@@ -70,9 +70,9 @@ def read_yarn(hp: Hyperparameters, rope: Rope) -> tuple[Rope, float]:
     scaling = rope.scaling
     if scaling.kind != "yarn" or scaling.factor <= 1:
         return rope, scaling.attention_factor
-    usual = 1 + 0.1 * math.log(scaling.factor)
-    strength = hp.number("rope.scaling.yarn_log_multiplier", 0.0, positive=False)
-    if not strength:
-        return rope, scaling.attention_factor * usual
-    level = replace(scaling, attention_factor=scaling.attention_factor / usual)
-    return replace(rope, scaling=level), scaling.attention_factor * (1 + strength * math.log(scaling.factor))
+    stretch = math.log(scaling.factor)
+    if not scaling.log_multiplier:
+        return rope, scaling.attention_factor * (1 + 0.1 * stretch)
+    # Files of these families have a tenth of the multiplier.
+    level = replace(scaling, log_multiplier=1.0)
+    return replace(rope, scaling=level), scaling.attention_factor * (1 + scaling.log_multiplier * stretch)

@@ -15,6 +15,7 @@ from oxillama.network.operations import RopeLayout
 
 def ernie4_5_moe(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.INTERLEAVED)
+    hp.irrelevant("rope.dimension_sections")  # of images; a text's positions are all the same
     experts = read_experts(hp, common, renormalises=True)
     if not hp.integer("expert_shared_feed_forward_length", 0, least=0):
         experts = replace(experts, shared=None)

@@ -13,6 +13,7 @@ from oxillama.network.operations import RopeLayout
 
 def glm4moe(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.HALVES)
+    hp.irrelevant("rope.dimension_sections")  # of images; a text's positions are all the same
     # Only the larger models have these norms.
     attention = common.attention(qk_norm="head" if graph.has("blk.0.attn_q_norm.weight") else None)
     experts = read_experts(hp, common, scores=Scores.SIGMOID)

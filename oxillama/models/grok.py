@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oxillama.errors import UnsupportedModelError
 from oxillama.models.common import Common
 from oxillama.models.decoder import Decoder, Layer
 from oxillama.models.feed_forward import ExpertFFN, GatedFFN
@@ -16,9 +15,8 @@ from oxillama.network.operations import GELU_TANH, RopeLayout
 
 def grok(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.HALVES)
-    extension = hp.number("rope.scaling.yarn_ext_factor", 1.0, positive=False)
-    if common.rope_of().scaling.kind == "yarn" and extension != 1:
-        raise UnsupportedModelError(f"grok.rope.scaling.yarn_ext_factor is {extension}; supported: 1")
+    # Other programs that run these files do not cap routers either.
+    hp.irrelevant("router_logit_softcapping", "attention.temperature_length")
     scaling = replace(common.rope_of().scaling, beta_fast=hp.number("rope.scaling.yarn_beta_fast", 8.0))
     # The numbers of files that do not say are those of the first model.
     attention = common.attention(

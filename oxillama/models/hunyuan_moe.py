@@ -14,7 +14,8 @@ from oxillama.network.operations import RopeLayout
 def hunyuan_moe(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.HALVES)
     shared = GatedFFN(hp.integer("expert_shared_feed_forward_length", 0, least=0) or common.n_ff, suffix="_shexp")
-    # The experts have the length of the whole; expert_feed_forward_length repeats it.
+    # The experts have the length of the whole, which their own key repeats.
+    hp.irrelevant("expert_feed_forward_length", "expert_shared_count")
     experts = ExpertFFN(read_routing(hp, renormalises=True), common.n_ff, shared=shared)
     attention = common.attention(qk_norm="head", norm_after_rope=True)
     return common.decoder([Layer(attention, experts)] * common.n_layers)

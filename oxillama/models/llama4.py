@@ -32,12 +32,11 @@ def llama4(hp: Hyperparameters, graph: Graph) -> Decoder:
     experts = ExpertFFN(routing, n_ff, shared=GatedFFN(n_ff, suffix="_shexp"))
     near = common.rope_of(base=hp.number("rope.freq_base_swa", common.rope_of().base))
     qk_norm = None if routing.n_experts == UNNORMALISED_EXPERTS else "bare"
-    scale = hp.number("attention.scale", common.k_dim**-0.5)
-    growth = growing(common.n_ctx_train, period=STRETCH, slope=TEMPERATURE, offset=1)
+    growth = growing(hp, period=STRETCH, slope=TEMPERATURE, offset=1)
     step = hp.integer("interleave_moe_layer_step", least=0)
     layers = []
     for layer, has_stretch in enumerate(layers_with_window(hp, common.n_layers, default_period=4)):
-        parts: dict[str, object] = {"scale": scale, "window": STRETCH if has_stretch else 0, "span": Span.CHUNK}
+        parts: dict[str, object] = {"window": STRETCH if has_stretch else 0, "span": Span.CHUNK}
         if not has_stretch:
             parts["span"] = Span.CAUSAL
         if (layer + 1) % NO_ROPE_PERIOD:

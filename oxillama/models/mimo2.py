@@ -21,6 +21,7 @@ def mimo2(hp: Hyperparameters, graph: Graph) -> Decoder:
     wholes += [Common.read(hp.at(layer), graph, layout=RopeLayout.HALVES) for layer in range(1, common.n_layers)]
     near = common.rope_of(base=hp.number("rope.freq_base_swa", 10000.0), scaling=RopeScaling.none())
     window = hp.integer("attention.sliding_window")
+    hp.irrelevant("leading_dense_block_count")  # the tensors say which layers have experts
     output_scale = hp.number("attention.value_scale", 1.0)
     layers = []
     for layer, has_window in enumerate(hp.truths("attention.sliding_window_pattern", common.n_layers)):

@@ -3,18 +3,13 @@ position (the scalable softmax of Nakanishi 2025, arXiv:2501.19399, in steps).""
 
 from __future__ import annotations
 
-import math
-
-from oxillama.errors import UnsupportedModelError
-from oxillama.models.attention import QueryScale
+from oxillama.models.attention import QueryScale, growing
 from oxillama.models.common import Common
 from oxillama.models.decoder import Decoder, Layer
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.llama import feed_forward
 from oxillama.network.graph import Graph
 from oxillama.network.operations import RopeLayout
-
-MOST_STEPS = 1 << 16
 
 
 def mistral3(hp: Hyperparameters, graph: Graph) -> Decoder:
@@ -28,10 +23,4 @@ def _query_scale(hp: Hyperparameters, common: Common) -> QueryScale | None:
     if not growth:
         return None
     period = hp.integer("rope.scaling.original_context_length", common.n_ctx_train)
-    n_steps = hp.n_ctx // period + 1
-    if n_steps > MOST_STEPS:
-        raise UnsupportedModelError(
-            f"{hp.architecture}.rope.scaling.original_context_length is {period}: a context of {hp.n_ctx} tokens "
-            f"has {n_steps} steps of attention.temperature_scale, supported are {MOST_STEPS}"
-        )
-    return QueryScale(period, tuple(1 + growth * math.log(1 + step) for step in range(n_steps)))
+    return growing(hp, period=period, slope=growth)

@@ -1,4 +1,4 @@
-"""OLMoE (Muennighoff et al. 2024, arXiv:2409.02060): experts in every layer, norms of queries and keys over all heads."""
+"""OLMoE (Muennighoff et al. 2024, arXiv:2409.02060): experts in every layer, queries and keys normalised as rows."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ def step35(hp: Hyperparameters, graph: Graph) -> Decoder:
     hp.irrelevant("leading_dense_block_count")  # a layer's tensors say whether it has experts
     common = Common.read(hp.at(0), graph, layout=RopeLayout.HALVES)
     full, near = _rotations(hp, common)
+    hp.irrelevant("leading_dense_block_count")  # the tensors say which layers have experts
     window = hp.integer("attention.sliding_window")
     bounds = hp.numbers("swiglu_clamp_exp", common.n_layers, 0.0)
     shared_bounds = hp.numbers("swiglu_clamp_shexp", common.n_layers, 0.0)
