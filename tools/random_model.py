@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,10 @@ PIECE_VALUES = 1 << 22
 
 @dataclass(frozen=True)
 class Shape:
-    """Hyper-parameters of a model family member; lengths in values."""
+    """Hyper-parameters of a model family member; lengths in values.
+
+    qk_norm: "head", one weight for each value of a head, or "row", for each of all heads. With experts,
+    feed_forward_length is of each of them. oss: sinks, windows in every other layer, biases of all products."""
 
     architecture: str
     embedding_length: int
@@ -37,15 +41,23 @@ class Shape:
     vocab_size: int
     rope_freq_base: float
     tied: bool = True
-    qk_norm: bool = False
+    qk_norm: str | None = None
     context_length: int = 8192
+    experts: int = 0
+    experts_used: int = 0
+    oss: bool = False
 
 
 SHAPES = {
     "llama-1b": Shape("llama", 2048, 16, 8192, 32, 8, 64, 128256, 500000.0),
-    "qwen3-0.6b": Shape("qwen3", 1024, 28, 3072, 16, 8, 128, 151936, 1000000.0, qk_norm=True),
+    "qwen3-0.6b": Shape("qwen3", 1024, 28, 3072, 16, 8, 128, 151936, 1000000.0, qk_norm="head"),
     "llama-8b": Shape("llama", 4096, 32, 14336, 32, 8, 128, 128256, 500000.0, tied=False),
     "llama-tiny": Shape("llama", 256, 2, 512, 4, 2, 64, 1024, 10000.0, context_length=512),
+    "olmoe-1b-7b": Shape("olmoe", 2048, 16, 1024, 16, 16, 128, 50304, 10000.0, False, "row", 4096, 64, 8),
+    "qwen3-30b-a3b": Shape("qwen3moe", 2048, 48, 768, 32, 4, 128, 151936, 1000000.0, False, "head", 8192, 128, 8),
+    "gpt-oss-20b": Shape("gpt-oss", 2880, 24, 2880, 64, 8, 64, 201088, 150000.0, False, None, 8192, 32, 4, oss=True),
+    "olmoe-tiny": Shape("olmoe", 256, 2, 256, 4, 4, 64, 1024, 10000.0, False, "row", 512, 8, 2),
+    "gpt-oss-tiny": Shape("gpt-oss", 256, 2, 256, 4, 2, 64, 1024, 10000.0, False, None, 512, 8, 2, oss=True),
 }
 # Of a whole-file type: the type of its matrices, and llama.cpp's number for general.file_type. Q5_K and Q3_K are what
 # llama.cpp calls Q5_K_S and Q3_K_S; its Q2_K and IQ types give some matrices more bits, these do not.
@@ -70,11 +82,15 @@ def has_more_bits(block: int, block_count: int) -> bool:
 def tensor_type(name: str, file_type: str, shape: Shape) -> str:
     """The type llama-quantize gives a tensor in a file of `file_type`, for the shapes and types known here."""
     base = FILE_TYPES[file_type][0]
-    if name.endswith("_norm.weight"):
+    if name.endswith(("_norm.weight", ".bias", "ffn_gate_inp.weight", "attn_sinks.weight")):
         return "F32"
+    if base == "MXFP4" and shape.experts and "_exps" not in name:
+        return "Q8_0"
     if name == ("token_embd.weight" if shape.tied else "output.weight") and base not in ("F32", "F16", "BF16", "Q8_0"):
         return "Q6_K"
-    if file_type in ("Q4_K_M", "Q5_K_M") and name.endswith(("attn_v.weight", "ffn_down.weight")):
+    if file_type in ("Q4_K_M", "Q5_K_M") and name.endswith(
+        ("attn_v.weight", "ffn_down.weight", "ffn_down_exps.weight")
+    ):
         return "Q6_K" if has_more_bits(int(name.split(".")[1]), shape.block_count) else base
     return base
 
@@ -91,15 +107,24 @@ def tensor_shapes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
             "attn_k": (kv_dim, dim),
             "attn_v": (kv_dim, dim),
             "attn_output": (dim, q_dim),
-            "ffn_norm": (dim,),
-            "ffn_gate": (ff, dim),
-            "ffn_up": (ff, dim),
-            "ffn_down": (dim, ff),
+            "post_attention_norm" if shape.oss else "ffn_norm": (dim,),
         }
-        if shape.qk_norm:
+        if shape.experts:
+            n = shape.experts
+            rows |= {"ffn_gate_inp": (n, dim)}
+            rows |= {"ffn_gate_exps": (n, ff, dim), "ffn_up_exps": (n, ff, dim), "ffn_down_exps": (n, dim, ff)}
+        else:
+            rows |= {"ffn_gate": (ff, dim), "ffn_up": (ff, dim), "ffn_down": (dim, ff)}
+        if shape.qk_norm == "head":
             rows |= {"attn_q_norm": (shape.head_dim,), "attn_k_norm": (shape.head_dim,)}
+        elif shape.qk_norm == "row":
+            rows |= {"attn_q_norm": (q_dim,), "attn_k_norm": (kv_dim,)}
         for part, size in rows.items():
             yield f"blk.{block}.{part}.weight", size
+            if shape.oss and len(size) > 1:
+                yield f"blk.{block}.{part}.bias", size[:-1]
+        if shape.oss:
+            yield f"blk.{block}.attn_sinks.weight", (shape.head_count,)
     yield "output_norm.weight", (dim,)
     if not shape.tied:
         yield "output.weight", (shape.vocab_size, dim)
@@ -149,6 +174,11 @@ def add_metadata(writer: GGUFWriter, name: str, shape: Shape, file_type: str) ->
         "attention.value_length": shape.head_dim,
         "rope.dimension_count": shape.head_dim,
     }
+    if shape.experts:
+        numbers |= {"expert_count": shape.experts, "expert_used_count": shape.experts_used}
+        numbers |= {"expert_feed_forward_length": shape.feed_forward_length}
+    if shape.oss:
+        numbers |= {"attention.sliding_window": 128}
     for key, number in numbers.items():
         writer.add(f"{arch}.{key}", number, "uint32")
     writer.add(f"{arch}.rope.freq_base", shape.rope_freq_base, "float32")
@@ -180,6 +210,11 @@ def norm_weights(length: int, seed: Sequence[int]) -> NDArray[np.float32]:
     return np.random.default_rng(seed).uniform(0.8, 1.2, length).astype(np.float32)
 
 
+def small_values(size: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.float32]:
+    """Biases and the like, around 0."""
+    return np.random.default_rng(seed).normal(0, DEVIATION, size).astype(np.float32)
+
+
 def write_model(path: Path, name: str, file_type: str, *, seed: int = 0, block_count: int | None = None) -> None:
     """Write the shape `name` (a key of SHAPES) as `file_type` (a key of FILE_TYPES) to `path`.
 
@@ -191,11 +226,13 @@ def write_model(path: Path, name: str, file_type: str, *, seed: int = 0, block_c
         add_metadata(writer, name, shape, file_type)
         for number, (tensor, size) in enumerate(tensor_shapes(shape)):
             key = (seed, number)
-            if len(size) == 1:
+            if tensor.endswith((".bias", "attn_sinks.weight")):
+                writer.add_tensor(tensor, small_values(size, key))
+            elif len(size) == 1:
                 writer.add_tensor(tensor, norm_weights(size[0], key))
             else:
                 type_name = tensor_type(tensor, file_type, shape)
-                pieces = functools.partial(random_bytes, type_name, size[0] * size[1], key)
+                pieces = functools.partial(random_bytes, type_name, math.prod(size), key)
                 writer.add_tensor(tensor, pieces, shape=size[::-1], type_name=type_name)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oxillama import Engine
 from oxillama.gguf import GGUFFile
 from oxillama.quantize import dequantize
 from oxillama.testing.random_blocks import FORMATS
@@ -19,16 +20,25 @@ from tools.random_model import (
 )
 
 
+@pytest.mark.parametrize("name", ["llama-tiny", "olmoe-tiny", "gpt-oss-tiny"])
 @pytest.mark.parametrize("file_type", FILE_TYPES)
-def test_a_written_model_has_the_planned_tensors(tmp_path: Path, file_type: str) -> None:
+def test_a_written_model_has_the_planned_tensors(tmp_path: Path, name: str, file_type: str) -> None:
     path = tmp_path / "model.gguf"
-    write_model(path, "llama-tiny", file_type)
-    shape = SHAPES["llama-tiny"]
+    write_model(path, name, file_type)
+    shape = SHAPES[name]
     with GGUFFile(path) as file:
         assert file.metadata["general.file_type"] == FILE_TYPES[file_type][1]
         assert len(file.metadata["tokenizer.ggml.tokens"]) == shape.vocab_size
         found = {name: (tuple(info.shape), info.type_name) for name, info in file.tensors.items()}
     assert found == {name: (size[::-1], tensor_type(name, file_type, shape)) for name, size in tensor_shapes(shape)}
+
+
+@pytest.mark.parametrize("name", ["olmoe-tiny", "gpt-oss-tiny"])
+def test_models_with_experts_run(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, name, "MXFP4")
+    with Engine(path, progress=False) as engine:
+        assert len(engine.generate([5, 6, 7], max_tokens=4, temperature=0, ignore_eos=True).token_ids) == 4
 
 
 def test_the_seed_decides_the_file(tmp_path: Path) -> None:
