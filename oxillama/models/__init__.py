@@ -32,6 +32,7 @@ from oxillama.models.hunyuan import hunyuan
 from oxillama.models.hunyuan_moe import hunyuan_moe
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.jamba import jamba
+from oxillama.models.kimi_linear import kimi_linear
 from oxillama.models.layer_norm_decoders import (
     bloom,
     falcon,
@@ -123,6 +124,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "jais": jais,
     "jais2": nemotron,
     "jamba": jamba,
+    "kimi-linear": kimi_linear,
     "lfm2": lfm2,
     "lfm2moe": lfm2,
     "llama": llama,

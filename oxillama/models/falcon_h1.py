@@ -46,10 +46,9 @@ class NormalisedFFN:
 def falcon_h1(hp: Hyperparameters, graph: Graph) -> Decoder:
     common, sizes = read_layers(hp, graph, layout=RopeLayout.HALVES)
     mamba = Mamba2(StateSpace.read(hp, grouped=True))
-    scale = hp.number("attention.scale", common.k_dim**-0.5)
     layers = [
         Layer(
-            SideBySide(common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv, scale=scale), mamba),
+            SideBySide(common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv), mamba),
             NormalisedFFN(GatedFFN(size.n_ff)),
             ffn_norm=None,
         )

@@ -16,19 +16,20 @@ def granitehybrid(hp: Hyperparameters, graph: Graph) -> Decoder:
     rotates = hp.truth("rope.scaling.finetuned", True)
     common, sizes = read_layers(hp, graph, layout=RopeLayout.INTERLEAVED if rotates else None)
     mamba = Mamba2(StateSpace.read(hp, grouped=True))
-    residual_scale = hp.number("residual_scale", 1.0)
-    attention_scale = hp.number("attention.scale", common.k_dim**-0.5)
+    # A scale of 0 stands for none.
+    residual_scale = hp.number("residual_scale", 0.0, positive=False) or 1.0
+    hp.irrelevant("expert_shared_feed_forward_length")  # of files without experts
     layers = []
     for i, size in enumerate(sizes):
-        attention = common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv, scale=attention_scale)
+        attention = common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv)
         ffn: GatedFFN | ExpertFFN = GatedFFN(size.n_ff)
         if graph.has(f"blk.{i}.ffn_gate_inp.weight"):
             ffn = _experts(hp, size.n_ff)
         layers.append(Layer(attention if size.n_head_kv else mamba, ffn, residual_scale=residual_scale))
     return common.decoder(
         layers,
-        embedding_scale=hp.number("embedding_scale", 1.0),
-        logit_scale=1.0 / hp.number("logit_scale", 1.0),
+        embedding_scale=hp.number("embedding_scale", 0.0, positive=False) or 1.0,
+        logit_scale=1 / (hp.number("logit_scale", 0.0, positive=False) or 1.0),
     )
 
 

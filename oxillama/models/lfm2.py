@@ -7,9 +7,10 @@ from oxillama.errors import UnsupportedModelError
 from oxillama.models.decoder import Decoder, Layer
 from oxillama.models.feed_forward import ExpertFFN, GatedFFN
 from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.mixture import read_routing
 from oxillama.models.recurrent.convolution import ShortConvolution
-from oxillama.models.recurrent.experts import read_routing
 from oxillama.models.recurrent.sizes import read_layers
+from oxillama.network.experts import Scores
 from oxillama.network.graph import Graph
 from oxillama.network.operations import RopeLayout
 
@@ -27,6 +28,7 @@ def lfm2(hp: Hyperparameters, graph: Graph) -> Decoder:
         attention = common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv, qk_norm="head")
         ffn: GatedFFN | ExpertFFN = GatedFFN(size.n_ff)
         if i >= n_dense:
-            ffn = ExpertFFN(read_routing(hp, n_experts), hp.integer("expert_feed_forward_length"), bias=True)
+            routing = read_routing(hp, scores=Scores.SIGMOID, renormalises=True)
+            ffn = ExpertFFN(routing, hp.at(i).integer("expert_feed_forward_length"), bias=True)
         layers.append(Layer(attention if size.n_head_kv else convolution, ffn))
     return common.decoder(layers, output_norm="token_embd_norm")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from oxillama.models.decoder import Building, Decoder, Layer, Part
 from oxillama.models.feed_forward import PlainFFN
 from oxillama.models.hyperparameters import Hyperparameters
-from oxillama.models.recurrent.experts import read_routing
+from oxillama.models.mixture import read_routing
 from oxillama.models.recurrent.mamba import Mamba2
 from oxillama.models.recurrent.sizes import StateSpace, read_layers
 from oxillama.network import operations as op
-from oxillama.network.experts import Routing, expert_ffn, route
+from oxillama.network.experts import Routing, Scores, expert_ffn, route
 from oxillama.network.graph import Graph, Value
 from oxillama.network.operations import RELU_SQUARED
 
@@ -39,31 +39,27 @@ class LatentExperts:
 
 def nemotron_h(hp: Hyperparameters, graph: Graph) -> Decoder:
     common, sizes = read_layers(hp, graph, layout=None)
-    hp.number("attention.layer_norm_epsilon", 1e-5)  # of the draft head
     mamba = Mamba2(StateSpace.read(hp, grouped=True))
-    scale = hp.number("attention.scale", common.k_dim**-0.5)
     layers = []
     for i, size in enumerate(sizes):
         part: Part = mamba
         if size.n_ff:
-            part = _feed_forward(hp, i, common.n_layers, size.n_ff)
+            part = _feed_forward(hp.at(i), size.n_ff)
         elif size.n_head_kv:
-            part = common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv, scale=scale)
+            part = common.attention(n_heads=size.n_head, n_head_kv=size.n_head_kv)
         layers.append(Layer(part, None))
     return common.decoder(layers)
 
 
-def _feed_forward(hp: Hyperparameters, layer: int, n_layers: int, n_ff: int) -> Part:
-    n_experts = hp.integer("expert_count", 0, least=0)
-    if not n_experts:
+def _feed_forward(hp: Hyperparameters, n_ff: int) -> Part:
+    """hp: of the layer."""
+    if not hp.integer("expert_count", 0, least=0):
         return PlainFFN(n_ff, RELU_SQUARED)
-    # Either may differ from layer to layer, and is 0 where there are no experts.
-    n_used = hp.integers("expert_used_count", n_layers, least=0, most=n_experts)[layer]
-    widths = hp.integers("expert_feed_forward_length", n_layers, 0, least=0)
-    shared = PlainFFN(hp.integer("expert_shared_feed_forward_length"), RELU_SQUARED, suffix="_shexp")
+    hp.irrelevant("expert_shared_count")
+    routing = read_routing(hp, scores=Scores.SIGMOID)
     return LatentExperts(
-        read_routing(hp, n_experts, max(1, n_used), renormalises=False),
-        widths[layer] or max(1, n_ff // max(1, n_used)),
+        routing,
+        hp.integer("expert_feed_forward_length", 0, least=0) or max(1, n_ff // routing.n_used),
         hp.integer("moe_latent_size", 0, least=0),
-        shared,
+        PlainFFN(hp.integer("expert_shared_feed_forward_length"), RELU_SQUARED, suffix="_shexp"),
     )

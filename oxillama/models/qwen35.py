@@ -8,9 +8,9 @@ from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.models.decoder import Decoder, Layer
 from oxillama.models.feed_forward import ExpertFFN, GatedFFN
 from oxillama.models.hyperparameters import Hyperparameters
+from oxillama.models.mixture import read_routing
 from oxillama.models.recurrent.delta_net import GatedDeltaNet
 from oxillama.models.recurrent.sizes import MOST, read_layers
-from oxillama.network.experts import Routing
 from oxillama.network.graph import Graph
 from oxillama.network.operations import RopeLayout
 
@@ -63,7 +63,7 @@ def _feed_forward(hp: Hyperparameters, n_ff: int) -> GatedFFN | ExpertFFN:
     n_experts = hp.integer("expert_count", 0, least=0)
     if not n_experts:
         return GatedFFN(n_ff)
-    routing = Routing(n_experts, hp.integer("expert_used_count", most=n_experts))
+    routing = read_routing(hp, renormalises=True)
     shared = GatedFFN(hp.integer("expert_shared_feed_forward_length", n_ff), suffix="_shexp")
     width = hp.integer("expert_feed_forward_length", max(1, n_ff // routing.n_used))
     return ExpertFFN(routing, width, shared=shared, shared_gate=True)

@@ -165,7 +165,14 @@ def linear(
 def linear_of_stack(graph: Graph, x: Value, name: str, index: int, *, width: int, stack: int) -> Value:
     """The product with matrix `index` of the `stack` in `name`.weight."""
     matrices = graph.stack(name, k=x.width, rows=width, stack=stack)
-    matrix = replace(matrices, bias=None, ranges=(matrices.ranges[index],), stack=1)
+    scale, bias = matrices.scale, matrices.bias
+    matrix = replace(
+        matrices,
+        ranges=(matrices.ranges[index],),
+        stack=1,
+        bias=replace(bias, width=width, ranges=(bias.ranges[index],)) if bias else None,
+        scale=replace(scale, width=1, ranges=(range(index, index + 1),)) if scale else None,
+    )
     return graph.append(Linear(reads=(x,), writes=(x.like(width),), matrices=(matrix,)))
 
 

@@ -160,6 +160,50 @@ def qwen3next(*, is_old: bool) -> Hybrid:
     return common("qwen3next", keys, layers, output__weight=(WIDTH, N_VOCAB))
 
 
+def nemotron_h_moe() -> Hybrid:
+    """Experts in a narrower space, whose widths and numbers differ from layer to layer."""
+    latent = 24
+    keys = RMS | {"attention.layer_norm_epsilon": 1e-5} | ssm(WIDTH, 16, 4, 2) | {"attention.head_count": 4}
+    keys |= {"attention.head_count_kv": [0, 0, 2, 0], "feed_forward_length": [0, N_FF, 0, N_FF]}
+    keys |= {"attention.key_length": 24, "attention.value_length": 24, "expert_weights_norm": True}
+    keys |= {"expert_count": 4, "expert_used_count": [0, 2, 0, 3], "expert_feed_forward_length": [0, 40, 0, 56]}
+    keys |= {"expert_shared_feed_forward_length": 48, "expert_weights_scale": 1.5, "moe_latent_size": latent}
+
+    def mixture(n_ff: int) -> Shapes:
+        shapes: Shapes = {"ffn_gate_inp.weight": (WIDTH, 4), "exp_probs_b.bias": (4,)}
+        shapes |= linear("ffn_latent_down", WIDTH, latent) | linear("ffn_latent_up", latent, WIDTH)
+        shapes |= {"ffn_up_exps.weight": (latent, n_ff, 4), "ffn_down_exps.weight": (n_ff, latent, 4)}
+        return shapes | linear("ffn_up_shexp", WIDTH, 48) | linear("ffn_down_shexp", 48, WIDTH)
+
+    parts = [mamba2(WIDTH, 16, 4, 2), mixture(40), attention(dim=24), mixture(56)]
+    return common("nemotron_h_moe", keys, [norm("attn_norm") | part for part in parts])
+
+
+def layer_norm(name: str) -> Shapes:
+    return {f"{name}.weight": (WIDTH,), f"{name}.bias": (WIDTH,)}
+
+
+def rwkv(architecture: str, keys: dict[str, Any], layer: Shapes) -> Hybrid:
+    keys |= {"attention.layer_norm_epsilon": 1e-5, "attention.head_count": 0, "feed_forward_length": N_FF}
+    layer |= layer_norm("attn_norm") | layer_norm("attn_norm_2") | layer_norm("time_mix_ln")
+    layer |= {f"time_mix_{name}.weight": (WIDTH, WIDTH) for name in ("key", "value", "receptance", "output")}
+    layer |= linear("channel_mix_key", WIDTH, N_FF) | linear("channel_mix_value", N_FF, WIDTH)
+    layer |= {"channel_mix_lerp_k.weight": (WIDTH,)}
+    outer = {"output.weight": (WIDTH, N_VOCAB)} | layer_norm("token_embd_norm") | layer_norm("output_norm")
+    return common(architecture, keys, [layer] * 2, **{name.replace(".", "__"): shape for name, shape in outer.items()})
+
+
+def rwkv6_old() -> Hybrid:
+    """With a constant of each mixture in a tensor of its own, and results halved behind every second layer."""
+    keys = {"wkv.head_size": 16, "time_mix_extra_dim": 12, "time_decay_extra_dim": 8, "rescale_every_n_layers": 2}
+    layer: Shapes = {f"time_mix_lerp_{part}.weight": (WIDTH,) for part in "xwkvrg"}
+    layer |= linear("time_mix_w1", WIDTH, 60) | {"time_mix_w2.weight": (12, WIDTH, 5), "time_mix_first.weight": (16, 4)}
+    layer |= {"time_mix_decay.weight": (WIDTH,), "time_mix_gate.weight": (WIDTH, WIDTH)}
+    layer |= linear("time_mix_decay_w1", WIDTH, 8) | linear("time_mix_decay_w2", 8, WIDTH)
+    layer |= {"channel_mix_lerp_r.weight": (WIDTH,), "channel_mix_receptance.weight": (WIDTH, WIDTH)}
+    return rwkv("rwkv6", keys, layer)
+
+
 HYBRIDS = {
     "falcon-mamba": falcon_mamba(),
     "jamba": jamba(),
@@ -169,6 +213,8 @@ HYBRIDS = {
     "lfm2moe": lfm2moe(),
     "qwen3next": qwen3next(is_old=False),
     "qwen3next-old": qwen3next(is_old=True),
+    "nemotron_h_moe-latent": nemotron_h_moe(),
+    "rwkv6-old": rwkv6_old(),
 }
 
 

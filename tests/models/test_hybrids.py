@@ -29,7 +29,7 @@ from tests.models.hybrids import HYBRIDS, N_VOCAB, PROMPT, RECORDED, Hybrid, wri
 Array = npt.NDArray[np.float32]
 REFERENCE = json.loads((Path(__file__).parent.parent / "data" / "hybrids.json").read_text())["logits"]
 # Of these the recorded files are run, where there are any.
-FILES = ["qwen35", "mamba2", "lfm2", "nemotron_h_moe", "rwkv/rwkv6", "rwkv/rwkv7"]
+FILES = ["qwen35", "kimi-linear", "mamba2", "lfm2", "nemotron_h_moe", "rwkv/rwkv6", "rwkv/rwkv7"]
 EXAMPLES = 6 if cpu_info().isa != "reference" else 2
 MOST_ROWS = 40  # of a step, so that each may become logits
 

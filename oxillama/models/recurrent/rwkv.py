@@ -154,8 +154,7 @@ class TimeMix7:
         v = op.linear(graph, x, f"{name}_value", width=x.width)
         first = building.shared.setdefault(FIRST_VALUES, v)
         if first is v:
-            for i in range(3):
-                graph.leave_out(f"{name}_v{i}.")
+            graph.leave_out(*(f"{name}_v{i}." for i in range(3)))
             return v
         part = op.activate(graph, self._low_rank(graph, x, f"{name}_v", self.value_rank, None), SIGMOID)
         return _mixed(graph, v, _difference(graph, v, first), part)

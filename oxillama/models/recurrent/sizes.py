@@ -57,6 +57,10 @@ class LayerSizes:
 def read_layers(hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None) -> tuple[Common, list[LayerSizes]]:
     """A network whose layers differ, and the sizes of each; `Common` has the sizes of a layer with all parts. Layers
     of a draft head (`nextn_predict_layers`), which come last, are left out."""
+    hp.expect("attention.causal", True)
+    hp.irrelevant("attention.layer_norm_epsilon")
+    if layout is None:
+        hp.irrelevant("rope.dimension_count", "rope.freq_base", "rope.scaling.finetuned")
     n_all = hp.integer("block_count", most=1000)
     n_layers = n_all - hp.integer("nextn_predict_layers", 0, least=0, most=n_all - 1)
     width, n_ctx_train = hp.integer("embedding_length"), hp.integer("context_length")
@@ -91,16 +95,16 @@ def read_layers(hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None)
         norm=Norm(hp.number("attention.layer_norm_rms_epsilon")),
         rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
         scale=hp.number("attention.scale", 0.0, positive=False) or k_dim**-0.5,
-        clamp=0.0,
+        clamp=hp.number("attention.clamp_kqv", 0.0, positive=False),
     )
     layers = [LayerSizes(n, n_kv, n_ff) for n, n_kv, n_ff in zip(n_heads, counts, n_ffs, strict=True)]
-    for layer in range(n_layers, n_all):
-        graph.leave_out(f"blk.{layer}.")
+    graph.leave_out(*(f"blk.{layer}." for layer in range(n_layers, n_all)))
     return common, layers
 
 
 def read_plain(hp: Hyperparameters, graph: Graph, *, norm: Norm) -> Common:
     """A network without attention."""
+    hp.irrelevant("attention.layer_norm_epsilon" if norm.kind == "rms" else "attention.layer_norm_rms_epsilon")
     heads = hp.integer("attention.head_count", 0, least=0)
     if heads:
         raise UnsupportedModelError(f"{hp.architecture}.attention.head_count is {heads}, expected 0: no attention")
