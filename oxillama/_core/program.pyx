@@ -35,7 +35,7 @@ from oxillama._core.kernels cimport (
 from oxillama._core.operations cimport Operation, operation_named
 
 # Imported so that their operations are registered.
-from oxillama._core import attention_items, experts, heads, products, recurrence, row_operations  # no-cython-lint
+from oxillama._core import attention_items, experts, heads, products, recurrence, row_operations, streams  # no-cython-lint
 
 
 cdef size_t aligned(size_t n_bytes) noexcept nogil:

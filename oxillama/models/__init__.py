@@ -21,6 +21,7 @@ from oxillama.models.exaone import exaone4
 from oxillama.models.exaone_moe import exaone_moe
 from oxillama.models.falcon_h1 import falcon_h1
 from oxillama.models.gemma import gemma, gemma2, gemma3
+from oxillama.models.gemma3n import gemma3n
 from oxillama.models.gemma4 import gemma4
 from oxillama.models.glm4 import glm4
 from oxillama.models.glm4moe import glm4moe
@@ -106,6 +107,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "gemma": gemma,
     "gemma2": gemma2,
     "gemma3": gemma3,
+    "gemma3n": gemma3n,
     "gemma4": gemma4,
     "glm4": glm4,
     "glm4moe": glm4moe,

@@ -88,7 +88,7 @@ class Common:
 
     def attention(self, **changes: Any) -> SelfAttention:
         """The attention of all layers, with some of its fields changed."""
-        fields = {
+        fields: dict[str, Any] = {
             "n_heads": self.n_head,
             "n_head_kv": self.n_head_kv,
             "k_dim": self.k_dim,

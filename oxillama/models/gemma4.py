@@ -67,17 +67,22 @@ def gemma4(hp: Hyperparameters, graph: Graph) -> Decoder:
     )
 
 
+def shared_layer(hp: Hyperparameters, graph: Graph, layer: int, windowed: list[bool], n_own: int) -> int | None:
+    """The layer whose keys and values a layer reads: for those behind the first n_own the last of these that is of the
+    same kind, for the others None."""
+    if layer < n_own:
+        return None
+    same = [other for other in range(n_own) if windowed[other] is windowed[layer]]
+    if not same:
+        raise UnsupportedModelError(
+            f"{hp.architecture}.attention.shared_kv_layers is {len(windowed) - n_own}: no layer of the same kind has "
+            f"keys and values that layer {layer} could share"
+        )
+    graph.leave_out(*(f"blk.{layer}.{name}." for name in ("attn_k", "attn_v", "attn_k_norm")))
+    return same[-1]
+
+
 def _attention(hp: Hyperparameters, graph: Graph, common: Common, layer: int, windowed: list[bool], n_own: int) -> Part:
-    kv_layer = None
-    if layer >= n_own:
-        same = [other for other in range(n_own) if windowed[other] is windowed[layer]]
-        if not same:
-            raise UnsupportedModelError(
-                f"{hp.architecture}.attention.shared_kv_layers is {len(windowed) - n_own}: no layer of the same kind "
-                f"has keys and values that layer {layer} could share"
-            )
-        kv_layer = same[-1]
-        graph.leave_out(*(f"blk.{layer}.{name}.weight" for name in ("attn_k", "attn_v", "attn_k_norm")))
     k_dim, v_dim, rope, window = common.k_dim, common.v_dim, common.rope_of(), 0
     if windowed[layer]:
         k_dim, v_dim = hp.integer("attention.key_length_swa", k_dim), hp.integer("attention.value_length_swa", v_dim)
@@ -97,7 +102,7 @@ def _attention(hp: Hyperparameters, graph: Graph, common: Common, layer: int, wi
         window=window,
         qk_norm="head",
         v_norm=True,
-        kv_layer=kv_layer,
+        kv_layer=(kv_layer := shared_layer(hp, graph, layer, windowed, n_own)),
         v_is_k=kv_layer is None and not fused and not graph.has(f"blk.{layer}.attn_v.weight"),
     )
 

@@ -107,9 +107,12 @@ class Hyperparameters:
         """One truth for each of n layers, also written as 0 and 1; a single one stands for all of them."""
         return [self._truth(*pair) for pair in self._by_layer(name, n, default)]
 
-    def numbers(self, name: str, n: int, default: object = _REQUIRED) -> list[float]:
+    def numbers(self, name: str, n: int, default: object = _REQUIRED, *, infinite: bool = False) -> list[float]:
         """One number for each of n layers; a single one stands for all of them."""
-        return [self._number(*pair, False) for pair in self._by_layer(name, n, default)]
+        return [
+            value if infinite and isinstance(value, float) and math.isinf(value) else self._number(key, value, False)
+            for key, value in self._by_layer(name, n, default)
+        ]
 
     def truth(self, name: str, default: object = _REQUIRED) -> bool:
         return self._truth(*self._get(name, default))

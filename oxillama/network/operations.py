@@ -41,6 +41,7 @@ GELU = Activation("gelu")
 GELU_TANH = Activation("gelu_tanh")
 RELU_SQUARED = Activation("relu_squared")
 SIGMOID = Activation("sigmoid")
+TANH = Activation("tanh")
 
 
 @dataclass(frozen=True, eq=False)
