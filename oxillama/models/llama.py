@@ -7,7 +7,7 @@ from oxillama.models.common import Common
 from oxillama.models.decoder import Decoder, Layer
 from oxillama.models.feed_forward import ExpertFFN, GatedFFN
 from oxillama.models.hyperparameters import Hyperparameters
-from oxillama.network.experts import Routing
+from oxillama.models.mixture import read_experts
 from oxillama.network.graph import Graph
 from oxillama.network.operations import RopeLayout
 
@@ -19,8 +19,6 @@ def llama(hp: Hyperparameters, graph: Graph) -> Decoder:
 
 def feed_forward(hp: Hyperparameters, common: Common) -> GatedFFN | ExpertFFN:
     """Gated, or with expert_count a mixture of such."""
-    n_experts = hp.integer("expert_count", 0, least=0)
-    if not n_experts:
+    if not hp.integer("expert_count", 0, least=0):
         return GatedFFN(common.n_ff)
-    n_used = hp.integer("expert_used_count", most=n_experts)
-    return ExpertFFN(Routing(n_experts, n_used), hp.integer("expert_feed_forward_length", common.n_ff))
+    return read_experts(hp, common, renormalises=True, is_shared=False)
