@@ -110,15 +110,16 @@ cdef inline ox_row_series rows_from(const ox_program *program, int32_t buffer, c
 cdef void recur_run(ox_program *program, const ox_op *op, const ox_run *run, int32_t head, int32_t lane) noexcept nogil:
     cdef ox_recurrence r
     cdef int32_t n_heads = op.integers[N_HEADS], n_key_heads = op.integers[N_KEY_HEADS]
-    cdef int32_t k_dim = op.integers[K_DIM], v_dim = op.integers[V_DIM], next_read = 3, i
+    cdef int32_t k_dim = op.integers[K_DIM], v_dim = op.integers[V_DIM], next_read = 3
     cdef int32_t key_head = head % n_key_heads if op.integers[IS_TILED] else head // (n_heads // n_key_heads)
     memset(&r, 0, sizeof(r))
     r.rule = <ox_rule>op.integers[RULE]
     r.n_tokens = run.n_tokens
     r.k_dim = k_dim
     r.v_dim = min(<int32_t>PIECE_LANES, v_dim - lane)
-    r.state = state_of(program, run, op.integers[STATE]) + <size_t>head * k_dim * v_dim + lane
-    r.state_stride = v_dim
+    # A piece lies together: with whole rows of a head between its own, half of the first-level cache would be idle.
+    r.state = state_of(program, run, op.integers[STATE]) + <size_t>k_dim * (head * v_dim + lane)
+    r.state_stride = r.v_dim
     r.q = rows_from(program, op.src[0], run, key_head * k_dim)
     r.k = rows_from(program, op.src[1], run, key_head * k_dim)
     r.v = rows_from(program, op.src[2], run, head * v_dim + lane)
@@ -139,8 +140,8 @@ cdef void recur_run(ox_program *program, const ox_op *op, const ox_run *run, int
         r.step = rows_from(program, op.src[next_read], run, lane if r.rule == OX_RULE_SCAN else head)
     r.out = row_of(program, op.dst[0], run.first_row) + head * v_dim + lane
     r.out_stride = program.buffers[op.dst[0]].stride
-    for i in range(k_dim if run.first_position == 0 else 0):
-        memset(r.state + i * r.state_stride, 0, r.v_dim * sizeof(float))
+    if run.first_position == 0:
+        memset(r.state, 0, <size_t>k_dim * r.v_dim * sizeof(float))
     program.kernels.recur(&r)
 
 
