@@ -1,11 +1,10 @@
-"""What becomes of a step's numbers for one request: a token, its text and logprobs, and whether it ends here."""
+"""What becomes of a step's numbers for one request: tokens, their text and logprobs, and whether it ends here."""
 
 from libc.stdint cimport int32_t
 
 from oxillama._core.candidates cimport ox_candidates
 from oxillama._core.executor cimport ox_program
 from oxillama._core.request cimport ox_finish_reason, ox_request
-from oxillama._core.sampler cimport ox_sample_result
 from oxillama._core.plan cimport ox_plan_item
 from oxillama._core.scheduler cimport ox_step_result
 
@@ -16,22 +15,16 @@ cdef enum:
     OX_FAULT_MEMORY = 103
     OX_FAULT_SAMPLER = 104     # a working-memory limit; not reachable through the public API
 
-# Draws the next token; returns an ox_sample_status. Touches nothing but the result and the request's mirostat state.
-cdef int sample_request(ox_request *request, ox_candidates *memory, const float *logits, int32_t n_vocab,
-                        ox_sample_result *sample) noexcept nogil
-# Takes a drawn token into the request's output and decides whether it is the last.
-cdef void consume_sample(ox_request *request, const ox_sample_result *sample, int32_t status,
-                         ox_step_result *result) noexcept nogil
-# Takes the logits of row `t` of an item from output row `output_row` of the program. Rows may be taken by several
-# threads at once.
-cdef void take_row(ox_program *program, const ox_plan_item *item, int32_t t, int32_t output_row,
+# Keeps the logits of row `t` of an item, which are not drawn from; they are output row `output_row` of the program.
+# Several threads may keep rows at once.
+cdef void keep_row(ox_program *program, const ox_plan_item *item, int32_t t, int32_t output_row,
                    int32_t n_vocab) noexcept nogil
-# What became of the item whose rows were all taken and for which nothing is drawn.
-cdef void consume_rows(const ox_plan_item *item, ox_step_result *result) noexcept nogil
-# Takes the hidden states of an item, the first being output row `first_output` of the program.
-cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32_t first_output,
-                            ox_step_result *result) noexcept nogil
-# Shows readers the token that was consumed last.
+# Everything else that the step has for an item: its hidden states, the first being output row `first_hidden` of the
+# program, then its tokens, drawn in order from the rows of logits from `first_draw` on, until one is not what was
+# drafted or ends the request. Touches only the request and the result. Rows that are to be kept were kept before.
+cdef void take_item(ox_program *program, const ox_plan_item *item, int32_t first_draw, int32_t first_hidden,
+                    ox_candidates *memory, int32_t n_vocab, ox_step_result *result) noexcept nogil
+# Shows readers the tokens that were appended.
 cdef void publish_generation(ox_request *request) noexcept nogil
 # The scheduler's on_finish.
 cdef void finish_generation(void *context, ox_request *request, ox_finish_reason reason) noexcept nogil

@@ -1,11 +1,11 @@
-"""What becomes of a step's numbers for one request: a token, its text and logprobs, and whether it ends here."""
+"""What becomes of a step's numbers for one request: tokens, their text and logprobs, and whether it ends here."""
 
 from libc.math cimport NAN
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
 from oxillama._core.atomics cimport ox_load_relaxed_i32
-from oxillama._core.executor cimport ox_buffer
+from oxillama._core.executor cimport row_of
 from oxillama._core.output cimport (
     OX_STOP_END,
     OX_STOP_TOKEN,
@@ -16,53 +16,90 @@ from oxillama._core.output cimport (
     ox_output,
 )
 from oxillama._core.penalties cimport ox_history
-from oxillama._core.pooling cimport pooling_add, pooling_wants
+from oxillama._core.pooling cimport pooling_add
 from oxillama._core.prompt_scores cimport prompt_scores_add
 from oxillama._core.request cimport (
     OX_FINISH_ERROR,
     OX_FINISH_LENGTH,
     OX_FINISH_NONE,
     OX_FINISH_STOP,
+    request_append,
     request_publish_finish,
 )
-from oxillama._core.sampler cimport OX_SAMPLE_NO_TOKEN, OX_SAMPLE_NOT_FINITE, OX_SAMPLE_OK, ox_sample
+from oxillama._core.sampler cimport OX_SAMPLE_NO_TOKEN, OX_SAMPLE_NOT_FINITE, OX_SAMPLE_OK, ox_sample, ox_sample_result
 from oxillama._core.sampling cimport ox_sampling
 
 
-cdef int sample_request(ox_request *request, ox_candidates *memory, const float *logits, int32_t n_vocab,
-                        ox_sample_result *sample) noexcept nogil:
+cdef void keep_row(ox_program *program, const ox_plan_item *item, int32_t t, int32_t output_row,
+                   int32_t n_vocab) noexcept nogil:
+    cdef ox_request *request = item.request
+    cdef ox_output *output = <ox_output *>request.output
+    cdef const float *logits = row_of(program, program.logits, output_row)
+    cdef int32_t position = item.first_position + t
+    if output.rows != NULL:
+        memcpy(output.rows + <size_t>position * n_vocab, logits, n_vocab * sizeof(float))
+    if output.scores != NULL:
+        prompt_scores_add(output.scores, program.kernels, request.tokens, position, logits, n_vocab)
+
+
+cdef bint is_broken(const ox_output *output) noexcept nogil:
+    return output.scores != NULL and ox_load_relaxed_i32(&output.scores.is_broken) != 0
+
+
+cdef void take_item(ox_program *program, const ox_plan_item *item, int32_t first_draw, int32_t first_hidden,
+                    ox_candidates *memory, int32_t n_vocab, ox_step_result *result) noexcept nogil:
+    cdef ox_request *request = item.request
+    cdef ox_output *output = <ox_output *>request.output
+    cdef int32_t i, n_before = request.n_output
+    cdef bint is_drafted = True
+    result.n_tokens = 0
+    result.finish_reason = OX_FINISH_NONE
+    if is_broken(output):
+        fail(request, OX_FAULT_NUMERICAL, result)
+        return
+    for i in range(item.n_hidden):
+        if not pooling_add(output.pooling, item.first_hidden + i, row_of(program, program.hidden, first_hidden + i)):
+            fail(request, OX_FAULT_NUMERICAL, result)
+            return
+    for i in range(item.n_draws):
+        if is_drafted and result.finish_reason == OX_FINISH_NONE:
+            is_drafted = draw(request, memory, row_of(program, program.logits, first_draw + i), n_vocab, result)
+    result.n_tokens = request.n_output - n_before
+
+
+cdef void fail(ox_request *request, int32_t status, ox_step_result *result) noexcept nogil:
+    request.status = status
+    result.finish_reason = OX_FINISH_ERROR
+
+
+cdef bint draw(ox_request *request, ox_candidates *memory, const float *logits, int32_t n_vocab,
+               ox_step_result *result) noexcept nogil:
+    """Draws one token and appends it, unless that fails. True: it had been drafted."""
     cdef const ox_sampling *sampling = <const ox_sampling *>request.sampling
     cdef ox_output *output = <ox_output *>request.output
+    cdef ox_sample_result sample
     cdef ox_history history
+    cdef int status
     history.prompt = request.tokens
     history.n_prompt = request.n_prompt
     history.output = request.tokens + request.n_prompt
     history.n_output = request.n_output
-    return ox_sample(sampling, memory, logits, n_vocab, &history, output.choice, <uint32_t>request.n_output, NULL,
-                     &output.mirostat_mu if sampling.mirostat else NULL, sample)
+    status = ox_sample(sampling, memory, logits, n_vocab, &history, output.choice, <uint32_t>request.n_output, NULL,
+                       &output.mirostat_mu if sampling.mirostat else NULL, &sample)
+    if status == OX_SAMPLE_OK:
+        return append(request, &sample, result)
+    if status == OX_SAMPLE_NOT_FINITE:
+        fail(request, OX_FAULT_NUMERICAL, result)
+    else:
+        fail(request, OX_FAULT_NO_TOKEN if status == OX_SAMPLE_NO_TOKEN else OX_FAULT_SAMPLER, result)
+    return False
 
 
-cdef void fault(ox_request *request, int32_t status, ox_step_result *result) noexcept nogil:
-    request.status = status
-    result.token = -1
-    result.finish_reason = OX_FINISH_ERROR
-
-
-cdef void consume_sample(ox_request *request, const ox_sample_result *sample, int32_t status,
-                         ox_step_result *result) noexcept nogil:
+cdef bint append(ox_request *request, const ox_sample_result *sample, ox_step_result *result) noexcept nogil:
+    """Takes a drawn token into the output, and decides whether it is the last. True: it had been drafted."""
     cdef const ox_sampling *sampling = <const ox_sampling *>request.sampling
     cdef ox_output *output = <ox_output *>request.output
     cdef int32_t i, n = request.n_output, stopped = 0
-    if status == OX_SAMPLE_NOT_FINITE or is_broken(request):
-        fault(request, OX_FAULT_NUMERICAL, result)
-        return
-    if status != OX_SAMPLE_OK:
-        fault(request, OX_FAULT_NO_TOKEN if status == OX_SAMPLE_NO_TOKEN else OX_FAULT_SAMPLER, result)
-        return
-    result.token = sample.token
-    result.finish_reason = OX_FINISH_NONE
-    # The scheduler writes it too when the step is applied, but readers are told before that.
-    request.tokens[request.n_prompt + n] = sample.token
     if output.n_logprobs >= 0:
         output.logprobs[n] = sample.logprob
         for i in range(output.n_logprobs):
@@ -77,59 +114,19 @@ cdef void consume_sample(ox_request *request, const ox_sample_result *sample, in
     if result.finish_reason == OX_FINISH_NONE:
         stopped = output_text(output, n + 1, sample.token)
         if stopped < 0:
-            fault(request, OX_FAULT_MEMORY, result)
-            return
+            fail(request, OX_FAULT_MEMORY, result)
+            return False
         if stopped:
             result.finish_reason = OX_FINISH_STOP
         elif n + 1 >= request.max_output:
             result.finish_reason = OX_FINISH_LENGTH
     output.text_ends[n] = output.text_length
-
-
-cdef void take_row(ox_program *program, const ox_plan_item *item, int32_t t, int32_t output_row,
-                   int32_t n_vocab) noexcept nogil:
-    cdef ox_request *request = item.request
-    cdef ox_output *output = <ox_output *>request.output
-    cdef ox_buffer *buffer = &program.buffers[program.logits]
-    cdef const float *logits = buffer.data + output_row * buffer.stride
-    cdef int32_t position = item.first_position + t
-    if output.rows != NULL:
-        memcpy(output.rows + <size_t>position * n_vocab, logits, n_vocab * sizeof(float))
-    if output.scores != NULL:
-        prompt_scores_add(output.scores, program.kernels, request.tokens, position, logits, n_vocab)
-
-
-cdef bint is_broken(const ox_request *request) noexcept nogil:
-    cdef ox_output *output = <ox_output *>request.output
-    return output.scores != NULL and ox_load_relaxed_i32(&output.scores.is_broken) != 0
-
-
-cdef void consume_rows(const ox_plan_item *item, ox_step_result *result) noexcept nogil:
-    result.token = -1
-    result.finish_reason = OX_FINISH_NONE
-    if is_broken(item.request):
-        fault(item.request, OX_FAULT_NUMERICAL, result)
-
-
-cdef void consume_embedding(ox_program *program, const ox_plan_item *item, int32_t first_output,
-                            ox_step_result *result) noexcept nogil:
-    cdef ox_request *request = item.request
-    cdef ox_output *output = <ox_output *>request.output
-    cdef size_t stride = program.buffers[program.hidden].stride
-    cdef int32_t i, first
-    result.token = -1
-    result.finish_reason = OX_FINISH_NONE
-    for i in range(pooling_wants(output.pooling, item.first_position, item.n_tokens, &first)):
-        if not pooling_add(output.pooling, first + i,
-                           program.buffers[program.hidden].data + (first_output + i) * stride):
-            fault(request, OX_FAULT_NUMERICAL, result)
-            return
+    return request_append(request, sample.token)
 
 
 cdef void publish_generation(ox_request *request) noexcept nogil:
     cdef ox_output *output = <ox_output *>request.output
-    # The scheduler counts the token when the step is applied.
-    output_publish(output, request.n_output + 1)
+    output_publish(output, request.n_output)
     output_wake(output)
 
 

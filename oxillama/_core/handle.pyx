@@ -30,6 +30,7 @@ from oxillama._core.pooling cimport (
     OX_POOLING_NONE,
     ox_pooling_kind,
     pooling_create,
+    pooling_span,
 )
 from oxillama._core.prompt_scores cimport ox_prompt_scores, prompt_scores_create
 from oxillama._core.request cimport (
@@ -149,6 +150,7 @@ cdef class Handle:
                                                  dimensions, normalize)
             if self.output.pooling == NULL:
                 raise MemoryError(f"no memory for the embedding of {prompt.shape[0]} tokens")
+            pooling_span(self.output.pooling, &self.request.first_hidden, &self.request.end_hidden)
             return
         if n_prompt_logprobs >= 0:
             self.request.scores_prompt = True

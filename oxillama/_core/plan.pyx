@@ -5,7 +5,6 @@ from libc.string cimport memmove
 
 from oxillama._core.request cimport (
     OX_FINISH_NONE,
-    OX_REQUEST_EMBED,
     num_pending,
     request_due_end,
     request_is_decoding,
@@ -14,16 +13,8 @@ from oxillama._core.request cimport (
 )
 
 
-cdef bint item_draws(const ox_plan_item *item) noexcept nogil:
-    return item.wants_output == OX_OUTPUT_LAST or item.wants_output == OX_OUTPUT_ALL_AND_LAST
-
-
-cdef bint item_wants_all(const ox_plan_item *item) noexcept nogil:
-    return item.wants_output == OX_OUTPUT_ALL or item.wants_output == OX_OUTPUT_ALL_AND_LAST
-
-
 cdef void plan_clear(ox_plan *plan) noexcept nogil:
-    plan.n_items = plan.n_tokens = plan.n_decode = plan.n_outputs = plan.n_prompt_outputs = 0
+    plan.n_items = plan.n_tokens = plan.n_decode = plan.n_drafts = plan.n_logits = plan.n_extra_logits = 0
 
 
 cdef ox_plan_item *find(const ox_plan *plan, const ox_request *request) noexcept nogil:
@@ -36,11 +27,9 @@ cdef ox_plan_item *find(const ox_plan *plan, const ox_request *request) noexcept
 
 cdef void count(ox_plan *plan, const ox_plan_item *item, int32_t sign) noexcept nogil:
     plan.n_tokens += sign * item.n_tokens
-    if item.wants_output == OX_OUTPUT_LAST:
-        plan.n_outputs += sign
-    elif item_wants_all(item):
-        plan.n_outputs += sign * item.n_tokens
-        plan.n_prompt_outputs += sign * item.n_tokens
+    plan.n_drafts += sign * max(0, item.n_draws - 1)
+    plan.n_logits += sign * item.n_logits
+    plan.n_extra_logits += sign * (item.n_logits - min(item.n_draws, 1))
     if request_is_decoding(item.request):
         plan.n_decode += sign
 
@@ -50,24 +39,27 @@ cdef int32_t plan_num_tokens(const ox_plan *plan, const ox_request *request) noe
     return item.n_tokens if item != NULL else 0
 
 
-cdef void plan_set(ox_plan *plan, ox_request *request, int32_t n_tokens) noexcept nogil:
+cdef bint draws(const ox_request *request, int32_t n_tokens) noexcept nogil:
+    # Is there room for a token behind the next n_tokens, and are these all before it?
+    return (not request_is_prompt_only(request) and n_tokens == num_pending(request)
+            and request.n_output < request.max_output)
+
+
+cdef void plan_set(ox_plan *plan, ox_request *request, int32_t n_tokens, int32_t n_drafts) noexcept nogil:
     cdef ox_plan_item *item = find(plan, request)
+    cdef int32_t first = request.num_computed_tokens
     if item != NULL:
         count(plan, item, -1)
     else:
         item = &plan.items[plan.n_items]
         plan.n_items += 1
     item.request = request
-    item.n_tokens = n_tokens
-    item.first_position = request.num_computed_tokens
-    cdef bint draws = (not request_is_prompt_only(request) and n_tokens == num_pending(request)
-                       and request.n_output < request.max_output)
-    if request.kind == OX_REQUEST_EMBED:
-        item.wants_output = OX_OUTPUT_HIDDEN
-    elif request_wants_rows(request):
-        item.wants_output = OX_OUTPUT_ALL_AND_LAST if draws else OX_OUTPUT_ALL
-    else:
-        item.wants_output = OX_OUTPUT_LAST if draws else OX_OUTPUT_NONE
+    item.first_position = first
+    item.n_tokens = n_tokens + n_drafts
+    item.n_draws = 1 + n_drafts if draws(request, n_tokens) else 0
+    item.n_logits = item.n_tokens if request_wants_rows(request) else item.n_draws
+    item.first_hidden = max(first, request.first_hidden)
+    item.n_hidden = max(0, min(first + n_tokens, request.end_hidden) - item.first_hidden)
     count(plan, item, 1)
 
 
@@ -86,3 +78,17 @@ cdef bint plan_is_alive(const ox_plan *plan, int64_t now_ns) noexcept nogil:
         if request_due_end(plan.items[i].request, now_ns) == OX_FINISH_NONE:
             return True
     return False
+
+
+cdef void plan_rollback(ox_plan *plan) noexcept nogil:
+    cdef int32_t i
+    for i in range(plan.n_items):
+        plan.items[i].request.n_drafts = 0
+    plan_clear(plan)
+
+
+cdef void item_commit(const ox_plan_item *item, int32_t n_appended) noexcept nogil:
+    # The first draw follows a known token; the others stand on drafts, which are true as far as another followed them.
+    cdef int32_t n_refused = max(0, item.n_draws - max(n_appended, 1))
+    item.request.num_computed_tokens = item.first_position + item.n_tokens - n_refused
+    item.request.n_drafts = 0

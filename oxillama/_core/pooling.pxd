@@ -23,8 +23,7 @@ cdef ox_pooling *pooling_create(ox_pooling_kind kind, int32_t n_prompt, int32_t 
                                 bint normalize) noexcept nogil
 # NULL is allowed.
 cdef void pooling_destroy(ox_pooling *pooling) noexcept nogil
-# Of the n_tokens from `position`, those that are read: sets the first, returns how many.
-cdef int32_t pooling_wants(const ox_pooling *pooling, int32_t position, int32_t n_tokens,
-                           int32_t *first) noexcept nogil
-# The hidden state of a token that is wanted. Positions ascend; 0 begins anew. False: it is not finite.
+# Positions [first, end) of the prompt: the hidden states that are read.
+cdef void pooling_span(const ox_pooling *pooling, int32_t *first, int32_t *end) noexcept nogil
+# The hidden state of a token of the span. Positions ascend; 0 begins anew. False: it is not finite.
 cdef bint pooling_add(ox_pooling *pooling, int32_t position, const float *hidden) noexcept nogil

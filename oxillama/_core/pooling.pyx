@@ -30,15 +30,9 @@ cdef void pooling_destroy(ox_pooling *pooling) noexcept nogil:
         free(pooling)
 
 
-cdef int32_t pooling_wants(const ox_pooling *pooling, int32_t position, int32_t n_tokens,
-                           int32_t *first) noexcept nogil:
-    first[0] = position
-    if pooling.kind == OX_POOLING_CLS:
-        return 1 if position == 0 else 0
-    if pooling.kind == OX_POOLING_LAST:
-        first[0] = pooling.n_prompt - 1
-        return 1 if position + n_tokens == pooling.n_prompt else 0
-    return n_tokens
+cdef void pooling_span(const ox_pooling *pooling, int32_t *first, int32_t *end) noexcept nogil:
+    first[0] = pooling.n_prompt - 1 if pooling.kind == OX_POOLING_LAST else 0
+    end[0] = 1 if pooling.kind == OX_POOLING_CLS else pooling.n_prompt
 
 
 cdef bint pooling_add(ox_pooling *pooling, int32_t position, const float *hidden) noexcept nogil:

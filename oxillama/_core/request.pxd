@@ -32,9 +32,22 @@ cdef enum ox_finish_reason:
 
 ctypedef void (*ox_destroy)(void *object) noexcept nogil
 
+cdef enum:
+    OX_MAX_DRAFTS = 16            # of a request at a time
+
+cdef struct ox_request
+cdef struct ox_drafter
+
+# Guesses how a sequence goes on. What it guesses is verified, so it may be wrong; it is asked between two steps, so it
+# must be fast.
+cdef struct ox_drafter:
+    # Writes at most `most` tokens that may follow the known ones; returns how many.
+    int32_t (*propose)(ox_drafter *drafter, const ox_request *request, int32_t most, int32_t *drafts) noexcept nogil
+    void (*destroy)(ox_drafter *drafter) noexcept nogil
+
 # Written by the creator before submit, by the worker afterwards; the atomic fields by anyone.
 # Times are ox_monotonic_ns(); 0 means "has not happened" or "none".
-ctypedef struct ox_request:
+cdef struct ox_request:
     ox_atomic_i32 num_references
     ox_atomic_i32 cancelled       # set by anyone, read by the worker every step
     ox_atomic_i32 finish_reason   # stored with release after everything else of the request is final
@@ -52,13 +65,19 @@ ctypedef struct ox_request:
     ox_destroy destroy_sampling
     void *output                  # destroyed with the request
     ox_destroy destroy_output
-    int32_t *tokens               # [n_prompt + max_output]: the prompt, then the output
+    ox_drafter *drafter           # destroyed with the request; NULL: no drafts
+    int32_t *tokens               # [n_prompt + max_output]: the prompt, the output, then drafts
     int32_t n_prompt
     int32_t max_output
+    int32_t first_hidden          # positions [first_hidden, end_hidden) of the prompt: their hidden states are wanted
+    int32_t end_hidden
 
     # written by the worker
     ox_request_state state
     int32_t n_output
+    int32_t n_drafts              # tokens behind the output that are guesses
+    int32_t num_accepted_drafts   # of those that were verified
+    int32_t num_rejected_drafts
     int32_t num_computed_tokens   # tokens whose K and V are in the cache
     int32_t num_cached_tokens     # prompt tokens taken from the prefix cache when it first ran
     int32_t num_preemptions
@@ -93,6 +112,10 @@ cdef bint request_is_cancelled(ox_request *request) noexcept nogil
 cdef void request_publish_finish(ox_request *request, ox_finish_reason reason) noexcept nogil
 # OX_FINISH_NONE while the request lives; after another value everything the worker wrote may be read.
 cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil
+
+# The one function that makes an output longer. True: the token had been drafted for its place, so what was computed
+# behind that draft stands.
+cdef bint request_append(ox_request *request, int32_t token) noexcept nogil
 
 cdef int32_t num_known(const ox_request *request) noexcept nogil    # tokens of prompt and output
 cdef int32_t num_pending(const ox_request *request) noexcept nogil  # of them not yet computed

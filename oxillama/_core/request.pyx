@@ -50,6 +50,8 @@ cdef void request_unref(ox_request *request) noexcept nogil:
         request.destroy_sampling(request.sampling)
     if request.destroy_output != NULL:
         request.destroy_output(request.output)
+    if request.drafter != NULL:
+        request.drafter.destroy(request.drafter)
     free(request)
 
 
@@ -67,6 +69,15 @@ cdef void request_publish_finish(ox_request *request, ox_finish_reason reason) n
 
 cdef ox_finish_reason request_finish_reason(ox_request *request) noexcept nogil:
     return <ox_finish_reason> ox_load_acquire_i32(&request.finish_reason)
+
+
+cdef bint request_append(ox_request *request, int32_t token) noexcept nogil:
+    cdef int32_t *place = request.tokens + num_known(request)
+    cdef bint is_drafted = request.n_drafts > 0 and place[0] == token
+    request.n_drafts = request.n_drafts - 1 if is_drafted else 0
+    place[0] = token
+    request.n_output += 1
+    return is_drafted
 
 
 cdef int32_t num_known(const ox_request *request) noexcept nogil:

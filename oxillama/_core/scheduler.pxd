@@ -15,13 +15,14 @@ from oxillama._core.status cimport ox_status
 
 # What the output stage made of an item, in the order of the plan.
 ctypedef struct ox_step_result:
-    int32_t token            # the sampled token, or -1
-    int32_t finish_reason    # ox_finish_reason: not NONE ends the request (after appending the token, if any)
+    int32_t n_tokens         # that were appended to the output, at most the item's n_draws
+    int32_t finish_reason    # ox_finish_reason: not NONE ends the request after them
 
 ctypedef struct ox_scheduler_config:
     int32_t max_batch_size   # running sequences
     int32_t max_batch_tokens
-    int32_t max_outputs      # rows of logits of a step; what exceeds max_batch_size is shared by those that want all
+    int32_t max_outputs      # rows of logits of a step: one of each sequence, the rest shared by those that want more
+    int32_t max_drafts       # of an item; 0 where a network's state cannot go back
     int64_t max_step_ns
     int64_t priority_aging_ns  # 0: waiting does not raise the priority
     int32_t n_ctx
@@ -43,6 +44,8 @@ ctypedef struct ox_scheduler_stats:
     ox_atomic_i64 num_prompt_tokens     # computed, recomputation included
     ox_atomic_i64 num_cached_tokens     # not computed thanks to the prefix cache
     ox_atomic_i64 num_output_tokens
+    ox_atomic_i64 num_accepted_drafts   # of these, tokens that had been drafted
+    ox_atomic_i64 num_rejected_drafts   # computed in vain
     ox_atomic_i64 num_added
     ox_atomic_i64 num_started           # requests that began to run
     ox_atomic_i64 queue_ns              # from arrival to their first step, summed over these
@@ -86,7 +89,7 @@ cdef ox_status scheduler_check(const ox_scheduler_config *config, int32_t n_bloc
 # Ends cancelled and overdue requests, then plans a step. Never empty while a request lives. A former plan that was not
 # applied is abandoned: its tokens will be computed again.
 cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil
-# Commits the current plan; results: [plan.n_items].
+# Commits the current plan, whose tokens have been appended; results: [plan.n_items].
 cdef void scheduler_apply(ox_scheduler *s, const ox_step_result *results, int64_t now_ns) noexcept nogil
 
 # How long the applied step took.

@@ -1,8 +1,7 @@
 """Admission, sharing of a step, preemption and the end of requests; the contract stands in the .pxd."""
 
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memmove
 
 from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_store_relaxed_i64
 from oxillama._core.block_table cimport (
@@ -15,7 +14,8 @@ from oxillama._core.block_table cimport (
 )
 from oxillama._core.kv_blocks cimport OX_KV_BLOCK, kv_pool_num_available, kv_pool_take
 from oxillama._core.pace cimport pace_chunk_tokens, pace_observe
-from oxillama._core.plan cimport item_draws, ox_plan_item, plan_clear, plan_num_tokens, plan_remove, plan_set
+from oxillama._core.plan cimport item_commit, ox_plan_item, plan_clear, plan_num_tokens, plan_remove, plan_set
+from oxillama._core.ranking cimport rank, remove, sort
 from oxillama._core.request cimport (
     OX_FINISH_CLOSED,
     OX_FINISH_ERROR,
@@ -117,13 +117,14 @@ cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil
     plan_clear(&s.plan)
     end_overdue(s, s.running, s.n_running, now_ns)
     end_overdue(s, s.waiting, s.n_waiting, now_ns)
-    rank(s, s.running, s.n_running, now_ns)
-    rank(s, s.waiting, s.n_waiting, now_ns)
+    rank(s.running, s.n_running, now_ns, s.config.priority_aging_ns)
+    rank(s.waiting, s.n_waiting, now_ns, s.config.priority_aging_ns)
     plan_decodes(s)
     admit(s, now_ns)
     follow_prefixes(s)
     plan_decodes(s)  # whoever found everything but its last token in the cache
     plan_prompts(s)
+    plan_drafts(s)
     publish(s)
     return &s.plan
 
@@ -134,7 +135,7 @@ cdef void scheduler_apply(ox_scheduler *s, const ox_step_result *results, int64_
     for i in range(n_items):
         commit(s, &s.plan.items[i], &results[i], now_ns)
     ox_fetch_add_relaxed_i64(&s.stats.num_steps, 1)
-    ox_fetch_add_relaxed_i64(&s.stats.num_prompt_tokens, s.plan.n_tokens - s.plan.n_decode)
+    ox_fetch_add_relaxed_i64(&s.stats.num_prompt_tokens, s.plan.n_tokens - s.plan.n_decode - s.plan.n_drafts)
     publish(s)
 
 
@@ -153,50 +154,6 @@ cdef void scheduler_finish_all(ox_scheduler *s, ox_finish_reason reason, int64_t
 
 cdef int32_t scheduler_num_alive(const ox_scheduler *s) noexcept nogil:
     return s.n_running + s.n_waiting
-
-
-# Order: by level, then by arrival. It is total, so whoever stands first always advances.
-
-cdef bint is_before(const ox_request *a, const ox_request *b) noexcept nogil:
-    return a.sequence < b.sequence if a.level == b.level else a.level > b.level
-
-
-cdef void sort(ox_request **requests, int32_t n) noexcept nogil:
-    # Insertion: the order hardly changes from step to step.
-    cdef int32_t i, j
-    cdef ox_request *request
-    for i in range(1, n):
-        request = requests[i]
-        j = i
-        while j > 0 and is_before(request, requests[j - 1]):
-            requests[j] = requests[j - 1]
-            j -= 1
-        requests[j] = request
-
-
-cdef void rank(ox_scheduler *s, ox_request **requests, int32_t n, int64_t now_ns) noexcept nogil:
-    cdef int32_t i
-    cdef int64_t level
-    cdef ox_request *request
-    for i in range(n):
-        request = requests[i]
-        if not request.served:
-            request.waited_ns += max(<int64_t> 0, now_ns - request.waiting_since_ns)
-        request.waiting_since_ns = now_ns
-        request.served = 0
-        level = request.priority
-        if s.config.priority_aging_ns > 0:
-            level += request.waited_ns // s.config.priority_aging_ns
-        request.level = <int32_t> max(<int64_t> INT32_MIN, min(level, <int64_t> INT32_MAX))
-    sort(requests, n)
-
-
-cdef void remove(ox_request **requests, int32_t *n, const ox_request *request) noexcept nogil:
-    cdef int32_t i = 0
-    while requests[i] != request:
-        i += 1
-    n[0] -= 1
-    memmove(&requests[i], &requests[i + 1], (n[0] - i) * sizeof(ox_request *))
 
 
 # From waiting to running and back, and the end.
@@ -241,6 +198,7 @@ cdef void preempt(ox_scheduler *s, ox_request *request) noexcept nogil:
     request.state = OX_STATE_PREEMPTED
     request.served = 0
     request.num_computed_tokens = 0
+    request.n_drafts = 0
     request.num_preemptions += 1
     s.waiting[s.n_waiting] = request
     s.n_waiting += 1
@@ -320,18 +278,23 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     cdef int32_t n_had = plan_num_tokens(&s.plan, request)
     cdef int32_t n = min(n_had + n_tokens, num_pending(request))
     if request_wants_rows(request):
-        n = min(n, n_had + s.config.max_outputs - s.config.max_batch_size - s.plan.n_prompt_outputs)
+        n = min(n, n_had + extra_logits(s))
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:
         n -= overhang  # cut prompts at block boundaries, where the cache can use them
     n = grow(s, request, n)
     if n <= n_had:
         return 0
-    plan_set(&s.plan, request, n)
+    plan_set(&s.plan, request, n, 0)
     if n_had == 0:
         request.served = 1
         request.num_shares += 1
     return n - n_had
+
+
+cdef int32_t extra_logits(const ox_scheduler *s) noexcept nogil:
+    # Rows of logits that are left, beside the one of each running sequence.
+    return s.config.max_outputs - s.config.max_batch_size - s.plan.n_extra_logits
 
 
 cdef int32_t grow(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexcept nogil:
@@ -428,27 +391,53 @@ cdef bint has_leader(const ox_scheduler *s, const ox_request *request) noexcept 
     return False
 
 
+cdef void plan_drafts(ox_scheduler *s) noexcept nogil:
+    # Guesses get what nobody else wants. They preempt nobody, and leave each running sequence a block to grow into.
+    cdef ox_plan_item *item
+    cdef ox_request *request
+    cdef int32_t i, n, block
+    for i in range(s.plan.n_items):
+        item = &s.plan.items[i]
+        request = item.request
+        # A token is drawn behind the last of them.
+        n = min(request.max_output - request.n_output, s.config.n_ctx - num_known(request)) - 1
+        n = min(min(n, request.n_drafts), s.config.max_drafts)
+        n = min(n, min(extra_logits(s), s.config.max_batch_tokens - s.plan.n_tokens))
+        if item.n_draws != 1 or n <= 0:
+            continue
+        while (request.n_blocks < blocks_for(num_known(request) + n)
+               and kv_pool_num_available(s.pool) > s.n_running):
+            block = kv_pool_take(s.pool)
+            request.blocks[request.n_blocks] = block
+            request.n_blocks += 1
+        n = min(n, request.n_blocks * OX_KV_BLOCK - num_known(request))
+        if n > 0:
+            plan_set(&s.plan, request, item.n_tokens, n)
+
+
 # After the step.
 
 cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result *result,
                  int64_t now_ns) noexcept nogil:
     cdef ox_request *request = item.request
     cdef int32_t reason = result.finish_reason
-    request.num_computed_tokens = item.first_position + item.n_tokens
+    cdef int32_t n_drafts = max(0, item.n_draws - 1)
+    cdef int32_t n_accepted = max(0, result.n_tokens - 1)
+    item_commit(item, result.n_tokens)
     table_register(s.pool, request, item.first_position // OX_KV_BLOCK)
+    request.num_accepted_drafts += n_accepted
+    request.num_rejected_drafts += n_drafts - n_accepted
+    ox_fetch_add_relaxed_i64(&s.stats.num_accepted_drafts, n_accepted)
+    ox_fetch_add_relaxed_i64(&s.stats.num_rejected_drafts, n_drafts - n_accepted)
+    ox_fetch_add_relaxed_i64(&s.stats.num_output_tokens, result.n_tokens)
     if request.prefill_end_ns == 0 and request.num_computed_tokens >= request.n_prompt:
         request.prefill_end_ns = now_ns
-    if item_draws(item):
-        if result.token >= 0:
-            request.tokens[num_known(request)] = result.token
-            request.n_output += 1
-            ox_fetch_add_relaxed_i64(&s.stats.num_output_tokens, 1)
-            if request.n_output == 1:
-                request.first_token_ns = now_ns
-                ox_fetch_add_relaxed_i64(&s.stats.num_first_tokens, 1)
-                ox_fetch_add_relaxed_i64(&s.stats.ttft_ns, max(<int64_t> 0, now_ns - request.arrival_ns))
-        elif reason == OX_FINISH_NONE:
-            reason = OX_FINISH_ERROR
+    if result.n_tokens > 0 and request.n_output == result.n_tokens:
+        request.first_token_ns = now_ns
+        ox_fetch_add_relaxed_i64(&s.stats.num_first_tokens, 1)
+        ox_fetch_add_relaxed_i64(&s.stats.ttft_ns, max(<int64_t> 0, now_ns - request.arrival_ns))
+    if item.n_draws > 0 and result.n_tokens == 0 and reason == OX_FINISH_NONE:
+        reason = OX_FINISH_ERROR
     if reason == OX_FINISH_NONE:
         reason = natural_end(s, request)
     if reason != OX_FINISH_NONE:

@@ -1,11 +1,21 @@
 """Block pool and scheduler as Python objects, for tests."""
 
 from collections.abc import Sequence
-from typing import TypedDict, final, type_check_only
+from typing import NamedTuple, TypedDict, final, type_check_only
 
 KV_BLOCK: int
+MAX_DRAFTS: int
 
 Domain = tuple[int, int, int]
+
+class PlanItem(NamedTuple):
+    request: int
+    first_position: int
+    n_tokens: int
+    n_logits: int
+    n_draws: int
+    first_hidden: int
+    n_hidden: int
 
 @type_check_only
 class BlockState(TypedDict):
@@ -21,6 +31,7 @@ class RequestState(TypedDict):
     state: int
     finish_reason: int
     output: list[int]
+    n_drafts: int
     num_computed_tokens: int
     num_cached_tokens: int
     num_preemptions: int
@@ -67,6 +78,7 @@ class Scheduler:
         n_ctx: int = 1024,
         prefix_cache: bool = True,
         max_outputs: int = -1,
+        max_drafts: int = ...,
     ) -> None: ...
     def add(
         self,
@@ -79,13 +91,17 @@ class Scheduler:
         domain: Domain = (0, 0, 0),
         cache_prompt: bool = True,
         scores_prompt: bool = False,
+        hidden: tuple[int, int] | None = None,
         now_ns: int = 0,
         arrival_ns: int = 0,
     ) -> int: ...
     def cancel(self, request_id: int) -> None: ...
-    def schedule(self, now_ns: int = 0) -> list[tuple[int, int, int, int]]: ...
+    def draft(self, request_id: int, tokens: Sequence[int]) -> None: ...
+    def append(self, request_id: int, token: int) -> bool: ...
+    def rollback(self) -> None: ...
+    def schedule(self, now_ns: int = 0) -> list[PlanItem]: ...
     @property
-    def totals(self) -> tuple[int, int, int]: ...
+    def totals(self) -> tuple[int, int, int, int]: ...
     def apply(self, results: Sequence[tuple[int, int]], now_ns: int = 0) -> None: ...
     def plan_is_alive(self, now_ns: int = 0) -> bool: ...
     def observe(self, step_ns: int, n_tokens: int, n_decode: int) -> None: ...

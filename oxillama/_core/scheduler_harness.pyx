@@ -1,5 +1,7 @@
 """Block pool and scheduler as Python objects, so that tests can drive them without a model. Not used by the engine."""
 
+from typing import NamedTuple
+
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -18,12 +20,16 @@ from oxillama._core.kv_blocks cimport (
     ox_kv_pool,
     ox_prefix_domain,
 )
-from oxillama._core.plan cimport ox_plan, plan_is_alive
+from oxillama._core.plan cimport ox_plan, plan_is_alive, plan_rollback
 from oxillama._core.request cimport (
+    OX_MAX_DRAFTS,
+    OX_REQUEST_EMBED,
     OX_STATE_FINISHED,
+    num_known,
     ox_finish_reason,
     ox_request,
     ox_request_kind,
+    request_append,
     request_cancel,
     request_create,
     request_finish_reason,
@@ -47,6 +53,19 @@ from oxillama._core.scheduler cimport (
 from oxillama._core.status cimport OX_OK
 
 KV_BLOCK = OX_KV_BLOCK
+MAX_DRAFTS = OX_MAX_DRAFTS
+
+
+class PlanItem(NamedTuple):
+    """The counts of an item, by the names in plan.pxd."""
+
+    request: int
+    first_position: int
+    n_tokens: int
+    n_logits: int
+    n_draws: int
+    first_hidden: int
+    n_hidden: int
 
 
 cdef int32_t *int32_array(object values) except NULL:
@@ -190,7 +209,7 @@ cdef class Scheduler:
     def __cinit__(
         self, BlockPool pool, *, int32_t max_batch_size=8, int32_t max_batch_tokens=128,
         int64_t max_step_ns=100_000_000, int64_t priority_aging_ns=10_000_000_000, int32_t n_ctx=1024,
-        bint prefix_cache=True, int32_t max_outputs=-1
+        bint prefix_cache=True, int32_t max_outputs=-1, int32_t max_drafts=OX_MAX_DRAFTS
     ):
         self.pool = pool
         self.pointers = {}
@@ -200,6 +219,7 @@ cdef class Scheduler:
         config.max_batch_size = max_batch_size
         config.max_batch_tokens = max_batch_tokens
         config.max_outputs = max_outputs if max_outputs >= 0 else max_batch_size + max_batch_tokens
+        config.max_drafts = max_drafts
         config.max_step_ns = max_step_ns
         config.priority_aging_ns = priority_aging_ns
         config.n_ctx = n_ctx
@@ -225,9 +245,10 @@ cdef class Scheduler:
 
     def add(
         self, prompt, *, int32_t max_output=16, int32_t kind=0, int32_t priority=0, int64_t deadline_ns=0,
-        domain=(0, 0, 0), bint cache_prompt=True, bint scores_prompt=False, int64_t now_ns=0, int64_t arrival_ns=0
+        domain=(0, 0, 0), bint cache_prompt=True, bint scores_prompt=False, hidden=None, int64_t now_ns=0,
+        int64_t arrival_ns=0
     ):
-        """Returns the request's id; ValueError when it is refused."""
+        """Returns the request's id; ValueError when it is refused. hidden: (first, end), else all of an embedding's."""
         cdef ox_prefix_domain d = domain_of(domain)
         cdef int32_t *array = int32_array(prompt)
         cdef ox_request *request = request_create(array, len(prompt), max_output)
@@ -242,6 +263,8 @@ cdef class Scheduler:
         request.arrival_ns = arrival_ns
         request.domain = d
         request.cache_prompt = cache_prompt
+        if kind == OX_REQUEST_EMBED:
+            request.first_hidden, request.end_hidden = (0, len(prompt)) if hidden is None else hidden
         status = scheduler_add(self.scheduler, request_ref(request), now_ns)
         if status != OX_OK:
             request_unref(request)
@@ -253,24 +276,42 @@ cdef class Scheduler:
     def cancel(self, request_id):
         request_cancel(self._request(request_id))
 
+    def draft(self, request_id, tokens):
+        """What a drafter would write behind the known tokens, as far as there is room."""
+        request = self._request(request_id)
+        cdef int32_t i, n = min(len(tokens), min(OX_MAX_DRAFTS, max(0, request.max_output - request.n_output - 1)))
+        for i in range(n):
+            request.tokens[num_known(request) + i] = tokens[i]
+        request.n_drafts = n
+
+    def append(self, request_id, int32_t token):
+        """What the output stage does with a drawn token. True: it had been drafted."""
+        return bool(request_append(self._request(request_id), token))
+
+    def rollback(self):
+        """Forgets the plan, as the worker does with a step that was abandoned."""
+        if self.plan != NULL:
+            plan_rollback(self.plan)
+
     def schedule(self, int64_t now_ns=0):
-        """[(id, n_tokens, first_position, wants_output)]"""
+        """A list of PlanItem."""
         with nogil:
             self.plan = scheduler_schedule(self.scheduler, now_ns)
         cdef int32_t i
         items = []
         for i in range(self.plan.n_items):
             item = &self.plan.items[i]
-            items.append((item.request.id, item.n_tokens, item.first_position, item.wants_output))
+            items.append(PlanItem(item.request.id, item.first_position, item.n_tokens, item.n_logits, item.n_draws,
+                                  item.first_hidden, item.n_hidden))
         return items
 
     @property
     def totals(self):
-        """(n_tokens, n_decode, n_outputs) of the last plan."""
-        return self.plan.n_tokens, self.plan.n_decode, self.plan.n_outputs
+        """(n_tokens, n_decode, n_drafts, n_logits) of the last plan."""
+        return self.plan.n_tokens, self.plan.n_decode, self.plan.n_drafts, self.plan.n_logits
 
     def apply(self, results, int64_t now_ns=0):
-        """results: [(token or -1, finish reason)], one per item of the plan."""
+        """results: [(tokens that were appended, finish reason)], one per item of the plan."""
         cdef Py_ssize_t i
         if self.plan == NULL or len(results) != self.plan.n_items:
             raise ValueError("one result per item of the plan")
@@ -278,7 +319,7 @@ cdef class Scheduler:
         if array == NULL:
             raise MemoryError
         for i in range(len(results)):
-            array[i].token, array[i].finish_reason = results[i]
+            array[i].n_tokens, array[i].finish_reason = results[i]
         with nogil:
             scheduler_apply(self.scheduler, array, now_ns)
         free(array)
@@ -316,6 +357,8 @@ cdef class Scheduler:
             "prompt_tokens": ox_load_relaxed_i64(&s.num_prompt_tokens),
             "cached_tokens": ox_load_relaxed_i64(&s.num_cached_tokens),
             "output_tokens": ox_load_relaxed_i64(&s.num_output_tokens),
+            "accepted_drafts": ox_load_relaxed_i64(&s.num_accepted_drafts),
+            "rejected_drafts": ox_load_relaxed_i64(&s.num_rejected_drafts),
             "blocks_free": ox_load_relaxed_i64(&s.num_blocks_free),
             "blocks_cached": ox_load_relaxed_i64(&s.num_blocks_cached),
             "blocks_referenced": ox_load_relaxed_i64(&s.num_blocks_referenced),
@@ -328,6 +371,7 @@ cdef class Scheduler:
             "state": <int> r.state,
             "finish_reason": <int> request_finish_reason(r),
             "output": [r.tokens[r.n_prompt + i] for i in range(r.n_output)],
+            "n_drafts": r.n_drafts,
             "num_computed_tokens": r.num_computed_tokens,
             "num_cached_tokens": r.num_cached_tokens,
             "num_preemptions": r.num_preemptions,

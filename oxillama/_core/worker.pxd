@@ -8,7 +8,6 @@ from oxillama._core.executor cimport ox_program, ox_run
 from oxillama._core.kv_blocks cimport ox_kv_pool
 from oxillama._core.program cimport Program
 from oxillama._core.ring cimport ox_ring
-from oxillama._core.sampler cimport ox_sample_result
 from oxillama._core.plan cimport ox_plan
 from oxillama._core.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
 
@@ -30,9 +29,8 @@ ctypedef struct ox_worker:
     int32_t *output_rows            # [max_tokens]
     ox_run *runs                    # [max_batch_size]
     ox_step_result *results         # [max_batch_size]
-    ox_sample_result *samples       # [max_batch_size]
-    int32_t *sample_status          # [max_batch_size]
-    int32_t *first_outputs          # [max_batch_size]: the output rows of each item begin here
+    int32_t *first_logits           # [max_batch_size]: the output rows of each item begin here
+    int32_t *first_hidden           # [max_batch_size]: and those of its hidden states here
     ox_candidates **memories        # [n_threads]
     ox_plan *plan                   # of the step that is running
     ox_atomic_i32 is_running        # the thread has started and not yet left

@@ -18,15 +18,7 @@ from oxillama._core.atomics cimport (
 )
 from oxillama._core.candidates cimport ox_candidates_create, ox_candidates_free
 from oxillama._core.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode
-from oxillama._core.generation cimport (
-    consume_embedding,
-    consume_rows,
-    consume_sample,
-    finish_generation,
-    publish_generation,
-    sample_request,
-    take_row,
-)
+from oxillama._core.generation cimport finish_generation, keep_row, publish_generation, take_item
 from oxillama._core.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.kv_cache cimport KVCache, kv_arena_grow
 from oxillama._core.memory cimport pages_enlarge
@@ -35,7 +27,10 @@ from oxillama._core.request cimport (
     OX_FINISH_CLOSED,
     OX_FINISH_ERROR,
     OX_FINISH_NONE,
+    OX_MAX_DRAFTS,
+    num_known,
     ox_request,
+    request_is_decoding,
     request_unref,
 )
 from oxillama._core.room cimport room_wake_all
@@ -49,9 +44,7 @@ from oxillama._core.ring cimport (
     ring_take,
     ring_wake,
 )
-from oxillama._core.output cimport ox_output
-from oxillama._core.plan cimport OX_OUTPUT_HIDDEN, item_draws, item_wants_all, ox_plan_item, plan_is_alive
-from oxillama._core.pooling cimport pooling_wants
+from oxillama._core.plan cimport ox_plan_item, plan_is_alive, plan_rollback
 from oxillama._core.profile cimport ox_profile, profile_add, profile_lap
 from oxillama._core.scheduler cimport (
     scheduler_add,
@@ -80,10 +73,10 @@ cdef enum:
 
 
 ctypedef struct Rows:
-    # The rows of logits of one item, as the team is called for them.
+    # The rows of logits of one item that are kept, as the team is called for them.
     ox_worker *worker
     const ox_plan_item *item
-    int32_t first_output
+    int32_t first
 
 
 cdef void *worker_main(void *argument) noexcept nogil:
@@ -95,6 +88,7 @@ cdef void *worker_main(void *argument) noexcept nogil:
         admit(w)
         if ox_load_acquire_i32(&w.ring.closed):
             break
+        propose(w)
         plan = scheduler_schedule(w.scheduler, ox_monotonic_ns())
         if plan.n_items > 0:
             step(w, plan)
@@ -119,6 +113,26 @@ cdef void admit(ox_worker *w) noexcept nogil:
             on_start(w, request)
             finish_generation(NULL, request, OX_FINISH_ERROR)
             request_unref(request)
+
+
+cdef void propose(ox_worker *w) noexcept nogil:
+    """Lets the drafters of running requests guess what comes next."""
+    cdef int32_t i, k, n
+    cdef int32_t *drafts
+    cdef ox_request *request
+    if w.scheduler.config.max_drafts == 0:
+        return
+    for i in range(w.scheduler.n_running):
+        request = w.scheduler.running[i]
+        if request.drafter == NULL or not request_is_decoding(request):
+            continue
+        n = min(w.scheduler.config.max_drafts, request.max_output - request.n_output - 1)
+        drafts = request.tokens + num_known(request)
+        request.n_drafts = request.drafter.propose(request.drafter, request, n, drafts) if n > 0 else 0
+        for k in range(request.n_drafts):
+            if not 0 <= drafts[k] < w.n_vocab:
+                request.n_drafts = k
+                break
 
 
 cdef void rest(ox_worker *w) noexcept nogil:
@@ -166,30 +180,22 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
     fill_batch(w, plan, &batch)
     w.plan = plan
     if execute(w.program, &batch) != OX_STEP_DONE:
+        plan_rollback(plan)
         return
-    take_rows(w, plan)
+    keep_rows(w, plan)
     walked = ox_monotonic_ns()
-    sample(w, plan)
+    # What becomes of an item depends on its own request alone, so the split is free. One is not worth waking anybody.
+    ox_team_share(NULL if plan.n_logits <= 1 else w.program.step_team, plan.n_items, take_one_item, w)
     if profile != NULL:
         profile_lap(&profile.sample_ns, walked)
-    for i in range(plan.n_items):
-        if item_draws(&plan.items[i]):
-            consume_sample(plan.items[i].request, &w.samples[i], w.sample_status[i], &w.results[i])
-        elif item_wants_all(&plan.items[i]):
-            consume_rows(&plan.items[i], &w.results[i])
-        elif plan.items[i].wants_output == OX_OUTPUT_HIDDEN:
-            consume_embedding(w.program, &plan.items[i], w.first_outputs[i], &w.results[i])
-        else:
-            w.results[i].token = -1
-            w.results[i].finish_reason = OX_FINISH_NONE
     # Requests that go on are told now; those that end, by on_finish, when everything of theirs is final.
     for i in range(plan.n_items):
-        if w.results[i].finish_reason == OX_FINISH_NONE and w.results[i].token >= 0:
+        if w.results[i].finish_reason == OX_FINISH_NONE and w.results[i].n_tokens > 0:
             publish_generation(plan.items[i].request)
     end = ox_monotonic_ns()
     if profile != NULL:
         profile_add(&profile.step_ns, end - begin)
-    scheduler_observe(w.scheduler, end - begin, plan.n_tokens, plan.n_decode)
+    scheduler_observe(w.scheduler, end - begin, plan.n_tokens - plan.n_drafts, plan.n_decode)
     ox_fetch_add_relaxed_i64(&w.stats.num_steps, 1)
     ox_fetch_add_relaxed_i64(&w.stats.busy_ns, end - begin)
     ox_store_relaxed_i64(&w.stats.step_ns, end - begin)
@@ -197,7 +203,7 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
 
 
 cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogil:
-    cdef int32_t i, t, row = 0, output = 0, first
+    cdef int32_t i, row = 0, output = 0
     cdef ox_plan_item *item
     for i in range(plan.n_items):
         item = &plan.items[i]
@@ -207,25 +213,15 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].blocks = item.request.blocks
         w.runs[i].slot = item.request.slot
         memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
-        w.first_outputs[i] = output
-        if item_wants_all(item):
-            for t in range(item.n_tokens):
-                w.output_rows[output] = row + t
-                output += 1
-        elif item_draws(item):
-            w.output_rows[output] = row + item.n_tokens - 1
-            output += 1
         row += item.n_tokens
+        w.first_logits[i] = output
+        output += want_rows(w, output, row - item.n_logits, item.n_logits)
     # Rows of logits come first, so that hidden states cost no logits.
     batch.n_logits = output
     for i in range(plan.n_items):
         item = &plan.items[i]
-        if item.wants_output == OX_OUTPUT_HIDDEN:
-            w.first_outputs[i] = output
-            for t in range(pooling_wants((<ox_output *>item.request.output).pooling, item.first_position,
-                                         item.n_tokens, &first)):
-                w.output_rows[output] = w.runs[i].first_row + first - item.first_position + t
-                output += 1
+        w.first_hidden[i] = output
+        output += want_rows(w, output, w.runs[i].first_row + item.first_hidden - item.first_position, item.n_hidden)
     batch.n_tokens = row
     batch.n_outputs = output
     batch.n_runs = plan.n_items
@@ -236,39 +232,36 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
     batch.context = w
 
 
-cdef void take_rows(ox_worker *w, ox_plan *plan) noexcept nogil:
+cdef int32_t want_rows(ox_worker *w, int32_t output, int32_t row, int32_t n) noexcept nogil:
+    """Rows [row, row + n) of the batch leave the network as outputs from `output` on. Returns n."""
+    cdef int32_t i
+    for i in range(n):
+        w.output_rows[output + i] = row + i
+    return n
+
+
+cdef void keep_rows(ox_worker *w, ox_plan *plan) noexcept nogil:
     cdef int32_t i
     cdef Rows rows
     rows.worker = w
     for i in range(plan.n_items):
-        if item_wants_all(&plan.items[i]):
-            rows.item = &plan.items[i]
-            rows.first_output = w.first_outputs[i]
-            ox_team_share(w.program.step_team, rows.item.n_tokens, take_one_row, &rows)
+        rows.item = &plan.items[i]
+        rows.first = w.first_logits[i]
+        if rows.item.n_logits > rows.item.n_draws:
+            ox_team_share(w.program.step_team, rows.item.n_logits - rows.item.n_draws, keep_one_row, &rows)
 
 
-cdef void take_one_row(void *context, int32_t t, int32_t place) noexcept nogil:
+cdef void keep_one_row(void *context, int32_t i, int32_t place) noexcept nogil:
     cdef Rows *rows = <Rows *>context
-    take_row(rows.worker.program, rows.item, t, rows.first_output + t, rows.worker.n_vocab)
+    keep_row(rows.worker.program, rows.item, rows.item.n_tokens - rows.item.n_logits + i, rows.first + i,
+             rows.worker.n_vocab)
 
 
-cdef void sample(ox_worker *w, ox_plan *plan) noexcept nogil:
-    """Draws for every item that wants a token. Each draw depends on its own request alone, so the split is free."""
-    # One is not worth waking anybody.
-    ox_team_share(NULL if plan.n_outputs <= 1 else w.program.step_team, plan.n_items, sample_item, w)
-
-
-cdef void sample_item(void *context, int32_t i, int32_t place) noexcept nogil:
+cdef void take_one_item(void *context, int32_t i, int32_t place) noexcept nogil:
     cdef ox_worker *w = <ox_worker *>context
-    cdef ox_plan *plan = w.plan
-    cdef const float *logits
-    cdef int32_t row = w.first_outputs[i]
-    if item_draws(&plan.items[i]):
-        if item_wants_all(&plan.items[i]):
-            row += plan.items[i].n_tokens - 1
-        logits = w.program.buffers[w.program.logits].data + row * w.program.buffers[w.program.logits].stride
-        w.sample_status[i] = sample_request(plan.items[i].request, w.memories[place], logits, w.n_vocab,
-                                            &w.samples[i])
+    cdef const ox_plan_item *item = &w.plan.items[i]
+    take_item(w.program, item, w.first_logits[i] + item.n_logits - item.n_draws, w.first_hidden[i], w.memories[place],
+              w.n_vocab, &w.results[i])
 
 
 cdef void on_start(void *context, ox_request *request) noexcept nogil:
@@ -291,6 +284,8 @@ cdef class Worker:
         self.config.max_batch_size = max_batch_size
         self.config.max_batch_tokens = max_tokens
         self.config.max_outputs = program.c.max_outputs
+        # What a recurrent state has taken in, it cannot give back.
+        self.config.max_drafts = 0 if program.has_state else OX_MAX_DRAFTS
         self.config.max_step_ns = max_step_ns
         self.config.priority_aging_ns = priority_aging_ns
         self.config.n_ctx = n_ctx
@@ -304,12 +299,11 @@ cdef class Worker:
         self.c.output_rows = <int32_t *>calloc(max_tokens, sizeof(int32_t))
         self.c.runs = <ox_run *>calloc(max_batch_size, sizeof(ox_run))
         self.c.results = <ox_step_result *>calloc(max_batch_size, sizeof(ox_step_result))
-        self.c.samples = <ox_sample_result *>calloc(max_batch_size, sizeof(ox_sample_result))
-        self.c.sample_status = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
-        self.c.first_outputs = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
+        self.c.first_logits = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
+        self.c.first_hidden = <int32_t *>calloc(max_batch_size, sizeof(int32_t))
         self.c.memories = <ox_candidates **>calloc(self.c.n_threads, sizeof(ox_candidates *))
         if not (self.c.ring and self.c.pool and self.c.tokens and self.c.output_rows and self.c.runs and self.c.results
-                and self.c.samples and self.c.sample_status and self.c.first_outputs and self.c.memories):
+                and self.c.first_logits and self.c.first_hidden and self.c.memories):
             raise MemoryError("no memory for the worker")
         self.c.pool.num_kept = n_kept_blocks
         self.c.pool.grow = kv_arena_grow
@@ -363,9 +357,8 @@ cdef class Worker:
         free(self.c.output_rows)
         free(self.c.runs)
         free(self.c.results)
-        free(self.c.samples)
-        free(self.c.sample_status)
-        free(self.c.first_outputs)
+        free(self.c.first_logits)
+        free(self.c.first_hidden)
 
     @property
     def is_running(self):

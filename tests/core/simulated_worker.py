@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool, Scheduler
+from oxillama._core.scheduler_harness import KV_BLOCK, MAX_DRAFTS, BlockPool, PlanItem, Scheduler
 
 GENERATE, STREAM, EMBED, EVALUATE = range(4)
 NONE, STOP, LENGTH, CANCELLED, DEADLINE, ERROR, CLOSED = range(7)
-OUTPUT_NONE, OUTPUT_LAST, OUTPUT_ALL, OUTPUT_HIDDEN, OUTPUT_ALL_AND_LAST = range(5)
 SECOND = 1_000_000_000
 
 Domain = tuple[int, int, int]
-Item = tuple[int, int, int, int]
 Decide = Callable[[int, int], int]  # (request id, tokens of output so far) -> finish reason
+Draft = Callable[[int, list[int]], list[int]]  # (request id, tokens that will be drawn) -> drafts
 
 
 def sampled_token(tokens: Sequence[int]) -> int:
     return hash(tuple(tokens)) % 5
+
+
+def continuation(tokens: Sequence[int], n: int) -> list[int]:
+    """The next `n` tokens that will be drawn."""
+    known = list(tokens)
+    for _ in range(n):
+        known.append(sampled_token(known))
+    return known[len(tokens) :]
+
+
+def drafts_of(item: PlanItem) -> int:
+    return max(0, item.n_draws - 1)
 
 
 @dataclass
@@ -31,6 +42,8 @@ class Sent:
     kind: int
     domain: Domain
     scores_prompt: bool = False
+    hidden: tuple[int, int] = (0, 0)
+    drafts: list[int] = field(default_factory=list)  # behind the tokens, as long as nothing was drawn
     sampled: list[int] = field(default_factory=list)
     scored: list[int] = field(default_factory=list)  # how often each token of the prompt gave a row
 
@@ -50,10 +63,12 @@ class Worker:
         n_ctx: int = 1024,
         prefix_cache: bool = True,
         n_prompt_outputs: int | None = None,
+        max_drafts: int = MAX_DRAFTS,
     ) -> None:
         self.n_blocks = n_blocks
         self.max_outputs = max_batch_size + (max_batch_tokens if n_prompt_outputs is None else n_prompt_outputs)
-        self.n_prompt_outputs = self.max_outputs - min(max_batch_size, max_batch_tokens)
+        self.n_extra_logits = self.max_outputs - min(max_batch_size, max_batch_tokens)
+        self.max_drafts = max_drafts
         self.max_batch_tokens = max_batch_tokens
         self.n_ctx = n_ctx
         self.now = SECOND
@@ -67,10 +82,11 @@ class Worker:
             n_ctx=n_ctx,
             prefix_cache=prefix_cache,
             max_outputs=self.max_outputs,
+            max_drafts=max_drafts,
         )
         self.cells: dict[tuple[int, int], tuple[Domain, int]] = {}
         self.sent: dict[int, Sent] = {}
-        self.plan: list[Item] = []
+        self.plan: list[PlanItem] = []
 
     def add(
         self,
@@ -83,6 +99,7 @@ class Worker:
         domain: Domain = (0, 0, 0),
         cache_prompt: bool = True,
         scores_prompt: bool = False,
+        hidden: tuple[int, int] | None = None,
     ) -> int:
         request = self.scheduler.add(
             prompt,
@@ -93,81 +110,117 @@ class Worker:
             domain=domain,
             cache_prompt=cache_prompt,
             scores_prompt=scores_prompt,
+            hidden=hidden,
             now_ns=self.now,
         )
         self.sent[request] = Sent(list(prompt), len(prompt), max_output, kind, domain, scores_prompt)
         self.sent[request].scored = [0] * len(prompt)
+        if kind == EMBED:
+            self.sent[request].hidden = hidden or (0, len(prompt))
         return request
 
-    def schedule(self) -> list[Item]:
+    def draft(self, draft: Draft) -> None:
+        """Lets `draft` guess for everybody that runs, as drafters do before a plan."""
+        for request in self.scheduler.running:
+            sent = self.sent[request]
+            n = min(MAX_DRAFTS, max(0, sent.max_output - len(sent.sampled) - 1))
+            sent.drafts = draft(request, continuation(sent.tokens, n))[:n]
+            self.scheduler.draft(request, sent.drafts)
+
+    def schedule(self) -> list[PlanItem]:
         """Plans a step and fills the cells it computes, as the forward pass would."""
         self.plan = self.scheduler.schedule(self.now)
         assert bool(self.plan) == bool(self.scheduler.num_alive), "somebody always advances"
-        assert len({item[0] for item in self.plan}) == len(self.plan)
-        n_tokens, n_decode, n_outputs = self.scheduler.totals
-        assert n_tokens == sum(item[1] for item in self.plan) <= self.max_batch_tokens
+        assert len({item.request for item in self.plan}) == len(self.plan)
+        n_tokens, n_decode, n_drafts, n_logits = self.scheduler.totals
+        assert n_tokens == sum(item.n_tokens for item in self.plan) <= self.max_batch_tokens
         decodes = [self.is_decode(item) for item in self.plan]
         assert sum(decodes) == n_decode
         assert all(decodes[:n_decode]), "items that decode come first"
-        rows = [(0, 1, item[1], 0, item[1])[item[3]] for item in self.plan]
-        assert sum(rows) == n_outputs <= self.max_outputs
-        everything = [item[1] for item in self.plan if item[3] in (OUTPUT_ALL, OUTPUT_ALL_AND_LAST)]
-        assert sum(everything) <= self.n_prompt_outputs
+        assert n_drafts == sum(drafts_of(item) for item in self.plan)
+        assert n_logits == sum(item.n_logits for item in self.plan) <= self.max_outputs
+        assert sum(item.n_logits - min(item.n_draws, 1) for item in self.plan) <= self.n_extra_logits
         for item in self.plan:
             self.check_and_fill(item)
         return self.plan
 
-    def is_decode(self, item: Item) -> bool:
-        sent = self.sent[item[0]]
-        return item[1] == 1 and len(sent.tokens) > sent.n_prompt and item[2] == len(sent.tokens) - 1
+    def is_decode(self, item: PlanItem) -> bool:
+        sent = self.sent[item.request]
+        return len(sent.tokens) > sent.n_prompt and item.first_position == len(sent.tokens) - 1
 
-    def check_and_fill(self, item: Item) -> None:
-        request, n_tokens, first, wants_output = item
-        sent = self.sent[request]
-        state = self.scheduler.request(request)
-        table, end = state["blocks"], first + n_tokens
-        assert 0 < n_tokens <= len(sent.tokens) - first
+    def check_and_fill(self, item: PlanItem) -> None:
+        sent = self.sent[item.request]
+        state = self.scheduler.request(item.request)
+        sent.drafts = sent.drafts[: state["n_drafts"]]  # none after a preemption
+        n_drafts = drafts_of(item)
+        table, first, end = state["blocks"], item.first_position, item.first_position + item.n_tokens
+        tokens = sent.tokens + sent.drafts[:n_drafts]
+        assert 0 < item.n_tokens - n_drafts <= len(sent.tokens) - first
+        assert n_drafts <= min(len(sent.drafts), self.max_drafts)
         assert end <= len(table) * KV_BLOCK
-        prefixes = [(sent.domain, hash(tuple(sent.tokens[: position + 1]))) for position in range(end)]
+        prefixes = [(sent.domain, hash(tuple(tokens[: position + 1]))) for position in range(end)]
         for position in range(first):
             cell = (table[position // KV_BLOCK], position % KV_BLOCK)
-            assert self.cells.get(cell) == prefixes[position], f"position {position} of {request} holds something else"
+            assert self.cells.get(cell) == prefixes[position], f"position {position} of {item} holds something else"
         states = self.pool.blocks
         for position in range(first, end):
             block = table[position // KV_BLOCK]
             assert states[block]["references"] == 1, "nobody else may hold a block that is written"
             assert not states[block]["indexed"]
             self.cells[block, position % KV_BLOCK] = prefixes[position]
-        if sent.kind == EMBED:
-            assert wants_output == OUTPUT_HIDDEN
-        elif sent.kind == EVALUATE:
-            assert wants_output == OUTPUT_ALL
+        self.check_counts(item, sent)
+
+    def check_counts(self, item: PlanItem, sent: Sent) -> None:
+        end = item.first_position + item.n_tokens
+        hidden = [position for position in range(item.first_position, end) if position in range(*sent.hidden)]
+        assert item.n_hidden == len(hidden)
+        assert not hidden or item.first_hidden == hidden[0]
+        if sent.kind in (EMBED, EVALUATE):
+            assert (item.n_logits, item.n_draws) == (item.n_tokens if sent.kind == EVALUATE else 0, 0)
+            return
+        is_end = end - drafts_of(item) == len(sent.tokens) and len(sent.sampled) < sent.max_output
+        assert (item.n_draws > 0) == is_end
+        assert item.n_draws <= max(0, min(sent.max_output - len(sent.sampled), self.n_ctx - len(sent.tokens)))
+        if sent.scores_prompt and not sent.sampled:
+            assert item.n_logits == item.n_tokens
+            for position in range(item.first_position, end - drafts_of(item)):
+                sent.scored[position] += 1
         else:
-            is_end = end == len(sent.tokens) and len(sent.sampled) < sent.max_output
-            if sent.scores_prompt and not sent.sampled:
-                assert wants_output == (OUTPUT_ALL_AND_LAST if is_end else OUTPUT_ALL)
-                for position in range(first, end):
-                    sent.scored[position] += 1
-            else:
-                assert wants_output == (OUTPUT_LAST if is_end else OUTPUT_NONE)
-            if sent.scores_prompt and is_end:
-                assert all(sent.scored), "every token of the prompt has given its row"
+            assert item.n_logits == item.n_draws
+        if sent.scores_prompt and is_end:
+            assert all(sent.scored), "every token of the prompt has given its row"
 
     def apply(self, decide: Decide = lambda request, n_output: NONE) -> None:
-        results: list[tuple[int, int]] = []
-        for request, _, _, wants_output in self.plan:
-            sent = self.sent[request]
-            token, reason = -1, NONE
-            if wants_output in (OUTPUT_LAST, OUTPUT_ALL_AND_LAST):
-                token = sampled_token(sent.tokens)
-                sent.tokens.append(token)
-                sent.sampled.append(token)
-                reason = decide(request, len(sent.sampled))
-            results.append((token, reason))
+        results = [self.draw(item, decide) for item in self.plan]
         self.scheduler.apply(results, self.now)
         self.plan = []
 
-    def step(self, decide: Decide = lambda request, n_output: NONE) -> list[Item]:
+    def draw(self, item: PlanItem, decide: Decide) -> tuple[int, int]:
+        """Draws until one is not what was drafted, as the output stage does: (tokens, finish reason)."""
+        sent = self.sent[item.request]
+        for i in range(item.n_draws):
+            token = sampled_token(sent.tokens)
+            is_drafted = self.scheduler.append(item.request, token)
+            assert is_drafted == (i < len(sent.drafts) and sent.drafts[i] == token)
+            sent.tokens.append(token)
+            sent.sampled.append(token)
+            reason = decide(item.request, len(sent.sampled))
+            if reason != NONE or not is_drafted:
+                sent.drafts = []
+                return i + 1, reason
+        sent.drafts = []
+        return item.n_draws, NONE
+
+    def rollback(self) -> None:
+        """The step was abandoned."""
+        for item in self.plan:
+            self.sent[item.request].drafts = []
+        self.scheduler.rollback()
+        self.plan = []
+
+    def step(self, decide: Decide = lambda request, n_output: NONE, draft: Draft | None = None) -> list[PlanItem]:
+        if draft is not None:
+            self.draft(draft)
         plan = self.schedule()
         self.apply(decide)
         return plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool, Scheduler
+from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool, PlanItem, Scheduler
 from tests.core.simulated_worker import (
     CANCELLED,
     CLOSED,
@@ -26,8 +26,13 @@ def prompt(n: int, first: int = 0) -> list[int]:
     return list(range(first, first + n))
 
 
-def tokens_of(plan: list[tuple[int, int, int, int]]) -> dict[int, int]:
-    return {item[0]: item[1] for item in plan}
+def tokens_of(plan: list[PlanItem]) -> dict[int, int]:
+    return {item.request: item.n_tokens for item in plan}
+
+
+def counts(plan: list[PlanItem]) -> list[tuple[int, int, int, int, int]]:
+    """(request, first position, tokens, rows of logits, draws) of each item."""
+    return [item[:5] for item in plan]
 
 
 # Admission and ends.
@@ -92,7 +97,7 @@ def test_a_missing_token_is_an_error_and_not_a_hang() -> None:
     scheduler = Scheduler(BlockPool(4))
     request = scheduler.add([1, 2, 3])
     scheduler.schedule()
-    scheduler.apply([(-1, NONE)])
+    scheduler.apply([(0, NONE)])
     assert scheduler.finished == [(request, ERROR, 0)]
 
 
@@ -163,7 +168,7 @@ def test_whoever_decodes_gets_its_token_before_any_prompt() -> None:
     first = worker.add(prompt(8))
     worker.step()
     second = worker.add(prompt(100, 500))
-    assert worker.step() == [(first, 1, 8, 1), (second, 32, 0, 0)]
+    assert counts(worker.step()) == [(first, 8, 1, 1, 1), (second, 0, 32, 0, 0)]
 
 
 def test_the_step_time_bounds_prompts_only_while_somebody_decodes() -> None:
@@ -219,7 +224,7 @@ def test_with_room_for_one_block_prompts_take_turns() -> None:
     worker = Worker(64, max_batch_tokens=32)
     worker.add(prompt(320), max_output=1)
     worker.add(prompt(96, 1000), max_output=1)
-    served = [worker.step()[0][0] for _ in range(6)]
+    served = [worker.step()[0].request for _ in range(6)]
     assert served == [0, 1, 0, 1, 0, 1]
 
 
@@ -445,7 +450,7 @@ def test_a_leader_that_is_cancelled_leaves_nobody_waiting() -> None:
     leader, follower = worker.add(prompt(200), max_output=1), worker.add(prompt(200), max_output=1)
     assert tokens_of(worker.step()) == {leader: 64}
     worker.scheduler.cancel(leader)
-    assert worker.step() == [(follower, 64, 64, 0)]
+    assert counts(worker.step()) == [(follower, 64, 64, 0, 0)]
 
 
 def test_a_preempted_request_finds_its_own_blocks_again() -> None:

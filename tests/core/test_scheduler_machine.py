@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from oxillama._core.scheduler_harness import KV_BLOCK
+from oxillama._core.scheduler_harness import KV_BLOCK, MAX_DRAFTS
 from tests.core.simulated_worker import (
     CANCELLED,
     CLOSED,
@@ -24,6 +24,7 @@ from tests.core.simulated_worker import (
     STOP,
     STREAM,
     Domain,
+    Draft,
     Worker,
 )
 
@@ -61,6 +62,16 @@ def wish(random: Random) -> Wish:
     )
 
 
+def guesses(random: Random) -> Draft:
+    """Drafts of any length, each token right or wrong."""
+    lie = random.choice([0, 0.1, 0.5, 1])
+
+    def draft(request: int, expected: list[int]) -> list[int]:
+        return [random.randrange(5) if random.random() < lie else token for token in expected][: random.randrange(18)]
+
+    return draft
+
+
 # Drawn through a seed: Hypothesis by itself prefers services so small and idle that nothing ever runs short.
 seeds = st.randoms(use_true_random=True)
 
@@ -86,6 +97,7 @@ class Service(RuleBasedStateMachine):
             priority_aging_ns=random.choice([0, SECOND, 10 * SECOND]),
             prefix_cache=random.random() < 0.8,
             n_prompt_outputs=random.choice([None, 1, 33]),
+            max_drafts=random.choice([0, 3, MAX_DRAFTS, MAX_DRAFTS]),
         )
         self.add(random, 8)
 
@@ -130,8 +142,9 @@ class Service(RuleBasedStateMachine):
         n=st.integers(1, 40),
         seconds=st.sampled_from([0, 0, 1]),
         ending=st.sampled_from([NONE, NONE, NONE, STOP, ERROR]),
+        drafting=st.none() | seeds,
     )
-    def step(self, n: int, seconds: int, ending: int) -> None:
+    def step(self, n: int, seconds: int, ending: int, drafting: Random | None) -> None:
         def decide(request: int, n_output: int) -> int:
             if ending != NONE and (request + n_output) % 37 == 0:
                 self.decided[request] = ending
@@ -139,14 +152,18 @@ class Service(RuleBasedStateMachine):
             return NONE
 
         for _ in range(n):
-            self.worker.step(decide)
+            self.worker.step(decide, guesses(drafting) if drafting else None)
             self.worker.now += seconds * SECOND
 
-    @rule()
-    def abandon(self) -> None:
+    @rule(drafting=st.none() | seeds, is_noticed=st.booleans())
+    def abandon(self, drafting: Random | None, is_noticed: bool) -> None:
+        if drafting:
+            self.worker.draft(guesses(drafting))
         self.worker.schedule()
-        dead = all(self.is_due(item[0]) for item in self.worker.plan)
+        dead = all(self.is_due(item.request) for item in self.worker.plan)
         assert self.worker.scheduler.plan_is_alive(self.worker.now) != dead
+        if is_noticed:
+            self.worker.rollback()
 
     @rule(seconds=st.integers(1, 30))
     def wait(self, seconds: int) -> None:

@@ -1,0 +1,175 @@
+"""Drafts change no bit of a result: whatever is guessed, how much of it, in which company, on how many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oxillama import Completion, Engine
+from oxillama._core.drafter_harness import attach_drafter, draft_counts
+from oxillama._core.handle import Handle
+from oxillama._core.ticket import Ticket
+from oxillama.lifecycle import Lifecycle
+
+PROMPTS = [
+    "Once upon a time there was a fox who had a hat. The fox was happy",
+    "A b a b a b a b a b a b",
+    "The cat. The cat. The cat. The",
+]
+
+
+@cache
+def engine(n_threads: int, kv_cache_tokens: int) -> Engine:
+    return Engine.demo(n_threads=n_threads, kv_cache_tokens=kv_cache_tokens, n_ctx=256, progress=False)
+
+
+@contextmanager
+def drafting(answers: list[list[int]], *, lie: float, seed: int) -> Iterator[list[Handle]]:
+    """Requests that are submitted meanwhile get drafts: the nth handle those of the nth answer."""
+    handles: list[Handle] = []
+    submit = Lifecycle.try_submit
+
+    def try_submit(self: Lifecycle, found: list[Handle], ticket: Ticket | None = None) -> bool:
+        for handle in found:
+            if handle not in handles:
+                answer = answers[len(handles)] if len(handles) < len(answers) else []
+                # A few ids are beyond the vocabulary.
+                n_tokens = self.worker.program.n_vocab + 3 if self.worker.program else 1
+                attach_drafter(handle, answer, lie=lie, n_tokens=n_tokens, seed=seed + len(handles))
+                handles.append(handle)
+        return submit(self, found, ticket)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Lifecycle, "try_submit", try_submit)
+    try:
+        yield handles
+    finally:
+        patch.undo()
+
+
+def facts(completion: Completion) -> list[tuple[Any, ...]]:
+    """Everything of a completion that a caller may compare."""
+    return [
+        (choice.text, choice.token_ids, choice.finish_reason, choice.stop_reason, repr(choice.logprobs))
+        for choice in completion.choices
+    ]
+
+
+def bounded(options: dict[str, Any]) -> dict[str, Any]:
+    return options | {"min_tokens": min(options["min_tokens"], options["max_tokens"])}
+
+
+chains = st.fixed_dictionaries(
+    {
+        "min_tokens": st.sampled_from([0, 0, 5]),  # at most max_tokens
+        "temperature": st.sampled_from([0.0, 0.3, 0.8, 1.5]),
+        "seed": st.integers(0, 99),
+        "max_tokens": st.sampled_from([1, 2, 7, 40]),
+    },
+    optional={
+        "repetition_penalty": st.just(1.3),
+        "presence_penalty": st.just(0.7),
+        "frequency_penalty": st.just(0.5),
+        "dry_multiplier": st.just(0.8),
+        "xtc_probability": st.just(0.5),
+        "mirostat": st.sampled_from([1, 2]),
+        "logit_bias": st.just({5: 2.0, 9: -4.0}),
+        "top_p": st.just(0.9),
+        "ignore_eos": st.just(True),
+        "stop": st.sampled_from([["e"], ["the", "an"], [". "]]),
+        "logprobs": st.sampled_from([0, 3]),
+        "prompt_logprobs": st.just(1),
+        "n": st.just(2),
+    },
+).map(bounded)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    requests=st.lists(st.tuples(st.sampled_from(PROMPTS), chains), min_size=1, max_size=5),
+    lie=st.sampled_from([0.0, 0.1, 0.4, 1.0]),
+    seed=st.integers(0, 2**32),
+    n_threads=st.sampled_from([1, 2]),
+    kv_cache_tokens=st.sampled_from([160, 4096]),
+)
+def test_no_draft_changes_a_result(
+    requests: list[tuple[str, dict[str, Any]]], lie: float, seed: int, n_threads: int, kv_cache_tokens: int
+) -> None:
+    """Each request alone without drafts, then all of them at once with drafts that are right, wrong or nonsense."""
+    expected = [engine(1, 4096).generate(prompt, **options) for prompt, options in requests]
+    answers = [list(choice.token_ids) for completion in expected for choice in completion.choices]
+    with drafting(answers, lie=lie, seed=seed) as handles:
+        running = [engine(n_threads, kv_cache_tokens).submit(prompt, **options) for prompt, options in requests]
+        found = [request.result() for request in running]
+    assert [facts(completion) for completion in found] == [facts(completion) for completion in expected]
+    for completion, other in zip(found, expected, strict=True):
+        assert repr(completion.prompt_logprobs) == repr(other.prompt_logprobs)
+        assert completion.usage.completion_tokens == other.usage.completion_tokens
+    assert all(min(draft_counts(handle)) >= 0 for handle in handles)
+
+
+def steps_of(engine: Engine, answers: list[list[int]], **options: Any) -> tuple[Completion, int, tuple[int, int]]:
+    """A completion, how many steps it took, and its accepted and rejected drafts."""
+    before = engine.stats().steps
+    with drafting(answers, lie=0.0, seed=3) as handles:
+        completion = engine.generate(PROMPTS[0], cache_prompt=False, **options)
+    return completion, engine.stats().steps - before, draft_counts(handles[0])
+
+
+def test_right_drafts_save_steps() -> None:
+    demo = engine(1, 4096)
+    expected = demo.generate(PROMPTS[0], max_tokens=60, temperature=0.8, seed=5, ignore_eos=True)
+    answer = list(expected.choices[0].token_ids)
+    completion, n_steps, (n_accepted, n_rejected) = steps_of(
+        demo, [answer], max_tokens=60, temperature=0.8, seed=5, ignore_eos=True
+    )
+    assert facts(completion) == facts(expected)
+    assert n_steps == 60 - n_accepted
+    assert n_accepted > 30
+    assert n_rejected <= 1, "what is drawn last was drafted, too"
+
+
+@pytest.mark.parametrize("options", [{"stop": ["hat"]}, {"stop_token_ids": True}, {"max_tokens": 23}])
+def test_an_end_amid_right_drafts_is_the_end(options: dict[str, Any]) -> None:
+    demo = engine(1, 4096)
+    whole = demo.generate(PROMPTS[0], max_tokens=60, temperature=0.8, seed=5, ignore_eos=True)
+    answer = list(whole.choices[0].token_ids)
+    if "stop_token_ids" in options:
+        options = {"stop_token_ids": [answer[20]]}
+    elif "stop" in options:
+        options = {"stop": [whole.text[40:44]]}
+    options = {"max_tokens": 60, "temperature": 0.8, "seed": 5, "ignore_eos": True, **options}
+    expected = demo.generate(PROMPTS[0], **options)
+    assert len(expected.choices[0].token_ids) < 60
+    for seed in range(5):
+        with drafting([answer], lie=0.0, seed=seed):
+            found = demo.generate(PROMPTS[0], **options)
+        assert facts(found) == facts(expected)
+        assert found.usage.completion_tokens == expected.usage.completion_tokens
+
+
+def test_tokens_of_one_step_stream_one_by_one() -> None:
+    demo = engine(1, 4096)
+    options: dict[str, Any] = {"max_tokens": 30, "temperature": 0.8, "seed": 5, "logprobs": 2}
+    expected = list(demo.stream(PROMPTS[0], **options))
+    answer = [token for chunk in expected for token in chunk.token_ids]
+    with drafting([answer], lie=0.1, seed=1):
+        found = list(demo.stream(PROMPTS[0], **options))
+    assert [(chunk.text, chunk.token_ids, repr(chunk.logprobs)) for chunk in found] == [
+        (chunk.text, chunk.token_ids, repr(chunk.logprobs)) for chunk in expected
+    ]
+
+
+@pytest.mark.parametrize("bad", [-1, 2**30])
+def test_a_drafter_cannot_reach_beyond_the_vocabulary(bad: int) -> None:
+    demo = engine(1, 4096)
+    expected = demo.generate(PROMPTS[1], max_tokens=20, temperature=0)
+    with drafting([[bad] * 20], lie=0.0, seed=1) as handles:
+        assert facts(demo.generate(PROMPTS[1], max_tokens=20, temperature=0)) == facts(expected)
+    assert draft_counts(handles[0]) == (0, 0), "such drafts are not computed"
