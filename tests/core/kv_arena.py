@@ -138,7 +138,7 @@ def textbook(arena: Arena, q: Array, first_position: int, window: int = 0, shape
             if shape.soft_cap:
                 scores = shape.soft_cap * np.tanh(scores / shape.soft_cap)
             if slopes is not None:
-                scores += slopes[head] * (np.array(attended) - position)
+                scores -= slopes[head] * np.abs(np.array(attended) - position)
             top = scores.max() if sinks is None else max(scores.max(), sinks[head])
             weights = np.exp(scores - top)
             total = weights.sum() + (0 if sinks is None else np.exp(sinks[head] - top))

@@ -111,7 +111,8 @@ OX_INLINE vf K(shape_scores)(const ox_attention_run *run, vf scores, float slope
         scores = vf_mul(cap, K(tanh)(vf_div(scores, cap)));
     }
     if (run->slopes) {
-        scores = vf_fma(vf_set(slope), vf_add(vf_load(steps), vf_set((float)distance)), scores);
+        /* Keys behind the row's token are as far away as those before it. */
+        scores = vf_fma(vf_set(-slope), K(magnitude)(vf_add(vf_load(steps), vf_set((float)distance))), scores);
     }
     return scores;
 }

@@ -104,7 +104,7 @@ static double K(attention_score)(const ox_kv_layout *layout, const ox_attention_
     if (run->soft_cap > 0.0f) {
         sum = (double)run->soft_cap * tanh(sum / (double)run->soft_cap);
     }
-    return run->slopes ? sum + (double)run->slopes[head] * (double)(key - position) : sum;
+    return run->slopes ? sum - (double)run->slopes[head] * fabs((double)(key - position)) : sum;
 }
 
 static void K(attention_row)(const ox_kv_layout *layout, const ox_attention_run *run, int32_t head, int32_t position,
