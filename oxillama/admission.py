@@ -20,12 +20,14 @@ from oxillama.completion_builder import RequestSpec
 from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf import described
 from oxillama.loader import Model
+from oxillama.pairs import Pairs
 from oxillama.params import EmbeddingParams, SamplingParams
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
 # What `{architecture}.pooling_type` of a file means. 0 says nothing, as most generating models do.
 POOLING_TYPES = {0: "mean", 1: "mean", 2: "cls", 3: "last"}
+RANK_TYPE = 4
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 
@@ -40,16 +42,25 @@ class Admission:
         self._worker = worker
         self._queue_size = queue_size
         self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
+        self._pairs: Pairs | None = None
 
     def require_tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             raise UnsupportedModelError(f"the model {self._model.name!r} has no tokenizer; use token ids")
         return self._tokenizer
 
+    def require_logits(self) -> None:
+        """InvalidRequestError for a model that writes nothing, with what it does instead."""
+        heads = self._model.heads
+        if not heads.has_logits:
+            does = "it embeds texts and ranks documents" if heads.scores else "it embeds texts"
+            raise InvalidRequestError(f"the model {self._model.name!r} generates no text: {does}", param="model")
+
     def generation(
         self, prompt: Prompt, params: SamplingParams, cache_salt: str | None
     ) -> tuple[list[Handle], RequestSpec]:
         """One handle per choice, not yet submitted."""
+        self.require_logits()
         if params.grammar is not None:
             raise GrammarError("grammars are not supported yet", param="grammar")
         if params.lora:
@@ -102,6 +113,7 @@ class Admission:
 
     def evaluation(self, prompt: Prompt, *, keep_logits: bool) -> tuple[list[Handle], RequestSpec]:
         """A handle that keeps the logits of the prompt, or scores it."""
+        self.require_logits()
         ids = self._tokens(prompt)
         if len(ids) > self._model.n_ctx:
             raise self._too_long(len(ids))
@@ -110,39 +122,63 @@ class Admission:
             raise self._too_long(len(ids))
         return [handle], self._spec("eval")
 
-    def embedding(self, prompt: Prompt, params: EmbeddingParams) -> tuple[list[Handle], RequestSpec]:
-        """A handle whose result is made of the hidden states of the prompt."""
-        width = self._model.embedding_width
-        if width == 0:
+    def embedding(
+        self, prompt: Prompt, params: EmbeddingParams, *, second_start: int = -1
+    ) -> tuple[list[Handle], RequestSpec]:
+        """A handle whose result is made of the hidden states of the prompt. second_start: where the second text
+        of a pair begins."""
+        heads = self._model.heads
+        if heads.embedding == 0:
             raise UnsupportedModelError(f"the model {self._model.name!r} gives no embeddings")
+        pooling = params.pooling or self._file_pooling()
+        width = heads.scores if pooling == "rank" else heads.embedding
+        if width == 0:
+            raise refused("pooling", "one without a classifier, which the model does not have", pooling)
         if params.dimensions is not None and params.dimensions > width:
             raise refused("dimensions", f"at most the model's {width}", params.dimensions)
         ids = self._tokens(prompt, param="input")
-        if len(ids) > self._model.n_ctx:
+        if len(ids) > self._model.max_prompt:
             raise self._too_long(len(ids), param="input")
         handle = Handle(
             self._worker,
             ids,
-            pooling=params.pooling or self._file_pooling(),
-            normalize=params.normalize,
+            pooling=pooling,
+            # The length of a row of scores says nothing.
+            normalize=params.normalize and pooling != "rank",
             dimensions=width if params.dimensions is None else params.dimensions,
             priority=params.priority,
             deadline=params.deadline,
+            second_start=second_start,
         )
         if not handle.fits:
             raise self._too_long(len(ids), param="input")
         return [handle], self._spec("embd", expires=_expiry(params.deadline))
+
+    def ranking(
+        self, query: str, document: str, params: EmbeddingParams, *, truncate: bool
+    ) -> tuple[list[Handle], RequestSpec]:
+        """A handle whose result is what the classifier says of a document."""
+        if self._model.heads.scores == 0:
+            raise InvalidRequestError(f"the model {self._model.name!r} has no classifier to rank with", param="model")
+        if not isinstance(truncate, bool):
+            raise refused("truncate", "True or False", truncate)
+        if self._pairs is None:
+            self._pairs = Pairs(self.require_tokenizer(), self._model.metadata, limit=self._model.max_prompt)
+        pair = self._pairs.pair(query, document, truncate=truncate)
+        return self.embedding(pair.ids, params, second_start=pair.second_start)
 
     def _spec(self, kind: str, **known: Any) -> RequestSpec:
         return RequestSpec(id=f"{kind}-{uuid.uuid4().hex}", model=self._model.name, created=int(time.time()), **known)
 
     def _file_pooling(self) -> str:
         metadata = self._model.metadata
-        number = metadata.get(f"{metadata['general.architecture']}.pooling_type", 0)
+        # A file with a classifier and without the key was made for ranking.
+        default = RANK_TYPE if self._model.heads.scores else 0
+        number = metadata.get(f"{metadata['general.architecture']}.pooling_type", default)
         if not isinstance(number, int) or number not in POOLING_TYPES:
             raise InvalidRequestError(
-                f"the file's pooling_type is {described(number)}, which makes no embeddings; name one of "
-                f"{', '.join(POOLINGS)}",
+                f"the file's pooling_type is {described(number)}, which makes no embeddings: rank documents, or name "
+                f"one of {', '.join(POOLINGS)}",
                 param="pooling",
             )
         return POOLING_TYPES[number]
@@ -162,19 +198,21 @@ class Admission:
 
     def _encode(self, prompt: str, param: str) -> list[int]:
         try:
-            return self.require_tokenizer().encode(prompt, limit=self._model.n_ctx)
+            return self.require_tokenizer().encode(prompt, limit=self._model.max_prompt)
         except ContextLengthError as error:
             raise self._too_long(error.n_prompt_tokens, param, at_least=error.at_least) from None
         except InvalidRequestError as error:
             raise InvalidRequestError(str(error), param=param) from None
 
     def _too_long(self, n_prompt: int, param: str = "prompt", *, at_least: bool = False) -> ContextLengthError:
-        n_ctx, held = self._model.n_ctx, self._model.kv_tokens
+        n_ctx, held, whole = self._model.n_ctx, self._model.kv_tokens, self._model.heads.whole_tokens
         limit = f"the context holds {n_ctx}" + (f" and the KV cache {held}" if held < n_ctx else "")
+        if 0 < whole < n_ctx:
+            limit += f", and max_batch_tokens lets a step have {whole}, in which this model reads a text as a whole"
         return ContextLengthError(
             f"the {param} has {'at least ' if at_least else ''}{n_prompt} tokens, {limit}",
             n_prompt_tokens=n_prompt,
-            n_ctx=min(n_ctx, held),
+            n_ctx=self._model.max_prompt,
             param=param,
             at_least=at_least,
         )

@@ -10,6 +10,7 @@ from oxillama.values import integer, real, refused
 
 MAX_QUEUE = MAX_BATCH = (1 << 20) - 1
 MAX_STEP_MS = 1e9
+STEP_TOKENS = 512  # unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,27 @@ class CacheConfig:
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """How requests share the worker, as in `Engine`. A step has room for a token of every sequence, so max_batch_tokens
-    is at least max_batch_size."""
+    """How requests share the worker, as in `Engine`."""
 
     max_batch_size: int = 32
-    max_batch_tokens: int = 512
+    max_batch_tokens: int | None = None
     max_step_ms: float = 100
     queue_size: int = 256
     prefix_cache: bool = True
 
     def __post_init__(self) -> None:
         size = integer("max_batch_size", self.max_batch_size, 1, MAX_BATCH)
-        tokens = integer("max_batch_tokens", self.max_batch_tokens, 1, MAX_BATCH)
         object.__setattr__(self, "max_batch_size", size)
-        object.__setattr__(self, "max_batch_tokens", max(size, tokens))
+        if self.max_batch_tokens is not None:
+            tokens = integer("max_batch_tokens", self.max_batch_tokens, 1, MAX_BATCH)
+            object.__setattr__(self, "max_batch_tokens", tokens)
         object.__setattr__(self, "max_step_ms", real("max_step_ms", self.max_step_ms, 0, MAX_STEP_MS))
         object.__setattr__(self, "queue_size", integer("queue_size", self.queue_size, 1, MAX_QUEUE))
         if not isinstance(self.prefix_cache, bool):
             raise refused("prefix_cache", "True or False", self.prefix_cache)
+
+    def step_tokens(self, whole_prompt: int = 0) -> int:
+        """Most tokens of a step, which has room for one of every sequence. whole_prompt: tokens of the longest prompt
+        that is computed in one step, for networks that need that."""
+        wanted = max(STEP_TOKENS, whole_prompt) if self.max_batch_tokens is None else self.max_batch_tokens
+        return min(MAX_BATCH, max(self.max_batch_size, wanted))

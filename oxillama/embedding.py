@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from oxillama.params import EmbeddingParams
 from oxillama.progress import Progress
 from oxillama.request import RequestHandle
 from oxillama.results import Timings, Usage
+
+ResultT = TypeVar("ResultT")
 
 # One input or several; each a text or token ids.
 Inputs: TypeAlias = Prompt | Sequence[Prompt]
@@ -37,9 +39,9 @@ def split_inputs(inputs: Inputs) -> list[Prompt]:
     )
 
 
-class EmbeddingHandle:
-    """An embedding on its way. Keeps its engine alive; dropping it cancels the request. Threads may share it, and tasks
-    of one event loop."""
+class ReadingHandle(Generic[ResultT]):
+    """A text on its way that is read and not continued. Keeps its engine alive; dropping it cancels the request.
+    Threads may share it, and tasks of one event loop."""
 
     def __init__(self, request: RequestHandle) -> None:
         self._request = request
@@ -73,19 +75,28 @@ class EmbeddingHandle:
     async def aenter(self) -> None:
         await self._request.aenter()
 
-    def result(self, timeout: float | None = None) -> npt.NDArray[np.float32]:
-        """float32 [dimensions], or [n tokens, dimensions] for pooling "none". TimeoutError after `timeout` seconds
-        leaves the request running."""
+    def result(self, timeout: float | None = None) -> ResultT:
+        """TimeoutError after `timeout` seconds leaves the request running."""
         self._request.result(timeout)
-        return self._request.handles[0].embedding()
+        return self._made(self._request.handles[0].embedding())
 
-    async def aresult(self) -> npt.NDArray[np.float32]:
+    async def aresult(self) -> ResultT:
         await self._request.aresult()
-        return self._request.handles[0].embedding()
+        return self._made(self._request.handles[0].embedding())
+
+    def _made(self, row: npt.NDArray[np.float32]) -> ResultT:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         state = "done" if self.done else "running"
-        return f"<EmbeddingHandle {self.id}: {state}, {self.usage.prompt_tokens} tokens>"
+        return f"<{type(self).__name__} {self.id}: {state}, {self.usage.prompt_tokens} tokens>"
+
+
+class EmbeddingHandle(ReadingHandle[npt.NDArray[np.float32]]):
+    """An embedding on its way: its result is float32 [dimensions], or [n tokens, dimensions] for pooling "none"."""
+
+    def _made(self, row: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return row
 
 
 class EmbeddingBatch(Batch[npt.NDArray[np.float32]]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,7 @@ from oxillama.process_bound import ProcessBound
 from oxillama.progress import Progress, stoppable_beside
 from oxillama.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.request import CompletionStream, RequestHandle, cancelled_on_failure
+from oxillama.reranking import RankingBatch, RankingHandle, score_column
 from oxillama.results import Completion
 from oxillama.stats import EngineStats, Memory
 from oxillama.stream import Later
@@ -52,12 +53,13 @@ class Engine(ProcessBound):
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
     available memory. n_threads: None: what this process may use, see `oxillama.limits`. max_batch_size: sequences that
-    advance together. max_batch_tokens: most tokens of one step. max_step_ms: how long a step may take while somebody is
-    generating. queue_size: requests submitted and not yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0".
-    kv_cache_tokens: tokens that all sequences share, promised at once and taken with use; None: 4 x n_ctx, or 1024 x
-    max_batch_size if more, within n_ctx x max_batch_size and half of the available memory. prefix_cache: reuse the KV
-    of common beginnings. prefix_cache_tokens: so many of them are kept before memory grows for others; None: a quarter
-    of kv_cache_tokens, at least n_ctx. mmap: map the file instead of reading it.
+    advance together. max_batch_tokens: most tokens of one step; None: 512, or n_ctx if the model reads texts as a
+    whole. max_step_ms: how long a step may take while somebody is generating. queue_size: requests submitted
+    and not yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0". kv_cache_tokens: tokens that all sequences share,
+    promised at once and taken with use; None: 4 x n_ctx, or 1024 x max_batch_size if more, within n_ctx x
+    max_batch_size and half of the available memory. prefix_cache: reuse the KV of common beginnings.
+    prefix_cache_tokens: so many of them are kept before memory grows for others; None: a quarter of kv_cache_tokens, at
+    least n_ctx. mmap: map the file instead of reading it.
     chat_template: instead of the file's own: a Jinja template, a name (chatml, llama3, mistral, gemma ...) or the path
     of a file, see `oxillama.chat_templates`; one that leaves out what the messages say is a TemplateError.
     progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
@@ -71,7 +73,7 @@ class Engine(ProcessBound):
         n_ctx: int | None = None,
         n_threads: int | None = None,
         max_batch_size: int = 32,
-        max_batch_tokens: int = 512,
+        max_batch_tokens: int | None = None,
         max_step_ms: float = 100,
         queue_size: int = 256,
         kv_dtype: str = "f16",
@@ -312,6 +314,7 @@ class Engine(ProcessBound):
         Raises what submit() raises, with the path of what is wrong in `.param`, and TemplateError."""
         wanted = ReplyOptions(tools, response_format, reasoning_format)
         chosen = chosen_params(params, options)
+        self._admission.require_logits()
         conversation = self._require_conversation()
         rendering = ChatOptions(None, template_kwargs, continue_final_message, add_generation_prompt)
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
@@ -434,13 +437,75 @@ class Engine(ProcessBound):
         params = EmbeddingParams(**options)
         batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
         rows = batch.run(partial(self.submit_embedding, queue_timeout=None, **options))
-        return batch.matrix(rows, self._model.embedding_width)
+        return batch.matrix(rows, self._model.heads.embedding)
 
     async def aembed(self, inputs: Inputs, *, progress: Progress = False, **options: Any) -> npt.NDArray[np.float32]:
         params = EmbeddingParams(**options)
         batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
         rows = await batch.arun(partial(self.asubmit_embedding, queue_timeout=None, **options))
-        return batch.matrix(rows, self._model.embedding_width)
+        return batch.matrix(rows, self._model.heads.embedding)
+
+    # --- ranking
+
+    def prepare_ranking(
+        self,
+        query: str,
+        document: str,
+        *,
+        truncate: bool = False,
+        queue_timeout: float | None = 0,
+        **options: Any,
+    ) -> RankingHandle:
+        """The score of one document, checked and not yet submitted: `enter()` does that. options: priority and
+        deadline, as in EmbeddingParams."""
+        self._lifecycle.check_usable()
+        params = EmbeddingParams(pooling="rank", **options)
+        request = self._admission.ranking(query, document, params, truncate=truncate)
+        column = score_column(self._metadata, self._model.heads.scores)
+        return RankingHandle(self._handle(request, queue_timeout), column)
+
+    def submit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle:
+        """Starts the ranking of one document and returns at once. options: as for prepare_ranking()."""
+        handle = self.prepare_ranking(query, document, **options)
+        handle.enter()
+        return handle
+
+    async def asubmit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle:
+        prepare = partial(self.prepare_ranking, query, document, **options)
+        handle = await beside_if_long(prepare, size=prompt_size(query) + prompt_size(document))
+        await handle.aenter()
+        return handle
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        truncate: bool = False,
+        progress: Progress = False,
+        **options: Any,
+    ) -> npt.NDArray[np.float32]:
+        """float32 [n documents], in their order: how well each answers the query, the more the better.
+
+        What a model's classifier gives as it is: of most cross-encoders a number without bounds, of Qwen3-Reranker the
+        probability of yes. truncate: cut the end off a document that is too long, instead of a ContextLengthError.
+        options: priority and deadline. Raises InvalidRequestError for a model without a classifier."""
+        batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
+        submit = partial(self.submit_ranking, query, truncate=truncate, queue_timeout=None, **options)
+        return np.array(batch.run(submit), np.float32)
+
+    async def arerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        truncate: bool = False,
+        progress: Progress = False,
+        **options: Any,
+    ) -> npt.NDArray[np.float32]:
+        batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
+        submit = partial(self.asubmit_ranking, query, truncate=truncate, queue_timeout=None, **options)
+        return np.array(await batch.arun(submit), np.float32)
 
     # --- evaluation
 

@@ -36,6 +36,21 @@ EVALUATION_ROWS = 32
 
 
 @dataclass(frozen=True)
+class Heads:
+    """What a network gives. Widths in values, 0 for what it does not give."""
+
+    has_logits: bool
+    embedding: int
+    scores: int  # of a classifier
+    whole_tokens: int  # most tokens of a prompt, which is computed in one step; 0: prompts are computed in parts
+
+    @classmethod
+    def of(cls, program: Program) -> Heads:
+        whole = program.max_tokens if program.whole else 0
+        return cls(program.has_logits, program.hidden_width, program.n_scores, whole)
+
+
+@dataclass(frozen=True)
 class Model:
     """What is known of a loaded model. Its weights and its cache are not here: they end with the program."""
 
@@ -45,11 +60,17 @@ class Model:
     tokenizer: Tokenizer | None
     n_threads: int
     plan: MemoryPlan
-    embedding_width: int  # values of a hidden state; 0 for a network that does not show its own
+    heads: Heads
 
     @property
     def n_ctx(self) -> int:
         return self.plan.n_ctx
+
+    @property
+    def max_prompt(self) -> int:
+        """Tokens of the longest prompt, beside which nothing is generated."""
+        most = min(self.n_ctx, self.kv_tokens)
+        return min(most, self.heads.whole_tokens) if self.heads.whole_tokens else most
 
     @property
     def kv_tokens(self) -> int:
@@ -147,8 +168,9 @@ def load_model(
     _warn_of_length(cache.n_ctx, architecture.n_ctx_train)
     matrices = graph.matrices()
     weight_bytes = _weight_bytes(file, matrices)
+    n_whole = (cache.n_ctx or architecture.n_ctx_train) if graph.looks_ahead else 0
     max_outputs = scheduler.max_batch_size + EVALUATION_ROWS
-    lowered = lower(graph, max_tokens=scheduler.max_batch_tokens, max_outputs=max_outputs)
+    lowered = lower(graph, max_tokens=scheduler.step_tokens(n_whole), max_outputs=max_outputs)
     stores = [(store.n_head_kv, store.k_dim, store.v_dim) for store in graph.stores]
     # A name is shown and sent, so it is text, whatever bytes the path is made of.
     name = os.path.basename(os.fsencode(path)).decode("utf-8", "replace").removesuffix(".gguf")
@@ -182,7 +204,7 @@ def load_model(
         reservation.bind(program, plan.n_bytes)
         tensors.pack(tell, program.team)
     log.info("loaded %s: %s", name, plan)
-    model = Model(name, architecture, metadata, tokenizer, n_threads, plan, program.hidden_width)
+    model = Model(name, architecture, metadata, tokenizer, n_threads, plan, Heads.of(program))
     return LoadedModel(model, program, reservation)
 
 

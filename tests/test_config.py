@@ -12,8 +12,11 @@ from oxillama.config import CacheConfig, SchedulerConfig
 
 
 def test_a_step_has_room_for_a_token_of_every_sequence() -> None:
-    assert SchedulerConfig(max_batch_size=600).max_batch_tokens == 600
-    assert SchedulerConfig(max_batch_size=600, max_batch_tokens=700).max_batch_tokens == 700
+    assert SchedulerConfig(max_batch_size=600).step_tokens() == 600
+    assert SchedulerConfig(max_batch_size=600, max_batch_tokens=700).step_tokens() == 700
+    assert SchedulerConfig().step_tokens() == 512
+    assert SchedulerConfig().step_tokens(whole_prompt=8192) == 8192
+    assert SchedulerConfig(max_batch_tokens=100).step_tokens(whole_prompt=8192) == 100
 
 
 def test_numbers_become_python_s_own() -> None:

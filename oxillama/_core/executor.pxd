@@ -78,6 +78,7 @@ ctypedef struct ox_run:
     int32_t n_tokens
     int32_t first_position
     int32_t slot           # of the sequence, for as long as it runs: where its states lie
+    int32_t second_start   # position of the second of two texts, beyond its end where there is one text
     int32_t first_item     # set by the executor: attention work items before this run, for each KV head,
     int32_t n_ranges       # ranges of keys that its items are divided into,
     int32_t first_part     # and where the partial results of these lie
@@ -101,8 +102,10 @@ cdef struct ox_program:
     ox_buffer *buffers
     int32_t *counters           # [n_ops]: work items taken from the shared tail
     int32_t *row_runs           # [max_tokens]: run of each row, set for each step
-    int32_t logits              # buffer number
-    int32_t hidden              # buffer number of the last hidden state, by output; -1 where there is none to read
+    int32_t logits              # buffer numbers of what leaves the network, -1 of what does not: the logits, by output
+    int32_t hidden              # what embeddings are made of: the last hidden state, by output
+    int32_t scores              # of a classifier, in the same rows as logits
+    bint whole                  # the prompt of a sequence is computed in one step: attention looks ahead
     int32_t max_tokens, max_outputs
     ox_kv_store *kv_stores      # [n_stores]
     uint8_t *kv_data

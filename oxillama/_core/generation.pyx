@@ -16,7 +16,7 @@ from oxillama._core.output cimport (
     ox_output,
 )
 from oxillama._core.penalties cimport ox_history
-from oxillama._core.pooling cimport pooling_add
+from oxillama._core.pooling cimport pooling_add, pooling_ranks
 from oxillama._core.prompt_scores cimport prompt_scores_add
 from oxillama._core.request cimport (
     OX_FINISH_ERROR,
@@ -50,15 +50,17 @@ cdef void take_item(ox_program *program, const ox_plan_item *item, int32_t first
                     ox_candidates *memory, int32_t n_vocab, ox_step_result *result) noexcept nogil:
     cdef ox_request *request = item.request
     cdef ox_output *output = <ox_output *>request.output
-    cdef int32_t i, n_before = request.n_output
+    cdef int32_t i, buffer = -1, n_before = request.n_output
     cdef bint is_drafted = True
     result.n_tokens = 0
     result.finish_reason = OX_FINISH_NONE
     if is_broken(output):
         fail(request, OX_FAULT_NUMERICAL, result)
         return
+    if item.n_hidden > 0:
+        buffer = program.scores if pooling_ranks(output.pooling) else program.hidden
     for i in range(item.n_hidden):
-        if not pooling_add(output.pooling, item.first_hidden + i, row_of(program, program.hidden, first_hidden + i)):
+        if not pooling_add(output.pooling, item.first_hidden + i, row_of(program, buffer, first_hidden + i)):
             fail(request, OX_FAULT_NUMERICAL, result)
             return
     for i in range(item.n_draws):

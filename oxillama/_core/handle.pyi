@@ -44,6 +44,7 @@ class Handle:
         pooling: str | None = None,
         dimensions: int = 0,
         normalize: bool = True,
+        second_start: int = -1,
     ) -> None: ...
     def cancel(self) -> None: ...
     @property

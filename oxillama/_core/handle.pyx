@@ -28,6 +28,8 @@ from oxillama._core.pooling cimport (
     OX_POOLING_LAST,
     OX_POOLING_MEAN,
     OX_POOLING_NONE,
+    OX_POOLING_RANK,
+    OX_POOLING_RANK_LAST,
     ox_pooling_kind,
     pooling_create,
     pooling_span,
@@ -75,7 +77,13 @@ FAULTS = {
     OX_NO_MEMORY: "memory",
 }
 # By the names that callers use.
-POOLINGS = {"none": OX_POOLING_NONE, "mean": OX_POOLING_MEAN, "cls": OX_POOLING_CLS, "last": OX_POOLING_LAST}
+POOLINGS = {
+    "none": OX_POOLING_NONE,
+    "mean": OX_POOLING_MEAN,
+    "cls": OX_POOLING_CLS,
+    "last": OX_POOLING_LAST,
+    "rank": OX_POOLING_RANK,
+}
 ACCEPTED = OX_OK
 QUEUE_FULL = OX_QUEUE_FULL
 CLOSED = OX_CLOSED
@@ -106,7 +114,8 @@ cdef class Handle:
     """One sequence in the worker.
 
     prompt: int32 [n], ids already checked against the vocabulary. sampling: None for an embedding or an evaluation.
-    deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values.
+    deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values; "rank": the
+    classifier's scores. second_start: where in the prompt the second of two texts begins, or -1.
     n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
     keep_logits: an evaluation keeps the logits of its prompt."""
 
@@ -114,8 +123,10 @@ cdef class Handle:
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
                  int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None, int32_t dimensions=0,
-                 bint normalize=True):
+                 bint normalize=True, int32_t second_start=-1):
         cdef double seconds
+        cdef int32_t width
+        cdef int kind
         if prompt.shape[0] == 0 or prompt.shape[0] >= 2**31:
             raise ValueError(f"a prompt of {prompt.shape[0]} tokens")
         self.worker = worker
@@ -140,13 +151,22 @@ cdef class Handle:
             seconds = min(<double>deadline, MAX_DEADLINE_SECONDS)
             self.request.deadline_ns = self.request.arrival_ns + max(1, <int64_t>(seconds * 1e9))
         if pooling is not None:
+            kind = POOLINGS[pooling]
             # Without a program the worker has ended, and no request will be taken.
-            if dimensions < 1 or (worker.program is not None and dimensions > worker.program.hidden_width):
-                raise ValueError(f"{dimensions} dimensions of a hidden state")
+            if worker.program is not None:
+                width = worker.program.n_scores if kind == OX_POOLING_RANK else worker.program.hidden_width
+                if not 0 < dimensions <= width:
+                    raise ValueError(f"{dimensions} dimensions of {width}")
+                self.request.whole = worker.program.whole
+            if kind == OX_POOLING_RANK and not self.request.whole:
+                # Only the last token has seen the others.
+                kind = OX_POOLING_RANK_LAST
+            if second_start >= 0:
+                self.request.second_start = second_start
             self.request.kind = OX_REQUEST_EMBED
             # A prefix that is already in the cache would have no hidden states.
             self.request.cache_prompt = False
-            self.output.pooling = pooling_create(<ox_pooling_kind><int>POOLINGS[pooling], <int32_t>prompt.shape[0],
+            self.output.pooling = pooling_create(<ox_pooling_kind>kind, <int32_t>prompt.shape[0],
                                                  dimensions, normalize)
             if self.output.pooling == NULL:
                 raise MemoryError(f"no memory for the embedding of {prompt.shape[0]} tokens")

@@ -8,6 +8,9 @@ cdef enum ox_pooling_kind:
     OX_POOLING_MEAN = 1
     OX_POOLING_CLS = 2    # the first token's
     OX_POOLING_LAST = 3   # the last token's
+    OX_POOLING_RANK = 4   # the scores of a classifier, for the first token
+    # And of ours:
+    OX_POOLING_RANK_LAST = 5  # for the last token
 
 ctypedef struct ox_pooling:
     ox_pooling_kind kind
@@ -23,7 +26,9 @@ cdef ox_pooling *pooling_create(ox_pooling_kind kind, int32_t n_prompt, int32_t 
                                 bint normalize) noexcept nogil
 # NULL is allowed.
 cdef void pooling_destroy(ox_pooling *pooling) noexcept nogil
-# Positions [first, end) of the prompt: the hidden states that are read.
+# Positions [first, end) of the prompt: the hidden states, or the scores, that are read.
 cdef void pooling_span(const ox_pooling *pooling, int32_t *first, int32_t *end) noexcept nogil
-# The hidden state of a token of the span. Positions ascend; 0 begins anew. False: it is not finite.
+# Is it made of a classifier's scores, rather than of hidden states?
+cdef bint pooling_ranks(const ox_pooling *pooling) noexcept nogil
+# The hidden state, or the scores, of a token of the span. Positions ascend; 0 begins anew. False: it is not finite.
 cdef bint pooling_add(ox_pooling *pooling, int32_t position, const float *hidden) noexcept nogil

@@ -31,8 +31,14 @@ cdef void pooling_destroy(ox_pooling *pooling) noexcept nogil:
 
 
 cdef void pooling_span(const ox_pooling *pooling, int32_t *first, int32_t *end) noexcept nogil:
-    first[0] = pooling.n_prompt - 1 if pooling.kind == OX_POOLING_LAST else 0
-    end[0] = 1 if pooling.kind == OX_POOLING_CLS else pooling.n_prompt
+    cdef bint is_last = pooling.kind == OX_POOLING_LAST or pooling.kind == OX_POOLING_RANK_LAST
+    cdef bint is_first = pooling.kind == OX_POOLING_CLS or pooling.kind == OX_POOLING_RANK
+    first[0] = pooling.n_prompt - 1 if is_last else 0
+    end[0] = 1 if is_first else pooling.n_prompt
+
+
+cdef bint pooling_ranks(const ox_pooling *pooling) noexcept nogil:
+    return pooling.kind == OX_POOLING_RANK or pooling.kind == OX_POOLING_RANK_LAST
 
 
 cdef bint pooling_add(ox_pooling *pooling, int32_t position, const float *hidden) noexcept nogil:

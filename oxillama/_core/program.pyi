@@ -29,9 +29,11 @@ class Program:
         max_tokens: int,
         max_outputs: int,
         n_threads: int,
-        logits: int,
         n_vocab: int,
+        logits: int = -1,
         hidden: int = -1,
+        scores: int = -1,
+        whole: bool = False,
         state_floats: int = 0,
         n_slots: int = 0,
     ) -> None: ...
@@ -67,6 +69,12 @@ class Program:
     def n_resident(self) -> int: ...
     @property
     def hidden_width(self) -> int: ...
+    @property
+    def has_logits(self) -> bool: ...
+    @property
+    def n_scores(self) -> int: ...
+    @property
+    def whole(self) -> bool: ...
     @property
     def n_threads(self) -> int: ...
     @property

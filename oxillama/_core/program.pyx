@@ -3,7 +3,7 @@
 Built once at load by `oxillama.lowering`; the operations point into memory that this object keeps alive."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -84,12 +84,12 @@ cdef class Program:
     buffers: (width, rows, offset, forms, twin_offset) of each buffer, offsets in bytes into an arena of `arena_bytes`;
     forms: those besides float32 in which products read it, as bits. n_ops: most operations to be appended.
     max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. n_threads: of the team that is made for
-    it, a ModelLoadError if the system refuses. logits, hidden: buffer numbers; hidden -1 where the last hidden state
-    cannot be read. state_floats, n_slots: recurrent state of a sequence, and how many sequences have one at a time."""
+    it, a ModelLoadError if the system refuses. logits, hidden, scores: numbers of the buffers of what leaves the
+    network, -1 where it has none; see ox_program. whole: attention looks ahead. state_floats, n_slots: recurrent state of a sequence, and how many sequences have one at a time."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
-                 int max_outputs, int n_threads, int logits, int n_vocab, int hidden=-1,
-                 Py_ssize_t state_floats=0, int n_slots=0):
+                 int max_outputs, int n_threads, int n_vocab, int logits=-1, int hidden=-1, int scores=-1,
+                 bint whole=False, Py_ssize_t state_floats=0, int n_slots=0):
         cdef Py_ssize_t width, rows, offset, twin_offset
         cdef int i, forms
         self.kv = kv
@@ -113,6 +113,8 @@ cdef class Program:
             place_twin(&self.c.buffers[i].acts, forms, self._arena.c.data + twin_offset)
         self.c.logits = logits
         self.c.hidden = hidden
+        self.c.scores = scores
+        self.c.whole = whole
         self.c.max_tokens = max_tokens
         self.c.max_outputs = max_outputs
         self.c.kv_stores = kv.stores
@@ -290,6 +292,20 @@ cdef class Program:
         return self.c.buffers[self.c.hidden].width if self.c.hidden >= 0 else 0
 
     @property
+    def has_logits(self):
+        return self.c.logits >= 0
+
+    @property
+    def n_scores(self):
+        """Values that the classifier gives; 0 where there is none."""
+        return self.c.buffers[self.c.scores].width if self.c.scores >= 0 else 0
+
+    @property
+    def whole(self):
+        """Is the prompt of a sequence computed in one step or not at all?"""
+        return bool(self.c.whole)
+
+    @property
     def n_threads(self):
         return self.c.n_threads
 
@@ -319,6 +335,8 @@ cdef class Program:
         cdef int32_t i, n = 0
         if not self._sealed:
             raise ValueError("the program is not sealed")
+        if not self.has_logits:
+            raise ValueError("the network has no logits")
         fits = 0 < tokens.shape[0] <= self.c.max_tokens and output_rows.shape[0] <= self.c.max_outputs
         if not fits or len(runs) > 256:
             raise ValueError(
@@ -347,6 +365,7 @@ cdef class Program:
             c_runs[i].first_position = first_position
             c_runs[i].blocks = &blocks[0]
             c_runs[i].slot = slot[0] if slot else i
+            c_runs[i].second_start = INT32_MAX
             n += n_tokens
         if n != tokens.shape[0]:
             raise ValueError(f"the runs cover {n} of {tokens.shape[0]} tokens")

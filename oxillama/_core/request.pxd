@@ -60,6 +60,8 @@ cdef struct ox_request:
     int64_t deadline_ns
     int8_t cache_prompt           # look up and register prefix blocks
     int8_t scores_prompt          # wants every logits row of its prompt once, so its prompt is not looked up
+    int8_t whole                  # its prompt is computed in one step or not at all: each token attends all others
+    int32_t second_start          # where the second of two texts begins, for networks that tell them apart
     ox_prefix_domain domain
     void *sampling                # destroyed with the request
     ox_destroy destroy_sampling

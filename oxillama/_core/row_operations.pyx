@@ -8,6 +8,7 @@ from libc.string cimport memcpy
 
 from oxillama._core.executor cimport ox_batch, ox_op, ox_program, position_of, row_of
 from oxillama._core.kernels cimport (
+    OX_EXP,
     OX_KV_BLOCK,
     OX_N_ACTIVATIONS,
     ox_activation,
@@ -36,6 +37,37 @@ cdef void embed_position(ox_program *program, const ox_op *op, ox_batch *batch, 
         program.kernels.unpack_row(&op.mats[0],
                                    min(position_of(program, batch, row) + op.integers[0], op.mats[0].rows - 1),
                                    row_of(program, op.dst[0], row))
+
+
+cdef void embed_segment(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
+                        int32_t last) noexcept nogil:
+    # dst = the table's row of the text that the token belongs to, the first of two or the second
+    cdef int32_t row, segment
+    for row in range(first, last):
+        segment = position_of(program, batch, row) >= batch.runs[program.row_runs[row]].second_start
+        program.kernels.unpack_row(&op.mats[0], min(segment, op.mats[0].rows - 1), row_of(program, op.dst[0], row))
+
+
+cdef void softmax(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
+    # of a whole row; the sum goes from the first value to the last
+    cdef int32_t row, j, n = program.buffers[op.dst[0]].width
+    cdef const float *x
+    cdef float *out
+    cdef float top, total
+    for row in range(first, last):
+        x = row_of(program, op.src[0], row)
+        out = row_of(program, op.dst[0], row)
+        top = x[0]
+        for j in range(1, n):
+            top = max(top, x[j])
+        for j in range(n):
+            out[j] = x[j] - top
+        program.kernels.activate(OX_EXP, n, out, op.floats, out)
+        total = 0
+        for j in range(n):
+            total += out[j]
+        for j in range(n):
+            out[j] /= total
 
 
 cdef void rope_table(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
@@ -207,6 +239,8 @@ cdef void join_columns(ox_program *program, const ox_op *op, ox_batch *batch, in
 
 register_rows("embed", "embed", embed, (), ())
 register_rows("embed_position", "embed", embed_position, ("offset",), ())
+register_rows("embed_segment", "embed", embed_segment, (), ())
+register_rows("softmax", "activation", softmax, (), ())
 register_rows("rope_table", "rope table", rope_table, ("dims",), ("magnitude",))
 register_rows("rms_norm", "norm", rms_norm, ("n_heads",), ("epsilon",))
 register_rows("layer_norm", "norm", layer_norm, ("n_heads",), ("epsilon",))

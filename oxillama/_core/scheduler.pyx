@@ -85,6 +85,8 @@ cdef ox_status scheduler_check(const ox_scheduler_config *config, int32_t n_bloc
     cdef int32_t n_room = 0 if request_is_prompt_only(request) else 1  # for the first token of the output
     if request.n_prompt > config.n_ctx - n_room or blocks_for(request.n_prompt) > n_blocks:
         return OX_TOO_LONG
+    if request.whole and request.n_prompt > config.max_batch_tokens:
+        return OX_TOO_LONG
     return OX_OK
 
 
@@ -282,6 +284,8 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:
         n -= overhang  # cut prompts at block boundaries, where the cache can use them
+    if request.whole and n < num_pending(request):
+        return 0
     n = grow(s, request, n)
     if n <= n_had:
         return 0
@@ -307,7 +311,7 @@ cdef int32_t grow(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
         if block >= 0:
             request.blocks[request.n_blocks] = block
             request.n_blocks += 1
-        elif request.n_blocks * OX_KV_BLOCK > request.num_computed_tokens:
+        elif request.n_blocks * OX_KV_BLOCK > request.num_computed_tokens and not request.whole:
             break
         elif not make_room(s, request):
             return 0
@@ -352,7 +356,7 @@ cdef void plan_prompts(ox_scheduler *s) noexcept nogil:
     if room < 2 * OX_KV_BLOCK:
         half = room if s.num_planned % 2 == 0 else 0
     s.num_planned += 1
-    if n == 1:
+    if n == 1 or s.prompts[0].whole:
         half = room
     if half > 0:
         room -= give(s, s.prompts[0], min(half, room))

@@ -44,7 +44,9 @@ from oxillama._core.ring cimport (
     ring_take,
     ring_wake,
 )
+from oxillama._core.output cimport ox_output
 from oxillama._core.plan cimport ox_plan_item, plan_is_alive, plan_rollback
+from oxillama._core.pooling cimport pooling_ranks
 from oxillama._core.profile cimport ox_profile, profile_add, profile_lap
 from oxillama._core.scheduler cimport (
     scheduler_add,
@@ -212,16 +214,21 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].first_position = item.first_position
         w.runs[i].blocks = item.request.blocks
         w.runs[i].slot = item.request.slot
+        w.runs[i].second_start = item.request.second_start
         memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
         row += item.n_tokens
         w.first_logits[i] = output
         output += want_rows(w, output, row - item.n_logits, item.n_logits)
-    # Rows of logits come first, so that hidden states cost no logits.
+        if reads_scores(item):
+            w.first_hidden[i] = output
+            output += want_hidden(w, i, item, output)
+    # Rows of logits or scores come first, so that hidden states cost none.
     batch.n_logits = output
     for i in range(plan.n_items):
         item = &plan.items[i]
-        w.first_hidden[i] = output
-        output += want_rows(w, output, w.runs[i].first_row + item.first_hidden - item.first_position, item.n_hidden)
+        if not reads_scores(item):
+            w.first_hidden[i] = output
+            output += want_hidden(w, i, item, output)
     batch.n_tokens = row
     batch.n_outputs = output
     batch.n_runs = plan.n_items
@@ -238,6 +245,15 @@ cdef int32_t want_rows(ox_worker *w, int32_t output, int32_t row, int32_t n) noe
     for i in range(n):
         w.output_rows[output + i] = row + i
     return n
+
+
+cdef int32_t want_hidden(ox_worker *w, int32_t i, const ox_plan_item *item, int32_t output) noexcept nogil:
+    return want_rows(w, output, w.runs[i].first_row + item.first_hidden - item.first_position, item.n_hidden)
+
+
+cdef bint reads_scores(const ox_plan_item *item) noexcept nogil:
+    """Is an embedding of this item made of a classifier's scores, rather than of hidden states?"""
+    return item.n_hidden > 0 and pooling_ranks((<ox_output *>item.request.output).pooling)
 
 
 cdef void keep_rows(ox_worker *w, ox_plan *plan) noexcept nogil:
@@ -308,7 +324,7 @@ cdef class Worker:
         self.c.pool.num_kept = n_kept_blocks
         self.c.pool.grow = kv_arena_grow
         self.c.pool.grow_context = &program.kv.arena
-        for i in range(self.c.n_threads):
+        for i in range(self.c.n_threads if program.has_logits else 0):
             self.c.memories[i] = ox_candidates_create(self.c.n_vocab, n_ctx)
             if self.c.memories[i] == NULL:
                 raise MemoryError("no memory for the sampler")

@@ -62,7 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sequences that advance together; each has the whole context (default: 32)",
     )
     engine.add_argument(
-        "--max-batch-tokens", type=int, default=512, metavar="N", help="most tokens of one step (default: 512)"
+        "--max-batch-tokens",
+        type=int,
+        metavar="N",
+        help="most tokens of one step (default: 512; an encoder's: its context)",
     )
     engine.add_argument(
         "--max-step-ms", type=float, default=100, metavar="X", help="length of a step while others wait (default: 100)"

@@ -11,16 +11,18 @@ from oxillama.models.apertus import apertus
 from oxillama.models.arctic import arctic
 from oxillama.models.baichuan import baichuan
 from oxillama.models.bailing import bailingmoe, bailingmoe2
+from oxillama.models.bert import bert, jina_bert_v2, jina_bert_v3, nomic_bert, nomic_bert_moe
 from oxillama.models.cohere import cohere2, command_r
 from oxillama.models.cohere2_moe import cohere2_moe
 from oxillama.models.dbrx import dbrx
 from oxillama.models.deepseek import deepseek, deepseek2
 from oxillama.models.dots1 import dots1
 from oxillama.models.ernie4_5_moe import ernie4_5_moe
+from oxillama.models.eurobert import eurobert, neo_bert
 from oxillama.models.exaone import exaone4
 from oxillama.models.exaone_moe import exaone_moe
 from oxillama.models.falcon_h1 import falcon_h1
-from oxillama.models.gemma import gemma, gemma2, gemma3
+from oxillama.models.gemma import gemma, gemma2, gemma3, gemma_embedding
 from oxillama.models.gemma3n import gemma3n
 from oxillama.models.gemma4 import gemma4
 from oxillama.models.glm4 import glm4
@@ -87,6 +89,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "baichuan": baichuan,
     "bailingmoe": bailingmoe,
     "bailingmoe2": bailingmoe2,
+    "bert": bert,
     "bloom": bloom,
     "chatglm": llama,
     "codeshell": starcoder2,
@@ -99,12 +102,14 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "dots1": dots1,
     "ernie4_5": llama,
     "ernie4_5-moe": ernie4_5_moe,
+    "eurobert": eurobert,
     "exaone": qwen2,
     "exaone-moe": exaone_moe,
     "exaone4": exaone4,
     "falcon": falcon,
     "falcon-h1": falcon_h1,
     "gemma": gemma,
+    "gemma-embedding": gemma_embedding,
     "gemma2": gemma2,
     "gemma3": gemma3,
     "gemma3n": gemma3n,
@@ -126,6 +131,8 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "jais": jais,
     "jais2": nemotron,
     "jamba": jamba,
+    "jina-bert-v2": jina_bert_v2,
+    "jina-bert-v3": jina_bert_v3,
     "kimi-linear": kimi_linear,
     "lfm2": lfm2,
     "lfm2moe": lfm2,
@@ -141,6 +148,9 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "nemotron": nemotron,
     "nemotron_h": nemotron_h,
     "nemotron_h_moe": nemotron_h,
+    "neo-bert": neo_bert,
+    "nomic-bert": nomic_bert,
+    "nomic-bert-moe": nomic_bert_moe,
     "olmo": olmo,
     "olmo2": olmo2,
     "olmoe": olmoe,

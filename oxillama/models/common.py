@@ -8,12 +8,13 @@ from typing import Any, Self
 
 from oxillama.errors import ModelLoadError
 from oxillama.models.attention import SelfAttention
-from oxillama.models.decoder import Decoder, Layer, Norm
+from oxillama.models.decoder import AnyLayer, Decoder, Head, Norm
+from oxillama.models.heads import has_classifier, reading_head
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.rope import read_scaling
 from oxillama.models.rope_tables import Rope
 from oxillama.network.graph import Graph
-from oxillama.network.operations import RopeLayout
+from oxillama.network.operations import RopeLayout, Span
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,17 @@ class Common:
     rope: Rope | None
     scale: float  # of attention scores
     clamp: float  # of queries, keys and values; 0 without
+    span: Span
+    # Of a network that only reads, in a family of those that write: what stands in the place of its logits.
+    head: Head | None = None
 
     @classmethod
     def read(
         cls, hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None, norm: str = "rms", causal: bool = True
     ) -> Self:
-        """layout: None for a network without rotary positions. norm: "rms" or "layer"."""
-        hp.expect("attention.causal", causal)
+        """layout: None for a network without rotary positions. norm: "rms" or "layer". causal: whether tokens attend
+        only what came before them, unless the file says so."""
+        span = Span.CAUSAL if hp.truth("attention.causal", causal) else Span.SYMMETRIC
         hp.irrelevant("attention.layer_norm_epsilon" if norm == "rms" else "attention.layer_norm_rms_epsilon")
         width, n_head = hp.integer("embedding_length"), hp.integer("attention.head_count")
         n_layers, n_predicting = hp.integer("block_count", most=1000), hp.integer("nextn_predict_layers", 0, least=0)
@@ -72,6 +77,8 @@ class Common:
             rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
             scale=hp.number("attention.scale", 0.0, positive=False) or k_dim**-0.5,
             clamp=hp.number("attention.clamp_kqv", 0.0, positive=False),
+            span=span,
+            head=reading_head(hp, graph) if has_classifier(graph) or span is Span.SYMMETRIC else None,
         )
         if common.n_head % common.n_head_kv:
             raise ModelLoadError(
@@ -97,11 +104,13 @@ class Common:
             "clamp": self.clamp,
             "rope": self.rope,
             "window": self.window,
+            "span": self.span,
         }
         return SelfAttention(**(fields | changes))
 
-    def decoder(self, layers: Sequence[Layer], **changes: Any) -> Decoder:
-        return Decoder(self.n_vocab, self.n_ctx_train, self.width, self.norm, layers, **changes)
+    def decoder(self, layers: Sequence[AnyLayer], **changes: Any) -> Decoder:
+        fields = {"head": self.head} | changes
+        return Decoder(self.n_vocab, self.n_ctx_train, self.width, self.norm, layers, **fields)
 
 
 def read_rope(hp: Hyperparameters, graph: Graph, layout: RopeLayout, head_dim: int, n_ctx_train: int) -> Rope:

@@ -119,27 +119,41 @@ class Layer:
         return op.add(building.graph, x, y)
 
 
+class AnyLayer(Protocol):
+    """Its result takes the place of what it reads."""
+
+    def build(self, building: Building, x: Value) -> Value: ...
+
+
+class Head(Protocol):
+    """What becomes of the last hidden state."""
+
+    def build(self, graph: Graph, x: Value) -> None: ...
+
+
 @dataclass(frozen=True)
 class Decoder:
-    """A network from tokens to logits.
+    """A network from tokens to logits, or to what its head makes of the last hidden state.
 
     embedding_scale: the embedding, times this. layer_inputs: a part that makes of it what each layer reads besides.
-    embedding_norm: the name of a norm of it. n_positions: rows of learned
-    positions, 0 where there are none. output_norm: the name of the last norm. logit_scale, logit_soft_cap: of the
-    logits, in this order."""
+    embedding_norm: the name of a norm of it. n_positions: rows of learned positions, 0 where there are none.
+    n_segments: the same for the two texts of a pair. output_norm: the name of the last norm. logit_scale,
+    logit_soft_cap: of the logits, in this order. head: instead of logits."""
 
     n_vocab: int
     n_ctx_train: int
     width: int
     norm: Norm
-    layers: Sequence[Layer]
+    layers: Sequence[AnyLayer]
     embedding_scale: float = 1.0
     embedding_norm: str | None = None
     n_positions: int = 0
+    n_segments: int = 0
     output_norm: str | None = "output_norm"
     logit_scale: float = 1.0
     logit_soft_cap: float = 0.0
     layer_inputs: Part | None = None
+    head: Head | None = None
 
     def build(self, graph: Graph) -> None:
         building = Building(graph, self.norm, RopeTables(graph))
@@ -152,6 +166,11 @@ class Decoder:
             x = layer.build(building, x)
         if self.output_norm:
             x = building.normalise(x, self.output_norm)
+        if self.head is not None:
+            # Whoever trained a network to read need not have taken away what it wrote with.
+            graph.leave_out("output.weight")
+            self.head.build(graph, x)
+            return
         # Without a matrix of its own the output is tied to the embedding.
         head = "output" if graph.has("output.weight") else "token_embd"
         logits = op.linear(graph, op.hidden(graph, x), head, width=self.n_vocab)
@@ -166,6 +185,9 @@ class Decoder:
         x = op.embed(graph, "token_embd", n_vocab=self.n_vocab, width=self.width)
         if self.embedding_scale != 1.0:
             x = op.scale(graph, x, self.embedding_scale)
+        if self.n_segments:
+            segments = op.embed_segment(graph, "token_types", n_segments=self.n_segments, width=self.width)
+            x = op.add(graph, x, segments)
         if self.n_positions:
             positions = op.embed_position(graph, "position_embd", n_positions=self.n_positions, width=self.width)
             x = op.add(graph, x, positions)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from oxillama.models.common import Common, layers_with_window
 from oxillama.models.decoder import Decoder, Layer
 from oxillama.models.feed_forward import GatedFFN
+from oxillama.models.heads import reading_head
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.rope import RopeScaling
 from oxillama.network.graph import Graph
@@ -30,16 +31,27 @@ def gemma2(hp: Hyperparameters, graph: Graph) -> Decoder:
 
 def gemma3(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.HALVES)
+    soft_cap = hp.number("final_logit_softcapping", 0.0, positive=False)
+    layers = _layers_of_gemma3(hp, common)
+    return common.decoder(layers, embedding_scale=common.width**0.5, logit_soft_cap=soft_cap)
+
+
+def gemma_embedding(hp: Hyperparameters, graph: Graph) -> Decoder:
+    """EmbeddingGemma (arXiv:2509.20354): tokens attend both ways, and half of the window each way."""
+    common = Common.read(hp, graph, layout=RopeLayout.HALVES, causal=False)
+    layers = _layers_of_gemma3(hp, common)
+    return common.decoder(layers, embedding_scale=common.width**0.5, head=reading_head(hp, graph))
+
+
+def _layers_of_gemma3(hp: Hyperparameters, common: Common) -> list[Layer]:
     near = common.rope_of(base=hp.number("rope.freq_base_swa", 10000.0), scaling=RopeScaling.none())
     has_window = layers_with_window(hp, common.n_layers, default_period=6)
-    layers = [
+    return [
         _layer(common, qk_norm="head", rope=near, window=common.window)
         if windowed
         else _layer(common, qk_norm="head", window=0)
         for windowed in has_window
     ]
-    soft_cap = hp.number("final_logit_softcapping", 0.0, positive=False)
-    return common.decoder(layers, embedding_scale=common.width**0.5, logit_soft_cap=soft_cap)
 
 
 def _layer(common: Common, **attention: object) -> Layer:

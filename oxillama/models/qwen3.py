@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from oxillama.models.common import Common
 from oxillama.models.decoder import Decoder, Layer
+from oxillama.models.heads import has_classifier, reading_head
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.models.llama import feed_forward
 from oxillama.network.graph import Graph
@@ -14,4 +15,8 @@ from oxillama.network.operations import RopeLayout
 def qwen3(hp: Hyperparameters, graph: Graph) -> Decoder:
     common = Common.read(hp, graph, layout=RopeLayout.HALVES)
     attention = common.attention(qk_norm="head")
-    return common.decoder([Layer(attention, feed_forward(hp, common)) for _ in range(common.n_layers)])
+    layers = [Layer(attention, feed_forward(hp, common)) for _ in range(common.n_layers)]
+    if has_classifier(graph):
+        # Of a reranker: the rows of the output for yes and no.
+        return common.decoder(layers, head=reading_head(hp, graph, is_probability=True))
+    return common.decoder(layers)

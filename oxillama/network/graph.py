@@ -143,12 +143,15 @@ class Graph:
 
     def __init__(self, tensors: Tensors) -> None:
         self.nodes: list[Node] = []
-        self.result: Value | None = None
-        self.last_hidden: Value | None = None
+        # What leaves the network, as far as it has it.
+        self.result: Value | None = None  # the logits
+        self.last_hidden: Value | None = None  # what embeddings are made of
+        self.scores: Value | None = None  # of a classifier
         self.used: set[str] = set()
         self._left_out: tuple[str, ...] = ()
         self.stores: list[KVHandle] = []
         self.state_floats = 0  # of a sequence
+        self.looks_ahead = False  # a token attends those behind it, so a prompt is computed in one step
         self._tensors = tensors
 
     def append(self, node: Node) -> Value:
@@ -183,12 +186,15 @@ class Graph:
         """Those of the names that nobody has looked up and nobody has left out."""
         return [name for name in names if name not in self.used and not name.startswith(self._left_out)]
 
-    def rows(self, name: str) -> int:
-        """The number of rows of a matrix whose other dimension is checked later: the size of the vocabulary."""
+    def rows(self, name: str, *, may_be_one: bool = False) -> int:
+        """The number of rows of a matrix whose other dimension is checked later: the size of the vocabulary.
+        may_be_one: a vector is a matrix of one row."""
         tensor = self._tensors.get(f"{name}.weight")
         if tensor is None:
             raise ModelLoadError(f"tensor {name + '.weight'!r} is missing")
         if len(tensor.shape) < 2:
+            if may_be_one:
+                return 1
             raise ModelLoadError(f"tensor {name + '.weight'!r} has shape {list(tensor.shape)}, expected a matrix")
         return tensor.shape[1]
 

@@ -15,7 +15,7 @@ from oxillama._core.operations import is_row_wise
 from oxillama._core.program import Program, activation_form, buffer_bytes, twin_bytes
 from oxillama._core.weights import PackedMatrix
 from oxillama.network.graph import Graph, Matrix, Node, RowSpace, Value, Vector
-from oxillama.network.operations import Add, Attention, Gated, GatedLinear, Linear, Quantize, Select
+from oxillama.network.operations import Add, Attention, Embed, Gated, GatedLinear, Linear, Quantize, Select
 from oxillama.network.recurrence import LinearRecurrence
 
 MAX_MATRICES = 3  # of one product
@@ -51,8 +51,12 @@ class Lowered:
     arena_bytes: int
     max_tokens: int
     max_outputs: int
-    result: Value
-    hidden: Value | None  # the rows of which stay readable after the step
+    # What leaves the network, and stays readable after the step; None where there is none.
+    result: Value | None
+    hidden: Value | None
+    scores: Value | None
+    n_vocab: int
+    whole: bool  # attention looks ahead, so the prompt of a sequence is computed in one step
     state_floats: int  # of a sequence
 
     def rows(self, value: Value) -> int:
@@ -66,12 +70,13 @@ class Lowered:
 
 def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
     """Plans a graph for batches of at most `max_tokens` rows, of which `max_outputs` become logits."""
-    if graph.result is None:
+    hidden = graph.last_hidden
+    heads = [value for value in (graph.result, hidden, graph.scores) if value is not None]
+    if not heads:
         raise ValueError("the graph has no output")
-    nodes = _insert_twins(_fuse(graph.nodes, graph.result))
+    nodes = _insert_twins(_fuse(graph.nodes, heads))
     phases = _phases(nodes)
     storage = _storage(nodes)
-    hidden = graph.last_hidden
     values: dict[Value, _Lifetime] = {}
     twins: dict[Value, _Lifetime] = {}
     forms: dict[Value, int] = {}
@@ -89,9 +94,8 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
             twin.last = phase
         elif node.products() and storage[node.reads[0]] in twins:
             twins[storage[node.reads[0]]].last = phase
-    for kept in (graph.result, hidden):
-        if kept is not None:
-            values[storage[kept]].last = phases[-1] + 1
+    for kept in heads:
+        values[storage[kept]].last = phases[-1] + 1
     arena_bytes = _place([*values.values(), *twins.values()])
     return Lowered(
         nodes,
@@ -105,8 +109,18 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
         max_outputs,
         graph.result,
         hidden,
+        graph.scores,
+        _n_vocab(graph),
+        graph.looks_ahead,
         graph.state_floats,
     )
+
+
+def _n_vocab(graph: Graph) -> int:
+    # The token table may be narrower than the output; without one of the two the other says it.
+    if graph.result is not None:
+        return graph.result.width
+    return next((node.table.rows for node in graph.nodes if type(node) is Embed), 0)
 
 
 def _most_rows(value: Value, max_tokens: int, max_outputs: int, hidden: Value | None) -> int:
@@ -119,6 +133,10 @@ def _most_rows(value: Value, max_tokens: int, max_outputs: int, hidden: Value | 
 def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_slots: int) -> Program:
     """Builds the program over loaded weights, with room for the states of `n_slots` sequences."""
     index = {home: i for i, home in enumerate(lowered.values)}
+
+    def head(value: Value | None) -> int:
+        return -1 if value is None else index[lowered.storage[value]]
+
     program = Program(
         [(home.width, lowered.rows(home), life.offset, *lowered.twin(home)) for home, life in lowered.values.items()],
         arena_bytes=lowered.arena_bytes,
@@ -127,9 +145,11 @@ def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_s
         max_tokens=lowered.max_tokens,
         max_outputs=lowered.max_outputs,
         n_threads=n_threads,
-        logits=index[lowered.storage[lowered.result]],
-        n_vocab=lowered.result.width,
-        hidden=-1 if lowered.hidden is None else index[lowered.storage[lowered.hidden]],
+        n_vocab=lowered.n_vocab,
+        logits=head(lowered.result),
+        hidden=head(lowered.hidden),
+        scores=head(lowered.scores),
+        whole=lowered.whole,
         state_floats=lowered.state_floats,
         n_slots=n_slots,
     )
@@ -161,9 +181,9 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
         program.checkpoint()
 
 
-def _fuse(nodes: list[Node], result: Value) -> list[Node]:
+def _fuse(nodes: list[Node], heads: list[Value]) -> list[Node]:
     """q/k/v into one product, gate and up and activation into one, a residual add into the product before it."""
-    uses: dict[Value, int] = {result: 1}
+    uses: dict[Value, int] = dict.fromkeys(heads, 1)
     last_reader: dict[Value, Node] = {}
     for node in nodes:
         for value in node.reads:
@@ -185,7 +205,7 @@ def _fuse(nodes: list[Node], result: Value) -> list[Node]:
                 product = last.writes[0]
                 other = node.reads[node.reads[0] is product]
                 # The sum changes in place, so nobody may want the old value afterwards.
-                if product not in node.reads or other is product or last_reader[other] is not node:
+                if product not in node.reads or other is product or other in heads or last_reader[other] is not node:
                     fused.append(node)
                     continue
                 reads = (*last.reads, other)

@@ -73,6 +73,17 @@ def embed_position(graph: Graph, name: str, *, n_positions: int, width: int) -> 
 
 
 @dataclass(frozen=True, eq=False)
+class EmbedSegment(Embed):
+    kind = "embed_segment"
+
+
+def embed_segment(graph: Graph, name: str, *, n_segments: int, width: int) -> Value:
+    """The table's row of the text that a token belongs to, where a prompt is a pair: 0 or 1."""
+    table = graph.matrix(name, k=width, rows=n_segments)
+    return graph.append(EmbedSegment(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
+
+
+@dataclass(frozen=True, eq=False)
 class RopeTable(Node):
     kind = "rope_table"
     inverse_frequencies: npt.NDArray[np.float32]
@@ -301,6 +312,7 @@ def attention(
     arXiv:2108.12409). sinks: [n_heads] scores without a value (Xiao et al. 2023, arXiv:2309.17453)."""
     if kv is not None:
         graph.append(KVStore(reads=kv, writes=(), store=store))
+    graph.looks_ahead |= span is Span.SYMMETRIC
     out = q.like(n_heads * store.v_dim)
     return graph.append(
         Attention(
@@ -329,6 +341,16 @@ class Activate(Node):
 
 def activate(graph: Graph, x: Value, function: Activation) -> Value:
     return graph.append(Activate(reads=(x,), writes=(x.like(x.width),), function=function))
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Node):
+    kind = "softmax"
+
+
+def softmax(graph: Graph, x: Value) -> Value:
+    """Of each row."""
+    return graph.append(Softmax(reads=(x,), writes=(x.like(x.width),)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -473,8 +495,13 @@ class Hidden(Node):
 
 
 def hidden(graph: Graph, x: Value) -> Value:
-    """Names the last hidden state, which embeddings are made of; returns its rows that become logits."""
+    """Names the last hidden state, which embeddings are made of; returns its rows that become logits or scores."""
+    show_hidden(graph, x)
+    return graph.append(Hidden(reads=(x,), writes=(Value(x.width, RowSpace.LOGITS),)))
+
+
+def show_hidden(graph: Graph, x: Value) -> None:
+    """Names the last hidden state of a network that has nothing else to give."""
     if x.space is not RowSpace.OUTPUTS:
         raise ValueError("the last hidden state is a value of the selected rows")
     graph.last_hidden = x
-    return graph.append(Hidden(reads=(x,), writes=(Value(x.width, RowSpace.LOGITS),)))

@@ -214,6 +214,7 @@ def test_any_graph_is_planned_soundly(graph: Graph) -> None:
     if graph.last_hidden is not None:
         assert lowered.values[lowered.storage[graph.last_hidden]].last > lowered.phases[-1]
         assert lowered.rows(graph.last_hidden) == 8
+    assert lowered.result is not None
     assert lowered.rows(lowered.result) == 2
     kept = sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in graph.nodes)
     assert sum(isinstance(node, RMSNorm | Rope | KVStore | Attention | Select) for node in lowered.nodes) == kept

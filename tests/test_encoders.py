@@ -1,0 +1,73 @@
+"""Networks that read and do not write, against recorded results of torch and llama.cpp; tolerances as in the fixtures'
+README."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oxillama import Engine, cpu_info
+from tests.conftest import fixtures_folder
+
+# References made with GELU, which llama.cpp reads from a table of 16-bit numbers, and some of torch's with tanh.
+WITHOUT_GELU = ("nomic-bert", "eurobert", "neo-bert", "qwen3-reranker")
+
+
+def recorded_encoders() -> list[str]:
+    found = []
+    for path in sorted((fixtures_folder() / "arch").glob("*.json")):
+        if json.loads(path.read_text()).get("kind") == "embedding":
+            found.append(path.stem)
+    return found
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", recorded_encoders())
+def test_encoder(fixtures_dir: Path, name: str) -> None:
+    recorded = read(fixtures_dir / "arch" / f"{name}.json")
+    arrays = np.load(fixtures_dir / "arch" / f"{name}.npz")
+    truth = "torch" if "p0_torch_none" in arrays else "lcpp_f32"
+    tolerance = 1e-3 if name in WITHOUT_GELU else 5e-3
+    with Engine(fixtures_dir / "arch" / f"{name}.gguf", kv_dtype="f32", kv_cache_tokens=1024, progress=False) as engine:
+        for k, case in enumerate(recorded["cases"]):
+            if "text" in case:
+                assert engine.tokenize(case["text"]) == case["ids"], case["text"]
+            for pooling in recorded["poolings"]:
+                found = engine.submit_embedding(case["ids"], pooling=pooling, normalize=False).result()
+                expected = arrays[f"p{k}_{truth}_{pooling}"]
+                assert found.shape == expected.shape
+                assert np.abs(found - expected).max() <= tolerance, (k, pooling)
+
+
+@pytest.mark.parametrize("name", recorded_encoders())
+def test_tokenizer_of_an_encoder(fixtures_dir: Path, name: str) -> None:
+    recorded = read(fixtures_dir / "arch" / f"{name}.json")
+    with Engine(fixtures_dir / "arch" / f"{name}.gguf", kv_cache_tokens=64, n_ctx=64, progress=False) as engine:
+        for text in recorded["tokenize"]:
+            assert engine.tokenize(text["text"], parse_special=True) == text["special"], text["text"]
+            assert engine.tokenize(text["text"], add_special=False) == text["plain"], text["text"]
+
+
+def test_minilm(fixtures_dir: Path) -> None:
+    recorded = read(fixtures_dir / "embed" / "minilm.json")
+    expected = np.load(fixtures_dir / "embed" / "minilm.npz")["torch_mean"]
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    with Engine(fixtures_dir / "embed" / "all-MiniLM-L6-v2-Q8_0.gguf", progress=False) as engine:
+        texts = [row["text"] for row in recorded["rows"]]
+        assert [engine.tokenize(text) for text in texts] == [row["ids_lcpp"] for row in recorded["rows"]]
+        found = engine.embed(texts)
+    cosines = (found * expected).sum(axis=1)
+    # Products with Q8_0 round activations to 8 bits, with one scale for 256 of them; BERT's differ a lot in size.
+    least, usual = (0.999, 0.9995) if cpu_info().isa == "reference" else (0.99, 0.998)
+    assert cosines.min() >= least
+    assert np.median(cosines) >= usual
+    # Which text is nearest to which.
+    order, true_order = (np.argsort(-(rows @ rows.T), axis=1)[:, 1] for rows in (found, expected))
+    assert (order == true_order).mean() >= 0.9
