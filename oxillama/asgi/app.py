@@ -48,6 +48,8 @@ FIELD_TABLES: tuple[FieldTable, ...] = (
     chat.FIELDS,
     completions.FIELDS,
     embeddings.FIELDS,
+    rerank.FIELDS,
+    rerank.V2_FIELDS,
     responses.FIELDS,
     tokens.TOKENIZE_FIELDS,
     tokens.DETOKENIZE_FIELDS,
@@ -135,6 +137,7 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/v1/responses", responses.responses, methods=["POST"]),
         RecordedRoute("/v1/embeddings", embeddings.embeddings, methods=["POST"]),
         RecordedRoute("/v1/rerank", rerank.rerank, methods=["POST"]),
+        RecordedRoute("/v2/rerank", rerank.rerank_v2, methods=["POST"]),
         RecordedRoute("/admin/stats", admin.stats),
         RecordedRoute("/admin/loras", admin.loras, methods=["GET", "POST", "DELETE"]),
     ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import deque
-from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -18,12 +16,12 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented
 from oxillama.asgi.large_replies import beside, json_reply
+from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 from oxillama.embedding import EmbeddingHandle
 from oxillama.engine import Engine
-from oxillama.errors import InvalidRequestError
 
 FIELDS = FieldTable(
     "/v1/embeddings",
@@ -108,9 +106,7 @@ async def _embed(
     limits: Limits,
     record: RequestRecord,
 ) -> list[npt.NDArray[np.float32]]:
-    """float32 [dimensions] of each prompt. Keeps no more in flight than one batch holds, so that others get a turn."""
-    rows: list[npt.NDArray[np.float32]] = []
-    flight: deque[EmbeddingHandle] = deque()
+    """float32 [dimensions] of each prompt."""
 
     def prepare(index: int) -> EmbeddingHandle:
         # Only the first may be told that the queue is full: the request as a whole then has begun.
@@ -118,31 +114,9 @@ async def _embed(
         deadline = limits.default_deadline
         return engine.prepare_embedding(prompts[index], queue_timeout=timeout, deadline=deadline, **options)
 
-    async def land() -> None:
-        handle = flight[0]
-        rows.append(await handle.aresult())
-        flight.popleft()
-        record.usages.append(handle.usage)
-        record.timings.append(handle.timings)
-
-    try:
-        for index in range(len(prompts)):
-            if len(flight) >= engine.max_batch_size:
-                await land()
-            try:
-                handle = await on_body(request, partial(prepare, index))
-            except InvalidRequestError as error:
-                if error.param == "input" and len(prompts) > 1:
-                    error.param = f"input[{index}]"
-                raise
-            await handle.aenter()
-            flight.append(handle)
-        while flight:
-            await land()
-    finally:
-        for handle in flight:
-            handle.cancel()
-    return rows
+    return await read_all(
+        request, prepare, n=len(prompts), max_flight=engine.max_batch_size, field="input", record=record
+    )
 
 
 def _base64(row: npt.NDArray[np.float32]) -> str:

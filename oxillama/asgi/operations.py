@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oxillama.asgi import apply_template, chat, completions, embeddings, replies, responses, tokens
+from oxillama.asgi import apply_template, chat, completions, embeddings, replies, rerank, responses, tokens
 from oxillama.asgi.openapi import Operation
 
 # What a route may answer besides what its body and its access imply. Whoever needs the engine may find none, or find it
@@ -70,8 +70,17 @@ OPERATIONS: tuple[Operation, ...] = (
         reply=replies.Embeddings,
         statuses=_WORK,
     ),
-    Operation(
-        "post", "/v1/rerank", "How well documents answer a query: the engine cannot do this yet", statuses=(501,)
+    *(
+        Operation(
+            "post",
+            path,
+            "How well documents answer a query, the best first",
+            body=rerank.RerankRequest,
+            fields=fields,
+            reply=replies.Ranking,
+            statuses=_WORK,
+        )
+        for path, fields in (("/v1/rerank", rerank.FIELDS), ("/v2/rerank", rerank.V2_FIELDS))
     ),
     Operation(
         "post",

@@ -204,6 +204,21 @@ class Embeddings(TypedDict):
     usage: PromptUsage
 
 
+class RankedDocument(TypedDict):
+    index: int
+    relevance_score: float
+    document: NotRequired[dict[str, str]]
+
+
+class Ranking(TypedDict):
+    id: str
+    object: Literal["list"]
+    model: str
+    results: list[RankedDocument]
+    usage: PromptUsage
+    meta: dict[str, Any]
+
+
 class ResponseObject(TypedDict):
     id: str
     object: Literal["response"]

@@ -53,9 +53,3 @@ def test_stats_of_a_closed_engine() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_adapters_are_not_there_yet(admin: TestClient, method: str) -> None:
     assert error_of(admin.request(method, "/admin/loras", headers=ADMIN), 501)["code"] == "not_supported"
-
-
-def test_reranking_is_not_there_yet(admin: TestClient) -> None:
-    body = {"query": "a", "documents": ["b"]}
-    reply = admin.post("/v1/rerank", json=body, headers={"x-api-key": "key"})
-    assert error_of(reply, 501)["code"] == "not_supported"
