@@ -163,7 +163,9 @@ def qwen3next(*, is_old: bool) -> Hybrid:
 def nemotron_h_moe() -> Hybrid:
     """Experts in a narrower space, whose widths and numbers differ from layer to layer."""
     latent = 24
-    keys = RMS | {"attention.layer_norm_epsilon": 1e-5} | ssm(WIDTH, 16, 4, 2) | {"attention.head_count": 4}
+    keys: dict[str, Any] = (
+        RMS | {"attention.layer_norm_epsilon": 1e-5} | ssm(WIDTH, 16, 4, 2) | {"attention.head_count": 4}
+    )
     keys |= {"attention.head_count_kv": [0, 0, 2, 0], "feed_forward_length": [0, N_FF, 0, N_FF]}
     keys |= {"attention.key_length": 24, "attention.value_length": 24, "expert_weights_norm": True}
     keys |= {"expert_count": 4, "expert_used_count": [0, 2, 0, 3], "expert_feed_forward_length": [0, 40, 0, 56]}

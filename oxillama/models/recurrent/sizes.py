@@ -11,7 +11,7 @@ from oxillama.models.common import Common, read_rope
 from oxillama.models.decoder import Norm
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.network.graph import Graph
-from oxillama.network.operations import RopeLayout
+from oxillama.network.operations import RopeLayout, Span
 
 MOST = 2**20  # of one size: products of two stay within the core's integers or fail as tensors of the wrong shape
 
@@ -97,6 +97,7 @@ def read_layers(hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None)
         rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
         scale=hp.number("attention.scale", 0.0, positive=False) or k_dim**-0.5,
         clamp=hp.number("attention.clamp_kqv", 0.0, positive=False),
+        span=Span.CAUSAL,
     )
     layers = [LayerSizes(n, n_kv, n_ff) for n, n_kv, n_ff in zip(n_heads, counts, n_ffs, strict=True)]
     graph.leave_out(*(f"blk.{layer}." for layer in range(n_layers, n_all)))
@@ -124,4 +125,5 @@ def read_plain(hp: Hyperparameters, graph: Graph, *, norm: Norm) -> Common:
         rope=None,
         scale=1.0,
         clamp=0.0,
+        span=Span.CAUSAL,
     )
