@@ -19,7 +19,6 @@ from oxillama.network.operations import RopeLayout
 
 
 def step35(hp: Hyperparameters, graph: Graph) -> Decoder:
-    hp.irrelevant("leading_dense_block_count")  # a layer's tensors say whether it has experts
     common = Common.read(hp.at(0), graph, layout=RopeLayout.HALVES)
     full, near = _rotations(hp, common)
     hp.irrelevant("leading_dense_block_count")  # the tensors say which layers have experts
