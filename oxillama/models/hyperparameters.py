@@ -130,7 +130,8 @@ class Hyperparameters:
     def expect(self, name: str, value: object) -> None:
         """Raises UnsupportedModelError if the file has the key with any other value."""
         key, found = self._get(name, value)
-        if found != value:
+        # An array is never one value, and its comparison no truth.
+        if isinstance(found, np.ndarray) or found != value:
             raise UnsupportedModelError(f"{key} is {described(found)}; supported: {value!r}")
 
     def unread(self) -> list[str]:

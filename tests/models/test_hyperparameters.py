@@ -50,6 +50,14 @@ def test_a_key_with_one_value_that_is_built() -> None:
     hp.check_all_read()
 
 
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.0]])
+def test_an_array_is_never_the_one_value(values: list[float]) -> None:
+    with pytest.raises(
+        UnsupportedModelError, match=rf"toy\.factor is an array of {len(values)} x float64; supported: 1\.0"
+    ):
+        keys(factor=np.array(values)).expect("factor", 1.0)
+
+
 def test_a_layer_has_its_own_values_or_those_of_all() -> None:
     hp = keys(heads=np.array([2, 4, 8]), width=16)
     assert [hp.at(layer).integer("heads") for layer in range(3)] == [2, 4, 8]
