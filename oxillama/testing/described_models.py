@@ -46,7 +46,7 @@ class _Wishes(Graph):
     def has(self, name: str) -> bool:
         return name in self.shapes or self._options.fullmatch(name) is not None
 
-    def rows(self, name: str) -> int:
+    def rows(self, name: str, *, may_be_one: bool = False) -> int:
         return self._n_vocab
 
     def constant(self, name: str, width: int) -> npt.NDArray[np.float32]:
