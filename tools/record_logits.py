@@ -12,7 +12,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from oxillama.testing.described_models import DescribedModel
 from tests.models.described import MODELS, PROMPT, RECORDED, prompt_length
+from tests.models.described_dense import DENSE, DENSE_RECORDED
 
 SCRIPT = """
 import json, sys
@@ -26,11 +28,11 @@ np.save(out, llm.scores[len(ids) - 1])
 """
 
 
-def logits(python: str, name: str) -> npt.NDArray[np.float32]:
+def logits(python: str, name: str, model: DescribedModel) -> npt.NDArray[np.float32]:
     """float32 [n_vocab] of the prompt's last token."""
     with TemporaryDirectory() as folder:
         path, out = Path(folder) / "model.gguf", Path(folder) / "logits.npy"
-        MODELS[name].write(path)
+        model.write(path)
         ids = json.dumps(PROMPT[: prompt_length(name)])
         subprocess.run([python, "-c", SCRIPT, path, out, ids], check=True)
         return np.asarray(np.load(out), np.float32)
@@ -40,9 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.record_logits", description=__doc__)
     parser.add_argument("--python", required=True, help="an interpreter with llama-cpp-python")
     options = parser.parse_args()
-    found = {name: logits(options.python, name) for name in MODELS}
-    np.savez_compressed(RECORDED, **found)  # type: ignore[arg-type, unused-ignore]
-    print(f"{RECORDED}: {len(found)} models, {RECORDED.stat().st_size} bytes")
+    for models, recorded in ((MODELS, RECORDED), (DENSE, DENSE_RECORDED)):
+        found = {name: logits(options.python, name, model) for name, model in models.items()}
+        np.savez_compressed(recorded, **found)  # type: ignore[arg-type, unused-ignore]
+        print(f"{recorded}: {len(found)} models, {recorded.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

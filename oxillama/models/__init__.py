@@ -54,7 +54,7 @@ from oxillama.models.llama4 import llama4
 from oxillama.models.llama_like import arcee, plamo, qwen, refact, seed_oss
 from oxillama.models.mamba import mamba, mamba2
 from oxillama.models.mimo2 import mimo2
-from oxillama.models.minicpm import minicpm
+from oxillama.models.minicpm import minicpm, minicpm3
 from oxillama.models.minimax_m2 import minimax_m2
 from oxillama.models.mistral3 import mistral3
 from oxillama.models.nemotron_h import nemotron_h
@@ -142,6 +142,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "mamba2": mamba2,
     "mimo2": mimo2,
     "minicpm": minicpm,
+    "minicpm3": minicpm3,
     "minimax-m2": minimax_m2,
     "mistral3": mistral3,
     "mpt": mpt,

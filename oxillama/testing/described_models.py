@@ -65,7 +65,8 @@ class DescribedModel:
     """A model whose metadata, without `architecture.`, are `keys`.
 
     options: regular expressions; a tensor that the architecture only asks for is there if one of them matches its whole
-    name. type_name: of every matrix whose rows allow it. constants: what single tensors are filled with."""
+    name. type_name: of every matrix whose rows allow it. constants: what single tensors are filled with.
+    others: keys of other beginnings."""
 
     architecture: str
     keys: Mapping[str, Any]
@@ -74,6 +75,7 @@ class DescribedModel:
     seed: int = 0
     constants: Mapping[str, float] = field(default_factory=dict)
     tokenizer: bool = False
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes in GGUF's order, fastest axis first."""
@@ -112,4 +114,4 @@ class DescribedModel:
 
     def _metadata(self) -> dict[str, Any]:
         named = {f"{self.architecture}.{key}": value for key, value in self.keys.items()}
-        return {"general.architecture": self.architecture, "general.name": "tiny", **named}
+        return {"general.architecture": self.architecture, "general.name": "tiny", **named, **self.others}
