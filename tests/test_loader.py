@@ -171,7 +171,6 @@ def test_a_senseless_hyperparameter(path: Path, name: str, value: Any, expected:
     [
         ({"llama.rope.scaling.type": "ntk"}, "'ntk'; supported: none, linear, yarn, longrope"),
         ({"llama.residual_scale": 0.5}, "llama.residual_scale is 0.5; architecture llama is not built with it"),
-        ({"llama.attention.causal": False}, "llama.attention.causal is False; supported: True"),
     ],
 )
 def test_what_llama_has_and_this_version_does_not(path: Path, change: dict[str, Any], message: str) -> None:

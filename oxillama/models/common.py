@@ -35,7 +35,7 @@ class Common:
     rope: Rope | None
     scale: float  # of attention scores
     clamp: float  # of queries, keys and values; 0 without
-    span: Span
+    span: Span = Span.CAUSAL
     # Of a network that only reads, in a family of those that write: what stands in the place of its logits.
     head: Head | None = None
 

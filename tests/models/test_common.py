@@ -61,11 +61,6 @@ def test_layers_that_only_predict_are_left_out() -> None:
         read({"nextn_predict_layers": 3})
 
 
-def test_a_network_that_sees_what_comes_is_no_decoder() -> None:
-    with pytest.raises(UnsupportedModelError, match=r"toy\.attention\.causal is False; supported: True"):
-        read({"attention.causal": False})
-
-
 def test_a_scale_and_bounds_of_attention() -> None:
     attention = read({"attention.scale": 0.5, "attention.clamp_kqv": 3.0})[0].attention()
     assert (attention.scale, attention.clamp) == (0.5, 3.0)
