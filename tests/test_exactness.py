@@ -25,6 +25,7 @@ from oxillama.testing.described_models import DescribedModel
 from oxillama.testing.tiny_models import TinyModel
 from tests.levels import check_at, other_levels
 from tests.models.described import MODELS
+from tests.models.described_dense import DENSE, IN_COMPANY
 
 BLOCK = 32
 MAX_TOKENS = 96
@@ -60,6 +61,10 @@ SHAPES: dict[str, TinyModel | DescribedModel] = {
     "latent attention": replace(MODELS["deepseek2"], type_name="Q8_0"),
     "latent attention, old": MODELS["deepseek2-old"],
     "bounds, gates of heads": MODELS["step35"],
+    "streams, inputs of layers": IN_COMPANY["gemma3n"],
+    "shared keys, experts beside a dense network": IN_COMPANY["gemma4"],
+    "distances": DENSE["bloom-6-heads"],
+    "both parts read the same, norms of heads": DENSE["stablelm-12b"],
 }
 
 

@@ -158,3 +158,38 @@ DENSE = {
     ),
     "xverse": model("xverse", options=(GATE,)),
 }  # fmt: skip
+
+# Of families with recorded files: operations that no other model here has, to be computed in any company.
+IN_COMPANY = {
+    "gemma3n": model(
+        "gemma3n",
+        {
+            "altup.active_idx": 0,
+            "altup.num_inputs": 4,
+            "attention.shared_kv_layers": 1,
+            "attention.sliding_window": 8,
+            "attention.sliding_window_pattern": [True, False, True, False],
+            "activation_sparsity_scale": np.array([1.0, 0.5, -np.inf, -np.inf], np.float32),
+            "embedding_length_per_layer_input": 16,
+            "rope.freq_base_swa": 500.0,
+        },
+        options=(GATE,),
+    ),
+    "gemma4": model(
+        "gemma4",
+        EXPERTS,
+        {
+            "attention.shared_kv_layers": 2,
+            "attention.key_length": 32,
+            "attention.value_length": 32,
+            "attention.key_length_swa": 16,
+            "attention.value_length_swa": 16,
+            "attention.sliding_window": 8,
+            "attention.sliding_window_pattern": [True, False, True, False],
+            "embedding_length_per_layer_input": 16,
+            "rope.dimension_count": 32,
+            "rope.dimension_count_swa": 16,
+        },
+        options=(GATE, r"blk\.[02]\.(ffn_gate_inp|ffn_gate_up_exps|attn_v)\.weight", r".*layer_output_scale\.weight"),
+    ),
+}
