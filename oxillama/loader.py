@@ -187,7 +187,8 @@ def load_model(
     if cache.n_ctx is None and plan.n_ctx < architecture.n_ctx_train:
         # Some families compute otherwise in a long context: what counts is the one that there is memory for.
         graph, architecture = _describe(file, tensors, plan.n_ctx)
-        lowered = lower(graph, max_tokens=scheduler.max_batch_tokens, max_outputs=max_outputs)
+        max_tokens = scheduler.step_tokens(plan.n_ctx if graph.looks_ahead else 0)
+        lowered = lower(graph, max_tokens=max_tokens, max_outputs=max_outputs)
     with (
         reservation.released_on_failure(),
         reporting(

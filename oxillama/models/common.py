@@ -44,8 +44,8 @@ class Common:
         cls, hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None, norm: str = "rms", causal: bool = True
     ) -> Self:
         """layout: None for a network without rotary positions. norm: "rms" or "layer". causal: whether tokens attend
-        only what came before them, unless the file says so."""
-        span = Span.CAUSAL if hp.truth("attention.causal", causal) else Span.SYMMETRIC
+        only what came before them."""
+        hp.expect("attention.causal", causal)
         hp.irrelevant("attention.layer_norm_epsilon" if norm == "rms" else "attention.layer_norm_rms_epsilon")
         width, n_head = hp.integer("embedding_length"), hp.integer("attention.head_count")
         n_layers, n_predicting = hp.integer("block_count", most=1000), hp.integer("nextn_predict_layers", 0, least=0)
@@ -77,8 +77,8 @@ class Common:
             rope=read_rope(hp, graph, layout, k_dim, n_ctx_train) if layout is not None else None,
             scale=hp.number("attention.scale", 0.0, positive=False) or k_dim**-0.5,
             clamp=hp.number("attention.clamp_kqv", 0.0, positive=False),
-            span=span,
-            head=reading_head(hp, graph) if has_classifier(graph) or span is Span.SYMMETRIC else None,
+            span=Span.CAUSAL if causal else Span.SYMMETRIC,
+            head=reading_head(hp, graph) if has_classifier(graph) else None,
         )
         if common.n_head % common.n_head_kv:
             raise ModelLoadError(

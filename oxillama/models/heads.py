@@ -61,6 +61,7 @@ def reading_head(hp: Hyperparameters, graph: Graph, **classifier: object) -> Hea
     for name in ("dense_2", "dense_3"):
         if graph.has(f"{name}.weight"):
             width = graph.rows(name)
+            hp.irrelevant(f"{name}_feat_in")  # the shape of the tensor is checked
             if (told := hp.integer(f"{name}_feat_out", width)) != width:
                 raise ModelLoadError(f"{hp.architecture}.{name}_feat_out is {told}, tensor {name!r} has {width} rows")
             dense.append((name, width))

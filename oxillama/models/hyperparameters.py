@@ -19,6 +19,7 @@ INFORMATIONAL: Final = frozenset(
         "tensor_data_layout",  # how rows were permuted before they came into the file
         "rope.scaling.finetuned",  # but in families that switch rotations off by it
         "pooling_type",  # of embeddings: the default of a request
+        "classifier.output_labels",  # names of scores
     }
 )
 # Keys of parts that a network does not have where they are 0.
