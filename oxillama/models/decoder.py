@@ -11,6 +11,7 @@ from typing import Protocol
 
 from oxillama.models.rope_tables import RopeTables
 from oxillama.network import operations as op
+from oxillama.network.classification import embed_segment
 from oxillama.network.graph import Graph, KVHandle, RowSpace, Value
 
 
@@ -186,7 +187,7 @@ class Decoder:
         if self.embedding_scale != 1.0:
             x = op.scale(graph, x, self.embedding_scale)
         if self.n_segments:
-            segments = op.embed_segment(graph, "token_types", n_segments=self.n_segments, width=self.width)
+            segments = embed_segment(graph, "token_types", n_segments=self.n_segments, width=self.width)
             x = op.add(graph, x, segments)
         if self.n_positions:
             positions = op.embed_position(graph, "position_embd", n_positions=self.n_positions, width=self.width)

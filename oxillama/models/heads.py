@@ -8,6 +8,7 @@ from oxillama.errors import ModelLoadError
 from oxillama.models.decoder import Head
 from oxillama.models.hyperparameters import Hyperparameters
 from oxillama.network import operations as op
+from oxillama.network.classification import softmax
 from oxillama.network.graph import Graph, Value
 from oxillama.network.operations import Activation
 
@@ -46,7 +47,7 @@ class Classifier:
                 rows = op.layer_norm(graph, rows, "cls.norm", epsilon=self.epsilon)
         name = "cls.output" if graph.has("cls.output.weight") else "cls"
         scores = op.linear(graph, rows, name, width=graph.rows(name, may_be_one=True))
-        graph.scores = op.softmax(graph, scores) if self.is_probability else scores
+        graph.scores = softmax(graph, scores) if self.is_probability else scores
 
 
 def has_classifier(graph: Graph) -> bool:

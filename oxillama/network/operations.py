@@ -73,17 +73,6 @@ def embed_position(graph: Graph, name: str, *, n_positions: int, width: int) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class EmbedSegment(Embed):
-    kind = "embed_segment"
-
-
-def embed_segment(graph: Graph, name: str, *, n_segments: int, width: int) -> Value:
-    """The table's row of the text that a token belongs to, where a prompt is a pair: 0 or 1."""
-    table = graph.matrix(name, k=width, rows=n_segments)
-    return graph.append(EmbedSegment(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
-
-
-@dataclass(frozen=True, eq=False)
 class RopeTable(Node):
     kind = "rope_table"
     inverse_frequencies: npt.NDArray[np.float32]
@@ -341,16 +330,6 @@ class Activate(Node):
 
 def activate(graph: Graph, x: Value, function: Activation) -> Value:
     return graph.append(Activate(reads=(x,), writes=(x.like(x.width),), function=function))
-
-
-@dataclass(frozen=True, eq=False)
-class Softmax(Node):
-    kind = "softmax"
-
-
-def softmax(graph: Graph, x: Value) -> Value:
-    """Of each row."""
-    return graph.append(Softmax(reads=(x,), writes=(x.like(x.width),)))
 
 
 @dataclass(frozen=True, eq=False)
