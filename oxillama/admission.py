@@ -35,12 +35,13 @@ Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 class Admission:
     """Turns a caller's prompt and parameters into the core's handles, or raises what is wrong with them."""
 
-    def __init__(self, model: Model, worker: Worker, *, queue_size: int) -> None:
+    def __init__(self, model: Model, worker: Worker, *, queue_size: int, speculates: bool = False) -> None:
         self._model = model
         self._n_vocab = model.architecture.n_vocab
         self._tokenizer = model.tokenizer
         self._worker = worker
         self._queue_size = queue_size
+        self._speculates = speculates
         self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
         self._pairs: Pairs | None = None
 
@@ -91,6 +92,7 @@ class Admission:
                 # All choices have the same prompt: one of them scores it.
                 n_prompt_logprobs=-1 if choice or params.prompt_logprobs is None else params.prompt_logprobs,
                 min_tokens=params.min_tokens,
+                speculates=self._speculates,
                 choice=choice,
                 priority=params.priority,
                 deadline=params.deadline,

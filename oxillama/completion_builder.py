@@ -86,6 +86,8 @@ class CompletionBuilder:
             prompt_tokens=first.num_prompt_tokens,
             completion_tokens=sum(choice.handle.num_published for choice in self._choices),
             cached_tokens=first.num_cached_tokens,
+            accepted_prediction_tokens=sum(choice.handle.num_accepted_drafts for choice in self._choices),
+            rejected_prediction_tokens=sum(choice.handle.num_rejected_drafts for choice in self._choices),
         )
 
     @property

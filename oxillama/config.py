@@ -32,6 +32,9 @@ class CacheConfig:
                 object.__setattr__(self, name, integer(name, getattr(self, name), least, 2**31 - 1))
 
 
+SPECULATIONS = ("auto", "off")
+
+
 @dataclass(frozen=True)
 class SchedulerConfig:
     """How requests share the worker, as in `Engine`."""
@@ -41,6 +44,7 @@ class SchedulerConfig:
     max_step_ms: float = 100
     queue_size: int = 256
     prefix_cache: bool = True
+    speculation: str = "off"
 
     def __post_init__(self) -> None:
         size = integer("max_batch_size", self.max_batch_size, 1, MAX_BATCH)
@@ -52,6 +56,8 @@ class SchedulerConfig:
         object.__setattr__(self, "queue_size", integer("queue_size", self.queue_size, 1, MAX_QUEUE))
         if not isinstance(self.prefix_cache, bool):
             raise refused("prefix_cache", "True or False", self.prefix_cache)
+        if self.speculation not in SPECULATIONS:
+            raise refused("speculation", " or ".join(map(repr, SPECULATIONS)), self.speculation)
 
     def step_tokens(self, whole_prompt: int = 0) -> int:
         """Most tokens of a step, which has room for one of every sequence. whole_prompt: tokens of the longest prompt

@@ -59,7 +59,8 @@ class Engine(ProcessBound):
     promised at once and taken with use; None: 4 x n_ctx, or 1024 x max_batch_size if more, within n_ctx x
     max_batch_size and half of the available memory. prefix_cache: reuse the KV of common beginnings.
     prefix_cache_tokens: so many of them are kept before memory grows for others; None: a quarter of kv_cache_tokens, at
-    least n_ctx. mmap: map the file instead of reading it.
+    least n_ctx. speculation: "auto": while few sequences run, what followed the same tokens earlier in a request is
+    computed ahead, and kept where the model writes it; results are the same. mmap: map the file instead of reading it.
     chat_template: instead of the file's own: a Jinja template, a name (chatml, llama3, mistral, gemma ...) or the path
     of a file, see `oxillama.chat_templates`; one that leaves out what the messages say is a TemplateError.
     progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
@@ -80,11 +81,14 @@ class Engine(ProcessBound):
         kv_cache_tokens: int | None = None,
         prefix_cache: bool = True,
         prefix_cache_tokens: int | None = None,
+        speculation: str = "off",
         mmap: bool = True,
         chat_template: str | os.PathLike[str] | None = None,
         progress: Progress = None,
     ) -> None:
-        scheduler = SchedulerConfig(max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache)
+        scheduler = SchedulerConfig(
+            max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache, speculation
+        )
         cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens, prefix_cache_tokens)
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
         given = None if chat_template is None else checked_template(resolve_chat_template(chat_template))
@@ -101,7 +105,9 @@ class Engine(ProcessBound):
             self._conversation = Conversation(self.tokenizer, self._metadata, given) if self.tokenizer else None
             self._lifecycle = Lifecycle(loaded, scheduler)
         self._worker = self._lifecycle.worker
-        self._admission = Admission(self._model, self._worker, queue_size=scheduler.queue_size)
+        self._admission = Admission(
+            self._model, self._worker, queue_size=scheduler.queue_size, speculates=scheduler.speculation == "auto"
+        )
 
     @classmethod
     def demo(cls, **options: Any) -> Self:

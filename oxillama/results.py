@@ -16,12 +16,15 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
     """Token counts of one request. ``cached_tokens`` is the part of the prompt that was not computed again,
-    ``reasoning_tokens`` the part of the completion that a chat model thought with."""
+    ``reasoning_tokens`` the part of the completion that a chat model thought with, ``accepted_prediction_tokens`` the
+    part that was computed ahead; ``rejected_prediction_tokens`` were computed ahead in vain."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -33,7 +36,11 @@ class Usage:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
-            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+            "completion_tokens_details": {
+                "reasoning_tokens": self.reasoning_tokens,
+                "accepted_prediction_tokens": self.accepted_prediction_tokens,
+                "rejected_prediction_tokens": self.rejected_prediction_tokens,
+            },
         }
 
 

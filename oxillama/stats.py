@@ -33,6 +33,8 @@ class EngineStats:
     prompt_tokens: int  # computed, recomputation included
     cached_tokens: int  # not computed, thanks to the prefix cache
     output_tokens: int
+    accepted_draft_tokens: int  # of these, that were drafted and computed ahead
+    rejected_draft_tokens: int  # computed ahead in vain
     tokens_per_second: float  # prompt and output tokens per busy second
     kv_blocks_free: int
     kv_blocks_cached: int  # free, but still good for a prefix hit
@@ -62,6 +64,8 @@ class EngineStats:
             prompt_tokens=raw["num_prompt_tokens"],
             cached_tokens=raw["num_cached_tokens"],
             output_tokens=raw["num_output_tokens"],
+            accepted_draft_tokens=raw["num_accepted_drafts"],
+            rejected_draft_tokens=raw["num_rejected_drafts"],
             tokens_per_second=tokens / busy if busy else 0.0,
             kv_blocks_free=raw["num_blocks_free"],
             kv_blocks_cached=raw["num_blocks_cached"],

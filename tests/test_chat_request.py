@@ -163,7 +163,8 @@ def test_tokens_of_the_thinking_are_counted(thinker: Engine) -> None:
     written = bytes(token - FIRST_BYTE for token in reply.token_ids if token >= FIRST_BYTE)
     # One byte per token; a model may open again what the prompt has opened.
     assert reply.usage.reasoning_tokens == written.index(b">>") + 2
-    assert reply.usage.to_dict()["completion_tokens_details"] == {"reasoning_tokens": reply.usage.reasoning_tokens}
+    details = reply.usage.to_dict()["completion_tokens_details"]
+    assert details["reasoning_tokens"] == reply.usage.reasoning_tokens
 
 
 # The end

@@ -88,7 +88,11 @@ def test_the_shape_of_a_completion() -> None:
             "completion_tokens": 3,
             "total_tokens": 8,
             "prompt_tokens_details": {"cached_tokens": 4},
-            "completion_tokens_details": {"reasoning_tokens": 2},
+            "completion_tokens_details": {
+                "reasoning_tokens": 2,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
         },
         "seed": 11,
         "timings": {"queue": 0.0, "prefill": 0.0, "decode": 0.0, "ttft": 0.0},

@@ -34,6 +34,8 @@ def test_numbers_become_python_s_own() -> None:
         (SchedulerConfig, "max_step_ms", float("nan")),
         (SchedulerConfig, "queue_size", 1 << 20),
         (SchedulerConfig, "prefix_cache", 1),
+        (SchedulerConfig, "speculation", "on"),
+        (SchedulerConfig, "speculation", True),
         (CacheConfig, "n_ctx", 2**31),
         (CacheConfig, "kv_cache_tokens", True),
         (CacheConfig, "prefix_cache_tokens", -1),

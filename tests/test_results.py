@@ -70,7 +70,11 @@ def test_a_completion_in_openais_shape() -> None:
             "completion_tokens": 3,
             "total_tokens": 8,
             "prompt_tokens_details": {"cached_tokens": 4},
-            "completion_tokens_details": {"reasoning_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
         },
         "seed": 7,
         "timings": {"queue": 0.1, "prefill": 0.2, "decode": 0.3, "ttft": 0.31},

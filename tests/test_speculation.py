@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oxillama import Completion, Engine
-from oxillama._core.drafter_harness import attach_drafter, draft_counts
+from oxillama._core.drafter_harness import attach_drafter, attach_lookup, draft_counts
 from oxillama._core.handle import Handle
 from oxillama._core.ticket import Ticket
 from oxillama.lifecycle import Lifecycle
@@ -30,19 +30,23 @@ def engine(n_threads: int, kv_cache_tokens: int) -> Engine:
 
 
 @contextmanager
-def drafting(answers: list[list[int]], *, lie: float, seed: int) -> Iterator[list[Handle]]:
-    """Requests that are submitted meanwhile get drafts: the nth handle those of the nth answer."""
+def drafting(answers: list[list[int]] | None, *, lie: float = 0.0, seed: int = 0) -> Iterator[list[Handle]]:
+    """Requests that are submitted meanwhile get drafts: the nth handle those of the nth answer, or of its own text."""
     handles: list[Handle] = []
     submit = Lifecycle.try_submit
 
     def try_submit(self: Lifecycle, found: list[Handle], ticket: Ticket | None = None) -> bool:
         for handle in found:
-            if handle not in handles:
+            if handle in handles:
+                continue
+            if answers is None:
+                attach_lookup(handle)
+            else:
                 answer = answers[len(handles)] if len(handles) < len(answers) else []
                 # A few ids are beyond the vocabulary.
                 n_tokens = self.worker.program.n_vocab + 3 if self.worker.program else 1
                 attach_drafter(handle, answer, lie=lie, n_tokens=n_tokens, seed=seed + len(handles))
-                handles.append(handle)
+            handles.append(handle)
         return submit(self, found, ticket)
 
     patch = pytest.MonkeyPatch()
@@ -93,18 +97,19 @@ chains = st.fixed_dictionaries(
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     requests=st.lists(st.tuples(st.sampled_from(PROMPTS), chains), min_size=1, max_size=5),
-    lie=st.sampled_from([0.0, 0.1, 0.4, 1.0]),
+    lie=st.sampled_from([None, None, 0.0, 0.1, 0.4, 1.0]),
     seed=st.integers(0, 2**32),
     n_threads=st.sampled_from([1, 2]),
     kv_cache_tokens=st.sampled_from([160, 4096]),
 )
 def test_no_draft_changes_a_result(
-    requests: list[tuple[str, dict[str, Any]]], lie: float, seed: int, n_threads: int, kv_cache_tokens: int
+    requests: list[tuple[str, dict[str, Any]]], lie: float | None, seed: int, n_threads: int, kv_cache_tokens: int
 ) -> None:
-    """Each request alone without drafts, then all of them at once with drafts that are right, wrong or nonsense."""
+    """Each request alone without drafts, then all of them at once with drafts that are right, wrong, nonsense, or (lie:
+    None) looked up in their text."""
     expected = [engine(1, 4096).generate(prompt, **options) for prompt, options in requests]
     answers = [list(choice.token_ids) for completion in expected for choice in completion.choices]
-    with drafting(answers, lie=lie, seed=seed) as handles:
+    with drafting(None if lie is None else answers, lie=lie or 0.0, seed=seed) as handles:
         running = [engine(n_threads, kv_cache_tokens).submit(prompt, **options) for prompt, options in requests]
         found = [request.result() for request in running]
     assert [facts(completion) for completion in found] == [facts(completion) for completion in expected]
@@ -173,3 +178,32 @@ def test_a_drafter_cannot_reach_beyond_the_vocabulary(bad: int) -> None:
     with drafting([[bad] * 20], lie=0.0, seed=1) as handles:
         assert facts(demo.generate(PROMPTS[1], max_tokens=20, temperature=0)) == facts(expected)
     assert draft_counts(handles[0]) == (0, 0), "such drafts are not computed"
+
+
+def test_what_an_engine_looks_up_changes_nothing_and_is_counted() -> None:
+    demo = engine(1, 4096)
+    options: dict[str, Any] = {"max_tokens": 60, "temperature": 0.0, "ignore_eos": True, "repetition_penalty": 1.0}
+    expected = demo.generate(PROMPTS[2], **options)
+    before = demo.stats()
+    with drafting(None):
+        found = demo.generate(PROMPTS[2], **options)
+    after = demo.stats()
+    assert facts(found) == facts(expected)
+    accepted, rejected = found.usage.accepted_prediction_tokens, found.usage.rejected_prediction_tokens
+    assert accepted > 0, "a story that repeats itself"
+    assert found.usage.to_dict()["completion_tokens_details"] == {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": accepted,
+        "rejected_prediction_tokens": rejected,
+    }
+    assert after.accepted_draft_tokens - before.accepted_draft_tokens == accepted
+    assert after.rejected_draft_tokens - before.rejected_draft_tokens == rejected
+    assert after.steps - before.steps == 60 - accepted
+
+
+def test_an_engine_that_speculates_gives_the_same() -> None:
+    with Engine.demo(speculation="auto", n_threads=1, n_ctx=256, progress=False) as speculating:
+        for seed in range(4):
+            options: dict[str, Any] = {"max_tokens": 50, "temperature": seed / 4, "seed": seed}
+            expected = engine(1, 4096).generate(PROMPTS[2], **options)
+            assert facts(speculating.generate(PROMPTS[2], **options)) == facts(expected)

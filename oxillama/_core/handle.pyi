@@ -34,6 +34,7 @@ class Handle:
         stream: TextStream | None = None,
         n_logprobs: int = -1,
         min_tokens: int = 0,
+        speculates: bool = False,
         choice: int = 0,
         priority: int = 0,
         deadline: float | None = None,
@@ -57,6 +58,10 @@ class Handle:
     def num_prompt_tokens(self) -> int: ...
     @property
     def num_cached_tokens(self) -> int: ...
+    @property
+    def num_accepted_drafts(self) -> int: ...
+    @property
+    def num_rejected_drafts(self) -> int: ...
     @property
     def num_preemptions(self) -> int: ...
     @property

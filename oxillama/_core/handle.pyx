@@ -34,6 +34,7 @@ from oxillama._core.pooling cimport (
     pooling_create,
     pooling_span,
 )
+from oxillama._core.prompt_lookup cimport prompt_lookup_create
 from oxillama._core.prompt_scores cimport ox_prompt_scores, prompt_scores_create
 from oxillama._core.request cimport (
     OX_FINISH_CANCELLED,
@@ -117,13 +118,13 @@ cdef class Handle:
     deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values; "rank": the
     classifier's scores. second_start: where in the prompt the second of two texts begins, or -1.
     n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
-    keep_logits: an evaluation keeps the logits of its prompt."""
+    keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
-                 int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True, bytes salt=b"",
-                 int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None, int32_t dimensions=0,
-                 bint normalize=True, int32_t second_start=-1):
+                 bint speculates=False, int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True,
+                 bytes salt=b"", int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None,
+                 int32_t dimensions=0, bint normalize=True, int32_t second_start=-1):
         cdef double seconds
         cdef int32_t width
         cdef int kind
@@ -190,6 +191,10 @@ cdef class Handle:
         if self.request.sampling == NULL:
             raise MemoryError("no memory for the request's sampling parameters")
         self.output.mirostat_mu = 2 * sampling.mirostat_tau
+        if speculates:
+            self.request.drafter = prompt_lookup_create(<int32_t>prompt.shape[0] + max_output)
+            if self.request.drafter == NULL:
+                raise MemoryError("no memory for the request's drafts")
 
     def __dealloc__(self):
         if self.request != NULL:
@@ -219,6 +224,14 @@ cdef class Handle:
     @property
     def num_cached_tokens(self):
         return self.request.num_cached_tokens
+
+    @property
+    def num_accepted_drafts(self):
+        return self.request.num_accepted_drafts
+
+    @property
+    def num_rejected_drafts(self):
+        return self.request.num_rejected_drafts
 
     @property
     def num_preemptions(self):

@@ -7,6 +7,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32
 from oxillama._core.kv_blocks cimport ox_prefix_domain
+from oxillama._core.row_costs cimport ox_row_costs
 
 cdef enum ox_request_kind:
     OX_REQUEST_GENERATE = 0
@@ -41,8 +42,10 @@ cdef struct ox_drafter
 # Guesses how a sequence goes on. What it guesses is verified, so it may be wrong; it is asked between two steps, so it
 # must be fast.
 cdef struct ox_drafter:
-    # Writes at most `most` tokens that may follow the known ones; returns how many.
-    int32_t (*propose)(ox_drafter *drafter, const ox_request *request, int32_t most, int32_t *drafts) noexcept nogil
+    # Writes at most `most` tokens that may follow the known ones; returns how many. n_rows: that the step has so far;
+    # more than OX_COSTED_ROWS when it has prompts.
+    int32_t (*propose)(ox_drafter *drafter, const ox_request *request, ox_row_costs *costs, int32_t n_rows,
+                       int32_t most, int32_t *drafts) noexcept nogil
     void (*destroy)(ox_drafter *drafter) noexcept nogil
 
 # Written by the creator before submit, by the worker afterwards; the atomic fields by anyone.

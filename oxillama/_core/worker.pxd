@@ -9,6 +9,7 @@ from oxillama._core.kv_blocks cimport ox_kv_pool
 from oxillama._core.program cimport Program
 from oxillama._core.ring cimport ox_ring
 from oxillama._core.plan cimport ox_plan
+from oxillama._core.row_costs cimport ox_row_costs
 from oxillama._core.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
 
 # Written by the worker after each step, readable by any thread.
@@ -32,6 +33,7 @@ ctypedef struct ox_worker:
     int32_t *first_logits           # [max_batch_size]: the output rows of each item begin here
     int32_t *first_hidden           # [max_batch_size]: and those of its hidden states here
     ox_candidates **memories        # [n_threads]
+    ox_row_costs costs              # of steps that only decode
     ox_plan *plan                   # of the step that is running
     ox_atomic_i32 is_running        # the thread has started and not yet left
     int64_t next_page_ns            # no page is made large before this while steps are run

@@ -48,6 +48,7 @@ from oxillama._core.output cimport ox_output
 from oxillama._core.plan cimport ox_plan_item, plan_is_alive, plan_rollback
 from oxillama._core.pooling cimport pooling_ranks
 from oxillama._core.profile cimport ox_profile, profile_add, profile_lap
+from oxillama._core.row_costs cimport OX_COSTED_ROWS, row_costs_observe
 from oxillama._core.scheduler cimport (
     scheduler_add,
     scheduler_apply,
@@ -119,22 +120,27 @@ cdef void admit(ox_worker *w) noexcept nogil:
 
 cdef void propose(ox_worker *w) noexcept nogil:
     """Lets the drafters of running requests guess what comes next."""
-    cdef int32_t i, k, n
+    cdef int32_t i, k, n, n_rows = 0
     cdef int32_t *drafts
     cdef ox_request *request
     if w.scheduler.config.max_drafts == 0:
         return
+    for i in range(w.scheduler.n_running):
+        n_rows += 1 if request_is_decoding(w.scheduler.running[i]) else OX_COSTED_ROWS + 1
     for i in range(w.scheduler.n_running):
         request = w.scheduler.running[i]
         if request.drafter == NULL or not request_is_decoding(request):
             continue
         n = min(w.scheduler.config.max_drafts, request.max_output - request.n_output - 1)
         drafts = request.tokens + num_known(request)
-        request.n_drafts = request.drafter.propose(request.drafter, request, n, drafts) if n > 0 else 0
+        request.n_drafts = 0
+        if n > 0:
+            request.n_drafts = request.drafter.propose(request.drafter, request, &w.costs, n_rows, n, drafts)
         for k in range(request.n_drafts):
             if not 0 <= drafts[k] < w.n_vocab:
                 request.n_drafts = k
                 break
+        n_rows += request.n_drafts
 
 
 cdef void rest(ox_worker *w) noexcept nogil:
@@ -198,6 +204,8 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
     if profile != NULL:
         profile_add(&profile.step_ns, end - begin)
     scheduler_observe(w.scheduler, end - begin, plan.n_tokens - plan.n_drafts, plan.n_decode)
+    if plan.n_tokens == plan.n_decode + plan.n_drafts:
+        row_costs_observe(&w.costs, plan.n_tokens, end - begin)
     ox_fetch_add_relaxed_i64(&w.stats.num_steps, 1)
     ox_fetch_add_relaxed_i64(&w.stats.busy_ns, end - begin)
     ox_store_relaxed_i64(&w.stats.step_ns, end - begin)
@@ -417,6 +425,8 @@ cdef class Worker:
             "num_preemptions": ox_load_relaxed_i64(&self.c.scheduler.stats.num_preemptions),
             "num_prompt_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prompt_tokens),
             "num_cached_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_cached_tokens),
+            "num_accepted_drafts": ox_load_relaxed_i64(&self.c.scheduler.stats.num_accepted_drafts),
+            "num_rejected_drafts": ox_load_relaxed_i64(&self.c.scheduler.stats.num_rejected_drafts),
             "num_output_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_output_tokens),
             "num_blocks_free": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_free),
             "num_blocks_cached": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_cached),

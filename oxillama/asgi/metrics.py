@@ -166,5 +166,7 @@ class EngineCollector(Collector):
             ("prompt_tokens", "Prompt tokens computed", stats.prompt_tokens),
             ("cached_tokens", "Prompt tokens that the prefix cache had", stats.cached_tokens),
             ("output_tokens", "Tokens written", stats.output_tokens),
+            ("accepted_draft_tokens", "Tokens written that had been computed ahead", stats.accepted_draft_tokens),
+            ("rejected_draft_tokens", "Tokens computed ahead in vain", stats.rejected_draft_tokens),
         ):
             yield CounterMetricFamily(f"oxillama_engine_{name}", text, value=value)

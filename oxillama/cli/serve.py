@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oxillama.cli.options import add_loading, add_model, loading_options, model_path
+from oxillama.config import SPECULATIONS
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
@@ -88,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kv-cache-tokens, at least a context)",
     )
     engine.add_argument("--no-prefix-cache", action="store_true", help="compute every prompt from its beginning")
+    engine.add_argument(
+        "--speculation",
+        choices=SPECULATIONS,
+        default="off",
+        help="auto: compute ahead what followed the same tokens earlier in a request (default: off)",
+    )
     engine.add_argument(
         "--chat-template",
         metavar="FILE|NAME",
@@ -240,6 +247,7 @@ def _engine_options(args: argparse.Namespace) -> dict[str, Any]:
         "queue_size": args.queue_size,
         "kv_cache_tokens": args.kv_cache_tokens,
         "prefix_cache": not args.no_prefix_cache,
+        "speculation": args.speculation,
         "chat_template": args.chat_template,
         "prefix_cache_tokens": args.prefix_cache_tokens,
     }
