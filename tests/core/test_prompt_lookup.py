@@ -36,6 +36,10 @@ def expected(tokens: Sequence[int], most: int) -> list[int]:
     return text[n:]
 
 
+def test_of_equal_matches_the_latest_counts() -> None:
+    assert lookup([0, 1, 2, 0, 0, 1, 2, 1, 0, 1, 2]).propose() == [1, 0]
+
+
 @given(tokens=st.lists(st.integers(0, 2), min_size=1, max_size=30), most=st.integers(1, 16))
 def test_it_finds_the_longest_and_latest_match(tokens: list[int], most: int) -> None:
     assert lookup(tokens).propose(most) == expected(tokens, most)
