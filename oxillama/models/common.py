@@ -36,7 +36,7 @@ class Common:
     scale: float  # of attention scores
     clamp: float  # of queries, keys and values; 0 without
     span: Span = Span.CAUSAL
-    # Of a network that only reads, in a family of those that write: what stands in the place of its logits.
+    # Of a classifier in a family of networks that write: what stands in the place of its logits.
     head: Head | None = None
 
     @classmethod
