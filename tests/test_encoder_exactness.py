@@ -109,6 +109,13 @@ def test_a_text_is_read_in_one_step_and_several_share_one(tmp_path: Path) -> Non
         assert engine.stats().preemptions == 0
 
 
+def test_a_step_is_as_long_as_the_context(tmp_path: Path) -> None:
+    path = written(TinyEncoder(n_ctx=1500), tmp_path)
+    with Engine(path, n_threads=1, progress=False) as engine:
+        assert engine.embed([5] * 1500).shape == (1, 64)
+        assert engine.stats().steps == 1
+
+
 def test_max_batch_tokens_bounds_what_can_be_read(tmp_path: Path) -> None:
     path = written(SHAPES["bert"], tmp_path)
     with Engine(path, max_batch_tokens=100, n_threads=1, progress=False) as engine:
