@@ -85,7 +85,8 @@ cdef class Program:
     forms: those besides float32 in which products read it, as bits. n_ops: most operations to be appended.
     max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. n_threads: of the team that is made for
     it, a ModelLoadError if the system refuses. logits, hidden, scores: numbers of the buffers of what leaves the
-    network, -1 where it has none; see ox_program. whole: attention looks ahead. state_floats, n_slots: recurrent state of a sequence, and how many sequences have one at a time."""
+    network, -1 where it has none; see ox_program. whole: attention looks ahead. state_floats, n_slots: recurrent state
+    of a sequence, and how many sequences have one at a time."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
                  int max_outputs, int n_threads, int n_vocab, int logits=-1, int hidden=-1, int scores=-1,

@@ -39,7 +39,8 @@ cdef void join_streams(ox_program *program, const ox_op *op, ox_batch *batch, in
             memcpy(row_of(program, op.dst[0], row) + j * width, row_of(program, op.src[j], row), width * sizeof(float))
 
 
-cdef void mix_streams(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
+cdef void mix_streams(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
+                      int32_t last) noexcept nogil:
     # dst: each of n streams of src[0], plus all of them times its n factors in src[1]
     cdef int32_t row, to, of, n = op.integers[0], width = program.buffers[op.dst[0]].width // op.integers[0]
     cdef const float *streams
