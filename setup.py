@@ -2,10 +2,14 @@
 
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from itertools import chain
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 CORE = "oxillama/_core"
 DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
@@ -65,7 +69,22 @@ def extension(pyx: str) -> Extension:
     )
 
 
+class BuildSources(build_ext):
+    """Compiles the sources of one extension side by side: the kernels are one of eight, minutes each."""
+
+    def build_extensions(self) -> None:
+        compile_all = self.compiler.compile
+
+        def compile_each(sources: list[str], **options: Any) -> list[str]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                return list(chain.from_iterable(pool.map(lambda source: compile_all([source], **options), sources)))
+
+        self.compiler.compile = compile_each
+        super().build_extensions()
+
+
 setup(
+    cmdclass={"build_ext": BuildSources},
     ext_modules=cythonize(
         [extension(pyx) for pyx in sorted(glob(f"{CORE}/*.pyx")) if not MODULES or module(pyx) in MODULES],
         build_dir="build/cython",

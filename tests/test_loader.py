@@ -292,7 +292,7 @@ def test_an_absent_tokenizer_is_no_error(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"tokenizer.ggml.model": "rwkv"}, UnsupportedModelError, "rwkv"),
+        ({"tokenizer.ggml.model": "plamo2"}, UnsupportedModelError, "plamo2"),
         ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "martian"}, UnsupportedModelError, "martian"),
         ({"tokenizer.ggml.model": 5}, ModelLoadError, "tokenizer.ggml.model"),
         ({"tokenizer.ggml.tokens": 5}, ModelLoadError, "tokenizer.ggml.tokens"),

@@ -19,8 +19,8 @@ def test_a_file_without_tokenizer_is_unsupported(model: str | None) -> None:
 
 
 def test_unknown_families_and_pre_tokenizers_are_named() -> None:
-    with pytest.raises(UnsupportedModelError, match="'rwkv'"):
-        Tokenizer(byte_pair_metadata(model="rwkv"))
+    with pytest.raises(UnsupportedModelError, match="'plamo2'"):
+        Tokenizer(byte_pair_metadata(model="plamo2"))
     with pytest.raises(UnsupportedModelError, match="'no-such-rule'"):
         Tokenizer(byte_pair_metadata("no-such-rule"))
 
