@@ -41,7 +41,7 @@ def attention(
     repeat: int = 1,
     span: int = 0,
     n_keys: int = -1,
-    soft_cap: float = 0,
+    soft_cap: float = 0.0,
     slopes: _Floats | None = None,
     sinks: _Floats | None = None,
 ) -> None:
