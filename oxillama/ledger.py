@@ -90,7 +90,7 @@ class Ledger:
             self._reservations = self.holders()
             # Before the system is asked: what becomes resident in between counts twice rather than not at all.
             outstanding = sum(reservation.outstanding for reservation in self._reservations)
-            # What is promised has its addresses already.
+            # What is promised has its addresses already; a load that is just beginning is refused them as an error.
             yield min(available_memory() - outstanding, mappable_memory())
 
     def reserve(self, name: str, n_bytes: int) -> Reservation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ def score_column(metadata: Mapping[str, Any], n_scores: int) -> int:
     if n_scores == 1:
         return 0
     given = metadata.get(f"{metadata['general.architecture']}.classifier.output_labels", ())
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        given = ()
     labels = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in given]
     if "yes" in labels[:n_scores]:
         return labels.index("yes")

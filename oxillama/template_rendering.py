@@ -69,7 +69,7 @@ def _failures_named(what: str) -> Iterator[None]:
     except JinjaError as error:
         raise TemplateError(f"{what}: {error}", param="messages") from error
     except _ACCIDENTS as error:
-        raise TemplateError(f"{what}: {type(error).__name__} on this conversation", param="messages") from error
+        raise TemplateError(f"{what}: {type(error).__name__}", param="messages") from error
 
 
 def _tree(template: str) -> nodes.Template:

@@ -4,6 +4,7 @@ Each token chooses the same number of experts. Its rows, one for each, are put i
 step reads the weights of an expert once, and only those of experts that somebody chose. A row's products do not depend
 on its neighbours, and a token's results are added in the order of the experts' numbers: no bit depends on company."""
 
+from libc.float cimport FLT_MAX
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
@@ -115,6 +116,8 @@ cdef void route_row(ox_program *program, const ox_op *op, const float *logits, f
     score(program, op, logits, scores)
     for i in range(n):
         wanted[i] = scores[i] + op.vectors[0][i] if op.vectors[0] != NULL else scores[i]
+        if wanted[i] == INFINITY:  # the mark of those that are chosen
+            wanted[i] = FLT_MAX
     if op.integers[ROUTE_GROUPS] > 1:
         forbid_groups(op, wanted)
     for used in range(n_used):
@@ -123,8 +126,6 @@ cdef void route_row(ox_program *program, const ox_op *op, const float *logits, f
         for i in range(n):
             if wanted[i] != INFINITY and (best < 0 or wanted[i] > wanted[best]):
                 best = i
-        if best < 0:
-            best = used
         wanted[best] = INFINITY
         j = used
         while j > 0 and choice[j - 1] > best:
@@ -174,7 +175,7 @@ cdef inline int32_t *places_of(const ox_program *program, int32_t n_experts, int
 
 
 cdef void prepare_dispatch(ox_program *program, const ox_op *op) noexcept nogil:
-    cdef size_t needed = 2 * op.integers[0] + 2 + 2 * program.max_tokens * op.integers[1]
+    cdef size_t needed = 2 * <size_t>op.integers[0] + 2 + 2 * <size_t>program.max_tokens * op.integers[1]
     program.routes_size = max(program.routes_size, needed)
 
 

@@ -1,6 +1,6 @@
 """The owner of a lowered network: allocates its buffers, receives its operations, and runs steps.
 
-Built once at load by `oxillama.lowering`; the operations point into memory that this object keeps alive."""
+Built once at load by `oxillama.network.lowering`; the operations point into memory that this object keeps alive."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t
@@ -284,7 +284,7 @@ cdef class Program:
     @property
     def n_resident(self):
         """Bytes of weights, buffers, scratch and cache that are in memory now."""
-        all_pages = (self.weights, self._arena, self._scratch, self._parts)
+        all_pages = (self.weights, self._arena, self._scratch, self._parts, self._states)
         return self.kv.n_resident + sum(pages.n_resident for pages in all_pages if pages is not None)
 
     @property

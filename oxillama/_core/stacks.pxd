@@ -30,5 +30,5 @@ cdef inline ox_activations rows_from(const ox_activations *acts, int32_t first) 
     if view.blocks32 != NULL:
         view.blocks32 += first
     if view.rounded != NULL:
-        view.rounded += first * OX_ACT_BLOCK
+        view.rounded += <size_t>first * OX_ACT_BLOCK
     return view

@@ -80,7 +80,7 @@ class RequestRecord:
 
 
 def record_of(scope: Scope) -> RequestRecord:
-    """The record of a request, made by the outermost middleware."""
+    """The record of a request, made by `RequestLog`."""
     record = scope[_RECORD]
     assert isinstance(record, RequestRecord)
     return record

@@ -18,7 +18,8 @@ _INT32_MAX = 2**31 - 1
 class Limits:
     """The most that one request, or one key, may ask for. None: no limit. Raises InvalidRequestError for a bad value.
 
-    A request above a limit is refused with 400 and the name of the field (a body with 413; a key with 429).
+    A request above a limit is refused with 400 and the name of the field (a body with 413; all of them together with
+    503; a key with 429).
     """
 
     max_body_bytes: int = 16 << 20

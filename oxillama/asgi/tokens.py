@@ -84,11 +84,12 @@ def _as_llama_server(tokenizer: Tokenizer, body: TokenizeRequest, text: str) -> 
 
 def _as_vllm(engine: Engine, body: TokenizeRequest, ids: list[int]) -> Response:
     tokenizer = require_tokenizer(engine)
+    strings = {token: _text(tokenizer, token) for token in set(ids)} if body.return_token_strs else None
     content = {
         "count": len(ids),
         "max_model_len": engine.n_ctx,
         "tokens": ids,
-        "token_strs": [_text(tokenizer, token) for token in ids] if body.return_token_strs else None,
+        "token_strs": None if strings is None else [strings[token] for token in ids],
     }
     return json_reply(content, values=len(ids))
 
@@ -128,14 +129,17 @@ async def detokenize(request: Request) -> Response:
 
 
 def _with_pieces(tokenizer: Tokenizer, ids: list[int]) -> list[dict[str, Any]]:
-    pieces = []
-    for token in ids:
-        raw = tokenizer.token_bytes(token)
-        try:
-            pieces.append({"id": token, "piece": raw.decode()})
-        except UnicodeDecodeError:
-            pieces.append({"id": token, "piece": list(raw)})
-    return pieces
+    # One object for each token, however often it comes: a text may have millions of them.
+    pieces = {token: _piece(tokenizer, token) for token in set(ids)}
+    return [pieces[token] for token in ids]
+
+
+def _piece(tokenizer: Tokenizer, token: int) -> dict[str, Any]:
+    raw = tokenizer.token_bytes(token)
+    try:
+        return {"id": token, "piece": raw.decode()}
+    except UnicodeDecodeError:
+        return {"id": token, "piece": list(raw)}
 
 
 def _text(tokenizer: Tokenizer, token: int) -> str:

@@ -192,13 +192,14 @@ def main(args: argparse.Namespace) -> int:
         stream=sys.stderr, level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     loading = Loading(demo_path() if path is None else path, _engine_options(args))
+    own_names = (LOOPBACK, args.host) if is_local and not keys else ()
     app = create_app(
         loading,
         api_keys=keys,
         admin_token=args.admin_token,
         model_aliases=args.alias or (),
         cors_origins=args.cors_origin or (),
-        trusted_hosts=args.trusted_host or ((LOOPBACK, args.host) if is_local and not keys else ()),
+        trusted_hosts=(*own_names, *(args.trusted_host or ())),
         limits=_limits(args, Limits),
         max_priority=args.max_priority,
         page=not args.no_page,

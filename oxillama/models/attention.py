@@ -80,6 +80,8 @@ class SelfAttention:
 
     def build(self, building: Building, x: Value) -> Value:
         graph, block = building.graph, building.block
+        if not self.n_head_kv or self.n_heads % self.n_head_kv:
+            raise UnsupportedModelError(f"{block} attends with {self.n_heads} heads over {self.n_head_kv} of keys")
         width = x.width
         q, k, v, gate = self._project(building, x)
         q = self._shape(building, q, "attn_q_norm", self.n_heads)

@@ -41,7 +41,7 @@ class DenseAndExperts:
 
 
 def gemma4(hp: Hyperparameters, graph: Graph) -> Decoder:
-    n_layers = hp.integer("block_count", most=1000)
+    n_layers = Common.read(hp.at(0), graph, layout=RopeLayout.HALVES).n_layers
     windowed = layers_with_window(hp, n_layers, default_period=6)
     commons = [Common.read(hp.at(layer), graph, layout=RopeLayout.HALVES) for layer in range(n_layers)]
     common = commons[0]

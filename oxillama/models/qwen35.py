@@ -26,6 +26,10 @@ def qwen3next(hp: Hyperparameters, graph: Graph) -> Decoder:
 def _network(hp: Hyperparameters, graph: Graph, *, is_tiled: bool) -> Decoder:
     common, sizes = read_layers(hp, graph, layout=RopeLayout.HALVES)
     hp.integers("rope.dimension_sections", 4, 0, least=0)
+    if common.k_dim != common.v_dim:
+        raise UnsupportedModelError(
+            f"{hp.architecture}.attention.key_length is {common.k_dim}, expected {common.v_dim}, the length of values"
+        )
     net = _delta_net(hp, is_tiled=is_tiled)
     layers = []
     for size, is_recurrent in zip(sizes, _recurrent_layers(hp, common.n_layers), strict=True):

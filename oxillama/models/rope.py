@@ -114,5 +114,6 @@ def _frequencies(
     start, end = max(0.0, float(np.floor(low))), min(dims - 1.0, float(np.ceil(high)))
     ramp = np.clip((np.arange(dims // 2) - start) / max(0.001, end - start), 0, 1)
     stretch = math.log(scaling.factor)
-    magnitude = scaling.attention_factor * (1 + 0.1 * stretch) / (1 + 0.1 * scaling.log_multiplier * stretch)
+    divisor = 1 + 0.1 * scaling.log_multiplier * stretch
+    magnitude = scaling.attention_factor * (1 + 0.1 * stretch) / divisor if divisor else math.inf
     return plain * (1 - ramp) + stretched * ramp, magnitude

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from oxillama.errors import UnsupportedModelError
 from oxillama.models.rope import RopeScaling, inverse_frequencies
 from oxillama.network import operations as op
 from oxillama.network.graph import Graph, Value
@@ -33,6 +34,11 @@ class RopeTables:
 
     def rotate(self, x: Value, rope: Rope, *, n_heads: int) -> Value:
         """x, rotated in place."""
+        head_dim = x.width // n_heads
+        if rope.dims % 2 or rope.offset + rope.dims > head_dim:
+            raise UnsupportedModelError(
+                f"{rope.dims} values of a head rotate, from {rope.offset} on; expected an even number within {head_dim}"
+            )
         return op.rope(self._graph, x, self._table(rope), layout=rope.layout, n_heads=n_heads, offset=rope.offset)
 
     def _table(self, rope: Rope) -> Value:

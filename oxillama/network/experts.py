@@ -13,6 +13,7 @@ from oxillama.network.graph import Call, Graph, Matrix, Node, Value, Vector
 from oxillama.network.operations import Activation, activate, bounded
 
 MAX_GROUPS = 64  # of experts
+MAX_EXPERTS = 1 << 16  # their numbers pass through float32
 
 
 class Scores(IntEnum):
@@ -42,11 +43,14 @@ class Routing:
     weighs_input: bool = False
 
     def __post_init__(self) -> None:
-        sound = 0 < self.n_used <= self.n_experts and 0 < self.n_groups_used <= self.n_groups <= MAX_GROUPS
+        sound = (
+            0 < self.n_used <= self.n_experts <= MAX_EXPERTS and 0 < self.n_groups_used <= self.n_groups <= MAX_GROUPS
+        )
         if not sound or self.n_experts % self.n_groups:
             raise UnsupportedModelError(
                 f"{self.n_used} of {self.n_experts} experts in {self.n_groups_used} of {self.n_groups} groups: "
-                f"expected groups of one size, at most {MAX_GROUPS}, and no more chosen than there are"
+                f"expected groups of one size, at most {MAX_GROUPS} of them and {MAX_EXPERTS} experts, and no more "
+                "chosen than there are"
             )
 
 

@@ -14,6 +14,7 @@ from oxillama._core.kv_cache import KVCache
 from oxillama._core.operations import is_row_wise
 from oxillama._core.program import Program, activation_form, buffer_bytes, twin_bytes
 from oxillama._core.weights import PackedMatrix
+from oxillama.network.experts import Combine, Gather
 from oxillama.network.graph import Graph, Matrix, Node, RowSpace, Value, Vector
 from oxillama.network.operations import Add, Attention, Embed, Gated, GatedLinear, Linear, Quantize, Select
 from oxillama.network.recurrence import LinearRecurrence
@@ -205,7 +206,13 @@ def _fuse(nodes: list[Node], heads: list[Value]) -> list[Node]:
                 product = last.writes[0]
                 other = node.reads[node.reads[0] is product]
                 # The sum changes in place, so nobody may want the old value afterwards.
-                if product not in node.reads or other is product or other in heads or last_reader[other] is not node:
+                if (
+                    product not in node.reads
+                    or other is product
+                    or other in last.reads
+                    or other in heads
+                    or last_reader[other] is not node
+                ):
                     fused.append(node)
                     continue
                 reads = (*last.reads, other)
@@ -235,10 +242,10 @@ def _phases(nodes: list[Node]) -> list[int]:
     for node in nodes:
         row_wise = bool(node.kind) and is_row_wise(node.kind)
         rows = (node.rows_of.space, node.rows_of.fold)
-        # A selection reads rows that other threads own, so it may share a phase with other selections only.
-        is_select = isinstance(node, Select)
-        follows_select = bool(phases) and isinstance(nodes[len(phases) - 1], Select)
-        if phases and (not row_wise or open_rows != rows or (is_select and not follows_select)):
+        # These read rows that other threads own; only selections may share a phase, with each other.
+        moves = isinstance(node, Select | Gather | Combine)
+        follows = bool(phases) and isinstance(node, Select) and isinstance(nodes[len(phases) - 1], Select)
+        if phases and (not row_wise or open_rows != rows or (moves and not follows)):
             phase += 1
         open_rows = rows if row_wise else None
         phases.append(phase)

@@ -299,6 +299,12 @@ def attention(
 
     soft_cap: scores become cap * tanh(score / cap). slopes: float32 [n_heads], ALiBi's (Press et al. 2021,
     arXiv:2108.12409). sinks: [n_heads] scores without a value (Xiao et al. 2023, arXiv:2309.17453)."""
+    if n_heads % store.n_head_kv or q.width != n_heads * store.k_dim:
+        raise UnsupportedModelError(
+            f"{n_heads} heads of {q.width // n_heads} values attend a store of {store.n_head_kv} heads of {store.k_dim}"
+        )
+    if kv is not None and [x.width for x in kv] != [store.n_head_kv * store.k_dim, store.n_head_kv * store.v_dim]:
+        raise UnsupportedModelError(f"keys and values are {kv[0].width} and {kv[1].width} wide, not as their store's")
     if kv is not None:
         graph.append(KVStore(reads=kv, writes=(), store=store))
     graph.looks_ahead |= span is Span.SYMMETRIC
@@ -378,6 +384,10 @@ class Multiply(Node):
 
 def multiply(graph: Graph, x: Value, y: Value) -> Value:
     """x * y; where y is narrower, each of its values multiplies a stretch of x."""
+    if x.width % y.width:
+        raise UnsupportedModelError(
+            f"{x.width} values are multiplied by {y.width}, expected as many or one for each stretch"
+        )
     return graph.append(Multiply(reads=(x, y), writes=(x.like(x.width),)))
 
 

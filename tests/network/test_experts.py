@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oxillama.errors import UnsupportedModelError
 from oxillama.network import operations as op
 from oxillama.network.experts import Routing, Scores, expert_ffn, route
 from oxillama.network.graph import Graph
@@ -148,3 +149,21 @@ def test_scores_that_are_no_numbers_do_no_harm() -> None:
     found["token_embd.weight"][7] = np.inf
     out = network(found, routing).run(list(range(N_VOCAB)))[0]
     assert out.shape == (N_VOCAB, N_VOCAB)
+
+
+def test_no_expert_is_chosen_twice_whatever_the_bias() -> None:
+    routing = Routing(4, 2, renormalises=False)
+    found = tensors(4, bias=False)
+    found["choose.bias"][:] = [np.inf, 0, np.inf, np.inf]
+    tokens = list(range(N_VOCAB))
+    (out,) = network(found, routing).run(tokens)
+    found["choose.bias"][:] = [3e38, 0, 3e38, 3e38]
+    (expected,) = network(found, routing).run(tokens)
+    assert np.array_equal(out, expected)
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("routing", [(0, 1), (3, 4), (1 << 17, 2)])
+def test_impossible_numbers_of_experts_are_refused(routing: tuple[int, int]) -> None:
+    with pytest.raises(UnsupportedModelError, match="experts"):
+        Routing(*routing)

@@ -65,7 +65,7 @@ def read_layers(hp: Hyperparameters, graph: Graph, *, layout: RopeLayout | None)
     n_all = hp.integer("block_count", most=1000)
     n_layers = n_all - hp.integer("nextn_predict_layers", 0, least=0, most=n_all - 1)
     width, n_ctx_train = hp.integer("embedding_length"), hp.integer("context_length")
-    n_heads = hp.integers("attention.head_count", n_layers, least=0)
+    n_heads = hp.integers("attention.head_count", n_layers, least=0, most=MOST)
     counts = (
         hp.integers("attention.head_count_kv", n_layers, None, least=0)
         if (hp.has("attention.head_count_kv"))
