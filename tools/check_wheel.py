@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 PACKAGE = Path(__file__).resolve().parent.parent / "oxillama"
 SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf", ".html", ".css", ".js", ".svg"}
 SOURCES = {".c", ".h", ".pyx"}
-EXTERN = re.compile(r'^cdef extern from "(.+?)"', re.MULTILINE)
+EXTERN = re.compile(r'^cdef extern from "([^<"]+)"', re.MULTILINE)  # a system's header has angle brackets
 INCLUDE = re.compile(r'^\s*#\s*include "(.+?)"', re.MULTILINE)
 
 
