@@ -21,46 +21,54 @@ from oxillama.errors import (
 )
 
 if TYPE_CHECKING:
-    from oxillama.chat_request import ChatHandle, ChatStream
-    from oxillama.chat_results import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
     from oxillama.cpu import CpuInfo, cpu_info
-    from oxillama.embedding import EmbeddingHandle
     from oxillama.engine import Engine
     from oxillama.include import get_include
-    from oxillama.params import EmbeddingParams, SamplingParams
-    from oxillama.request import CompletionStream, RequestHandle
-    from oxillama.results import Completion, CompletionChoice, CompletionChunk, Logprobs, Timings, TokenLogprob, Usage
-    from oxillama.sampler import Sampler, SamplerSession
-    from oxillama.stats import EngineStats
+    from oxillama.requests.chat import ChatHandle, ChatStream
+    from oxillama.requests.embedding import EmbeddingHandle
+    from oxillama.requests.request import CompletionStream, RequestHandle
+    from oxillama.results.chat import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
+    from oxillama.results.completion import (
+        Completion,
+        CompletionChoice,
+        CompletionChunk,
+        Logprobs,
+        Timings,
+        TokenLogprob,
+        Usage,
+    )
+    from oxillama.results.stats import EngineStats
+    from oxillama.sampling.params import EmbeddingParams, SamplingParams
+    from oxillama.sampling.sampler import Sampler, SamplerSession
     from oxillama.tokenizer import Tokenizer
 
 # Imported when first asked for, so that `import oxillama` stays quick.
 _HOMES = {
-    "ChatChoice": "chat_results",
-    "ChatCompletion": "chat_results",
-    "ChatCompletionChunk": "chat_results",
-    "ChatDelta": "chat_results",
-    "ChatHandle": "chat_request",
-    "ChatMessage": "chat_results",
-    "ChatStream": "chat_request",
-    "Completion": "results",
-    "CompletionChoice": "results",
-    "CompletionChunk": "results",
-    "CompletionStream": "request",
+    "ChatChoice": "results.chat",
+    "ChatCompletion": "results.chat",
+    "ChatCompletionChunk": "results.chat",
+    "ChatDelta": "results.chat",
+    "ChatHandle": "requests.chat",
+    "ChatMessage": "results.chat",
+    "ChatStream": "requests.chat",
+    "Completion": "results.completion",
+    "CompletionChoice": "results.completion",
+    "CompletionChunk": "results.completion",
+    "CompletionStream": "requests.request",
     "CpuInfo": "cpu",
-    "EmbeddingHandle": "embedding",
-    "EmbeddingParams": "params",
+    "EmbeddingHandle": "requests.embedding",
+    "EmbeddingParams": "sampling.params",
     "Engine": "engine",
-    "EngineStats": "stats",
-    "Logprobs": "results",
-    "RequestHandle": "request",
-    "Sampler": "sampler",
-    "SamplerSession": "sampler",
-    "SamplingParams": "params",
-    "Timings": "results",
-    "TokenLogprob": "results",
+    "EngineStats": "results.stats",
+    "Logprobs": "results.completion",
+    "RequestHandle": "requests.request",
+    "Sampler": "sampling.sampler",
+    "SamplerSession": "sampling.sampler",
+    "SamplingParams": "sampling.params",
+    "Timings": "results.completion",
+    "TokenLogprob": "results.completion",
     "Tokenizer": "tokenizer",
-    "Usage": "results",
+    "Usage": "results.completion",
     "cpu_info": "cpu",
     "get_include": "include",
 }

@@ -16,32 +16,32 @@ import numpy.typing as npt
 from oxillama._core.float_mode import DefaultFloatMode
 from oxillama._core.handle import Handle
 from oxillama._core.program import Program
-from oxillama.admission import Admission, Prompt, prompt_size
-from oxillama.batch import Batch
-from oxillama.beside import INLINE, beside, beside_if_long
-from oxillama.chat_request import ChatHandle, ChatStream
-from oxillama.chat_results import ChatCompletion
-from oxillama.chat_templates import resolve_chat_template
-from oxillama.completion_builder import CompletionBuilder, RequestSpec
+from oxillama.chat.conversation import ChatOptions, Conversation, checked_template, measured
+from oxillama.chat.messages import Message
+from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
+from oxillama.chat.templates import resolve_chat_template
 from oxillama.config import CacheConfig, SchedulerConfig
-from oxillama.conversation import ChatOptions, Conversation, checked_template, measured
 from oxillama.demo import demo_path
-from oxillama.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.lifecycle import Lifecycle, State
 from oxillama.limits import default_threads
-from oxillama.loader import load_model
-from oxillama.memory_plan import open_model
-from oxillama.messages import Message
-from oxillama.params import EmbeddingParams, SamplingParams, chosen_params
+from oxillama.network.loader import load_model
+from oxillama.network.memory_plan import open_model
 from oxillama.process_bound import ProcessBound
 from oxillama.progress import Progress, stoppable_beside
-from oxillama.reply_format import ReasoningFormat, ReplyOptions
-from oxillama.request import CompletionStream, RequestHandle, cancelled_on_failure
-from oxillama.reranking import RankingBatch, RankingHandle, score_column
-from oxillama.results import Completion
-from oxillama.stats import EngineStats, Memory
-from oxillama.stream import Later
+from oxillama.requests.admission import Admission, Prompt, prompt_size
+from oxillama.requests.batch import Batch
+from oxillama.requests.beside import INLINE, beside, beside_if_long
+from oxillama.requests.chat import ChatHandle, ChatStream
+from oxillama.requests.completion_builder import CompletionBuilder, RequestSpec
+from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
+from oxillama.requests.request import CompletionStream, RequestHandle, cancelled_on_failure
+from oxillama.requests.reranking import RankingBatch, RankingHandle, score_column
+from oxillama.requests.stream import Later
+from oxillama.results.chat import ChatCompletion
+from oxillama.results.completion import Completion
+from oxillama.results.stats import EngineStats, Memory
+from oxillama.sampling.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.values import integer, real
 
 # Far more than helps.
@@ -62,7 +62,7 @@ class Engine(ProcessBound):
     least n_ctx. speculation: "auto": while few sequences run, what followed the same tokens earlier in a request is
     computed ahead, and kept where the model writes it; results are the same. mmap: map the file instead of reading it.
     chat_template: instead of the file's own: a Jinja template, a name (chatml, llama3, mistral, gemma ...) or the path
-    of a file, see `oxillama.chat_templates`; one that leaves out what the messages say is a TemplateError.
+    of a file, see `oxillama.chat.templates`; one that leaves out what the messages say is a TemplateError.
     progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""

@@ -23,8 +23,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oxillama.chat_results import ChatCompletion
-    from oxillama.results import Completion
+    from oxillama.results.chat import ChatCompletion
+    from oxillama.results.completion import Completion
 
 
 class OxillamaError(Exception):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oxillama._core.ggml_types import GGML_TYPES
-from oxillama.gguf_encoding import encode_string, encode_value
+from oxillama.gguf.encoding import encode_string, encode_value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -81,7 +81,7 @@ class GGUFWriter:
             self._add_entry("general.alignment", *encode_value(alignment, "uint32"))
 
     def add(self, key: str, value: Any, value_type: str | None = None) -> None:
-        """Add one metadata value; see ``oxillama.gguf_encoding.encode_value`` for types and their inference."""
+        """Add one metadata value; see ``oxillama.gguf.encoding.encode_value`` for types and their inference."""
         self._check_key(key)
         try:
             number, payload = encode_value(value, value_type)

@@ -16,8 +16,8 @@ from oxillama._core.ticket import Ticket
 from oxillama._core.worker import Worker
 from oxillama.config import SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
-from oxillama.loader import LoadedModel
-from oxillama.stats import EngineStats
+from oxillama.network.loader import LoadedModel
+from oxillama.results.stats import EngineStats
 from oxillama.values import moment_after
 
 # "loading" is for whoever shows an engine that is not there yet.

@@ -19,7 +19,7 @@ from oxillama._core.program import reads_quants
 from oxillama.engine import Engine
 from oxillama.errors import RequestCancelled
 from oxillama.gguf import GGUFFile
-from oxillama.params import SamplingParams
+from oxillama.sampling.params import SamplingParams
 
 # Probes that differ by more than this say that the machine changed in between.
 NOISE = 0.3

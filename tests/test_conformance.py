@@ -14,7 +14,7 @@ import pytest
 
 from oxillama import Engine, UnsupportedModelError, cpu_info
 from oxillama.gguf import GGUFFile
-from oxillama.models import ARCHITECTURES
+from oxillama.network.models import ARCHITECTURES
 from tests.conftest import fixtures_folder
 from tests.levels import check_at, other_levels
 

@@ -23,7 +23,7 @@ from oxillama import (
     UnsupportedModelError,
 )
 from oxillama.demo import demo_path
-from oxillama.stats import Memory
+from oxillama.results.stats import Memory
 from oxillama.testing.tiny_models import BOS, EOS, FIRST_BYTE, TinyModel
 from tests.patience import eventually, is_idle
 

@@ -20,12 +20,12 @@ from oxillama._core.program import Program
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile
-from oxillama.loader import load_model
+from oxillama.network.loader import load_model
 from oxillama.testing.described_models import DescribedModel
 from oxillama.testing.tiny_models import TinyModel
 from tests.levels import check_at, other_levels
-from tests.models.described import MODELS
-from tests.models.described_dense import DENSE, IN_COMPANY
+from tests.network.models.described import MODELS
+from tests.network.models.described_dense import DENSE, IN_COMPANY
 
 BLOCK = 32
 MAX_TOKENS = 96

@@ -1,4 +1,4 @@
-"""Records what llama.cpp computes for the tiny hybrid networks of tests/models/hybrids.py: tests/data/hybrids.json.
+"""Records what llama.cpp computes for the networks of tests/network/models/hybrids.py: tests/data/hybrids.json.
 
 Usage: python -m tools.hybrid_reference (needs llama-cpp-python)
 """
@@ -13,7 +13,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from tests.models.hybrids import HYBRIDS, PROMPT, RECORDED, write
+from tests.network.models.hybrids import HYBRIDS, PROMPT, RECORDED, write
 
 PAGE = Path(__file__).resolve().parent.parent / "tests" / "data" / "hybrids.json"
 F32 = 0  # ggml's number

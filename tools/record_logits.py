@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama.testing.described_models import DescribedModel
-from tests.models.described import MODELS, PROMPT, RECORDED, prompt_length
-from tests.models.described_dense import DENSE, DENSE_RECORDED
+from tests.network.models.described import MODELS, PROMPT, RECORDED, prompt_length
+from tests.network.models.described_dense import DENSE, DENSE_RECORDED
 
 SCRIPT = """
 import json, sys

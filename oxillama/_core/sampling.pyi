@@ -1,4 +1,4 @@
-"""The sampling parameters of one request as a C struct; ranges are checked by ``oxillama.params``, not here."""
+"""The sampling parameters of one request as a C struct; ranges are checked by ``sampling.params``, not here."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The sampling parameters of one request as a C struct; ranges are checked by ``oxillama.params``, not here."""
+"""The sampling parameters of one request as a C struct; ranges are checked by ``oxillama.sampling.params``, not here."""
 
 from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free, malloc

@@ -17,7 +17,7 @@ from oxillama.asgi.fields import FieldTable, is_null
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
-from oxillama.beside import beside, beside_if_long
+from oxillama.requests.beside import beside, beside_if_long
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 T = TypeVar("T")

@@ -13,7 +13,7 @@ FREE_BYTES = 64 << 10
 class BodyBudget:
     """Middleware: a body counts from its arrival to the end of its request. What would go beyond is a 503.
 
-    Bodies in work wait in order for a thread (`oxillama.beside`); this bounds what waits."""
+    Bodies in work wait in order for a thread (`oxillama.requests.beside`); this bounds what waits."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self.app = app

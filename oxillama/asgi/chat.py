@@ -19,9 +19,9 @@ from oxillama.asgi.sampling import NO_STRUCTURE, SAMPLING_FIELDS, SamplingFields
 from oxillama.asgi.service import Service
 from oxillama.asgi.sse import EventStream
 from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
-from oxillama.chat_request import ChatHandle
 from oxillama.engine import Engine
-from oxillama.params import SamplingParams
+from oxillama.requests.chat import ChatHandle
+from oxillama.sampling.params import SamplingParams
 
 _TOOLS = "tools are not supported by this version"
 NO_VERBOSITY = "models are not trained to it; ask for it in a message"

@@ -11,8 +11,8 @@ from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import json_reply
 from oxillama.asgi.sse import event
-from oxillama.chat_request import ChatHandle
-from oxillama.chat_results import ChatCompletion, ChatCompletionChunk, ChatDelta
+from oxillama.requests.chat import ChatHandle
+from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ChatDelta
 
 
 class ChatReply:

@@ -14,9 +14,9 @@ from oxillama.asgi.large_replies import beside, json_reply
 from oxillama.asgi.logprobs import LogprobLists
 from oxillama.asgi.sse import event
 from oxillama.engine import Engine
-from oxillama.params import MAX_LOGPROBS, SamplingParams
-from oxillama.request import RequestHandle
-from oxillama.results import Completion, CompletionChoice, CompletionChunk, TokenLogprob
+from oxillama.requests.request import RequestHandle
+from oxillama.results.completion import Completion, CompletionChoice, CompletionChunk, TokenLogprob
+from oxillama.sampling.params import MAX_LOGPROBS, SamplingParams
 
 # A prompt's number, and what has come of one of its choices.
 Group: TypeAlias = tuple[int, list[CompletionChunk]]

@@ -21,8 +21,8 @@ from oxillama.asgi.sse import EventStream
 from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
-from oxillama.params import SamplingParams
-from oxillama.request import RequestHandle
+from oxillama.requests.request import RequestHandle
+from oxillama.sampling.params import SamplingParams
 
 # OpenAI's default, alone among the routes.
 DEFAULT_MAX_TOKENS = 16

@@ -20,8 +20,8 @@ from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
-from oxillama.embedding import EmbeddingHandle
 from oxillama.engine import Engine
+from oxillama.requests.embedding import EmbeddingHandle
 
 FIELDS = FieldTable(
     "/v1/embeddings",

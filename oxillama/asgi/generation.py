@@ -11,10 +11,10 @@ from anyio.lowlevel import checkpoint
 
 from oxillama.asgi.large_replies import beside
 from oxillama.asgi.request_log import RequestRecord
-from oxillama.chat_request import ChatHandle
-from oxillama.request import RequestHandle
-from oxillama.results import Usage
-from oxillama.wakeup import LoopMailbox
+from oxillama.requests.chat import ChatHandle
+from oxillama.requests.request import RequestHandle
+from oxillama.requests.wakeup import LoopMailbox
+from oxillama.results.completion import Usage
 
 # Tokens that are made chunks of in one go: others of the event loop want their turn, however late this reader is.
 MOST_TOKENS = 128

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.service import Service
-from oxillama.params import SamplingParams
+from oxillama.sampling.params import SamplingParams
 
 
 async def livez(request: Request) -> Response:

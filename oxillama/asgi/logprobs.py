@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from oxillama.results import TokenLogprob
+from oxillama.results.completion import TokenLogprob
 
 
 class LogprobLists:

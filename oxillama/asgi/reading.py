@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from oxillama.asgi.body import on_body
 from oxillama.asgi.request_log import RequestRecord
-from oxillama.embedding import ReadingHandle
 from oxillama.errors import InvalidRequestError
+from oxillama.requests.embedding import ReadingHandle
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oxillama.asgi.paths import route_path
 from oxillama.asgi.token_gaps import TokenGaps
-from oxillama.results import Timings, Usage
+from oxillama.results.completion import Timings, Usage
 
 log = logging.getLogger("oxillama.access")
 

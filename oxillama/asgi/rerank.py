@@ -19,7 +19,7 @@ from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
-from oxillama.reranking import RankingHandle
+from oxillama.requests.reranking import RankingHandle
 
 _FIELDS = (
     *implemented("query", "what the documents should answer"),

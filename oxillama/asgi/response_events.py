@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from oxillama.chat_results import ChatCompletionChunk
-from oxillama.results import Logprobs, Usage
+from oxillama.results.chat import ChatCompletionChunk
+from oxillama.results.completion import Logprobs, Usage
 
 Event: TypeAlias = dict[str, Any]
 PartKind = Literal["reasoning_text", "output_text"]

@@ -27,10 +27,10 @@ from oxillama.asgi.sampling import NO_STRUCTURE, SAMPLING_FIELDS, SamplingFields
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 from oxillama.asgi.sse import EventStream, event
-from oxillama.chat_request import ChatHandle
-from oxillama.chat_results import ChatCompletion, ChatCompletionChunk
 from oxillama.errors import InvalidRequestError
-from oxillama.params import SamplingParams
+from oxillama.requests.chat import ChatHandle
+from oxillama.results.chat import ChatCompletion, ChatCompletionChunk
+from oxillama.sampling.params import SamplingParams
 
 # Shared with chats, but for what a response has under another name or not at all.
 _OTHER_NAMES = frozenset({"n", "best_of", "n_predict", "max_tokens", "max_completion_tokens"})

@@ -11,7 +11,7 @@ from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import harmless, implemented, refused
 from oxillama.asgi.settings import Limits
 from oxillama.errors import InvalidRequestError
-from oxillama.params import SamplingParams
+from oxillama.sampling.params import SamplingParams
 
 # What clients write -> the field of SamplingParams. Both names of a pair may be given if they agree.
 ALIASES = {

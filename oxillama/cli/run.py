@@ -10,8 +10,8 @@ from typing import Any
 from oxillama.cli.options import add_loading, add_model, loading_options, model_path
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
-from oxillama.params import SamplingParams
-from oxillama.results import CompletionChunk, Timings, Usage
+from oxillama.results.completion import CompletionChunk, Timings, Usage
+from oxillama.sampling.params import SamplingParams
 from oxillama.standard_error import say
 
 HELP = "write a completion of a prompt"

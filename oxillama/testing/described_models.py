@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from oxillama.errors import ModelLoadError
 from oxillama.gguf_writer import GGUFWriter
-from oxillama.models import read_architecture
 from oxillama.network.graph import Graph
+from oxillama.network.models import read_architecture
 from oxillama.testing.random_blocks import FORMATS
 from oxillama.testing.tiny_models import N_BYTE_VOCAB, add_byte_vocabulary
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from oxillama.params import SamplingParams
+from oxillama.sampling.params import SamplingParams
 from oxillama.testing.random_blocks import FORMATS
 from oxillama.testing.tiny_models import TinyModel
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from oxillama.errors import UnsupportedModelError
-from oxillama.gguf import described
+from oxillama.gguf.file import described
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.pretokenizers import PreTokenizer, find_pre_tokenizer
 

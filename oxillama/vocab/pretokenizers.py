@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oxillama.errors import UnsupportedModelError
-from oxillama.gguf import described
+from oxillama.gguf.file import described
 
 CONTRACTION = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 WHITESPACE = r"\s*[\r\n]+|\s+(?!\S)|\s+"

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from oxillama import Engine, SamplingParams
 from oxillama.asgi.completion_reply import CompletionReply, Prompt
-from oxillama.results import CompletionChunk, Logprobs, TokenLogprob, Usage
+from oxillama.results.completion import CompletionChunk, Logprobs, TokenLogprob, Usage
 from tests.asgi import events
 
 Chunks = list[tuple[int, CompletionChunk]]

@@ -17,7 +17,7 @@ import pytest
 
 from oxillama import Engine
 from oxillama.asgi import create_app
-from oxillama.beside import LANES
+from oxillama.requests.beside import LANES
 from tests.asgi.servers import RunningServer, running
 from tests.asgi.visitors import request_bytes, slow_reader, streamed_text, vanish
 from tests.patience import eventually, is_idle

@@ -16,7 +16,7 @@ from oxillama.asgi.errors import HTTPError
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.operations import OPERATIONS
 from oxillama.asgi.stream_options import StreamOptions
-from oxillama.messages import _KEYS
+from oxillama.chat.messages import _KEYS
 from tests.asgi.openai_fields import PARAMETERS, installed_fields, installed_version
 
 TABLES = {table.route: table for table in FIELD_TABLES}

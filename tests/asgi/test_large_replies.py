@@ -19,9 +19,9 @@ from oxillama.asgi import create_app, large_replies
 from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import MOST_TOKENS
 from oxillama.asgi.large_replies import BLOCK, FEW, VALUES_ON_LOOP, beside, in_pieces
-from oxillama.completion_builder import CompletionBuilder
-from oxillama.request import RequestHandle
-from oxillama.results import TokenLogprob
+from oxillama.requests.completion_builder import CompletionBuilder
+from oxillama.requests.request import RequestHandle
+from oxillama.results.completion import TokenLogprob
 from tests.asgi.events import parse
 from tests.asgi.test_loop import spied
 

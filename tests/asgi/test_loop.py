@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from oxillama.asgi.embeddings import EmbeddingsRequest
 from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.response_input import InputMessages
-from oxillama.conversation import Conversation
+from oxillama.chat.conversation import Conversation
 from oxillama.engine import Engine
 from oxillama.tokenizer import Tokenizer
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from oxillama import Engine
 from oxillama.asgi import Limits, create_app
 from oxillama.asgi.request_log import RequestRecord
-from oxillama.results import Timings, Usage
+from oxillama.results.completion import Timings, Usage
 from tests.asgi.replies import error_of
 from tests.patience import eventually, is_idle
 

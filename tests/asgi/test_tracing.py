@@ -26,7 +26,7 @@ from oxillama import Engine
 from oxillama.asgi import create_app
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.asgi.tracing import describe
-from oxillama.results import Timings, Usage
+from oxillama.results.completion import Timings, Usage
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from oxillama._core.program import Program
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.gguf import GGUFFile
-from oxillama.loader import load_model
+from oxillama.network.loader import load_model
 from oxillama.testing.tiny_models import TinyModel
 
 # Positions are ends of ranges of 1024 keys, their neighbours, and one in the middle.

@@ -16,11 +16,11 @@ from oxillama._core.operations import is_row_wise
 from oxillama._core.program import activation_form, reads_quants, twin_bytes
 from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import TYPE_IDS, GGUFWriter
-from oxillama.loader import FileTensors
-from oxillama.models import read_architecture
 from oxillama.network import operations as op
 from oxillama.network.graph import Graph, Node, Value
+from oxillama.network.loader import FileTensors
 from oxillama.network.lowering import Lowered, lower
+from oxillama.network.models import read_architecture
 from oxillama.network.operations import (
     Add,
     Attention,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oxillama import Engine
-from oxillama.messages import Message
+from oxillama.chat.messages import Message
 from tests.real.prose import check_company, check_perplexity
 
 pytestmark = pytest.mark.real

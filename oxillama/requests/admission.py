@@ -1,0 +1,252 @@
+"""Everything that can refuse a request, in the caller's thread, before the request ring."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.float_mode import DefaultFloatMode
+from oxillama._core.handle import POOLINGS, Handle
+from oxillama._core.text_stream import TextStream
+from oxillama._core.worker import Worker
+from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
+from oxillama.gguf.file import described
+from oxillama.network.loader import Model
+from oxillama.requests.completion_builder import RequestSpec
+from oxillama.requests.pairs import Pairs
+from oxillama.sampling.params import EmbeddingParams, SamplingParams
+from oxillama.tokenizer import Tokenizer
+from oxillama.values import refused
+
+# What `{architecture}.pooling_type` of a file means. 0 says nothing, as most generating models do.
+POOLING_TYPES = {0: "mean", 1: "mean", 2: "cls", 3: "last"}
+RANK_TYPE = 4
+
+Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
+
+
+class Admission:
+    """Turns a caller's prompt and parameters into the core's handles, or raises what is wrong with them."""
+
+    def __init__(self, model: Model, worker: Worker, *, queue_size: int, speculates: bool = False) -> None:
+        self._model = model
+        self._n_vocab = model.architecture.n_vocab
+        self._tokenizer = model.tokenizer
+        self._worker = worker
+        self._queue_size = queue_size
+        self._speculates = speculates
+        self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
+        self._pairs: Pairs | None = None
+
+    def require_tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise UnsupportedModelError(f"the model {self._model.name!r} has no tokenizer; use token ids")
+        return self._tokenizer
+
+    def require_logits(self) -> None:
+        """InvalidRequestError for a model that writes nothing, with what it does instead."""
+        heads = self._model.heads
+        if not heads.has_logits:
+            does = "it embeds texts and ranks documents" if heads.scores else "it embeds texts"
+            raise InvalidRequestError(f"the model {self._model.name!r} generates no text: {does}", param="model")
+
+    def generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None
+    ) -> tuple[list[Handle], RequestSpec]:
+        """One handle per choice, not yet submitted."""
+        self.require_logits()
+        if params.grammar is not None:
+            raise GrammarError("grammars are not supported yet", param="grammar")
+        if params.lora:
+            raise AdapterError("no adapter of that name is loaded", param="lora")
+        n_choices = params.best_of or params.n
+        if n_choices > self._queue_size:
+            param = "n" if params.best_of is None else "best_of"
+            raise InvalidRequestError(f"{param} is {n_choices}, the queue holds {self._queue_size}", param=param)
+        ids = self._tokens(prompt)
+        if params.stop:
+            self.require_tokenizer()
+        if len(ids) >= self._model.n_ctx:
+            raise self._too_long(len(ids))
+        salt = _salt(cache_salt)
+        # best_of chooses by log-probability, whether the caller wants to see it or not.
+        scored = params.replace(logprobs=params.logprobs or 0) if n_choices > params.n else params
+        with DefaultFloatMode():
+            sampling = scored.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
+        room = self._model.n_ctx - len(ids)
+        handles = [
+            Handle(
+                self._worker,
+                ids,
+                max_output=room if params.max_tokens is None else min(params.max_tokens, room),
+                sampling=sampling,
+                stream=TextStream(self._tokenizer.table, params.stop) if self._tokenizer else None,
+                n_logprobs=-1 if scored.logprobs is None else scored.logprobs,
+                # All choices have the same prompt: one of them scores it.
+                n_prompt_logprobs=-1 if choice or params.prompt_logprobs is None else params.prompt_logprobs,
+                min_tokens=params.min_tokens,
+                speculates=self._speculates,
+                choice=choice,
+                priority=params.priority,
+                deadline=params.deadline,
+                cache_prompt=params.cache_prompt,
+                salt=salt,
+            )
+            for choice in range(n_choices)
+        ]
+        if not handles[0].fits:
+            raise self._too_long(len(ids))
+        spec = self._spec(
+            "cmpl",
+            seed=sampling.seed,
+            stops=tuple(params.stop),
+            n=params.n,
+            wants_logprobs=params.logprobs is not None,
+            expires=_expiry(params.deadline),
+        )
+        return handles, spec
+
+    def evaluation(self, prompt: Prompt, *, keep_logits: bool) -> tuple[list[Handle], RequestSpec]:
+        """A handle that keeps the logits of the prompt, or scores it."""
+        self.require_logits()
+        ids = self._tokens(prompt)
+        if len(ids) > self._model.n_ctx:
+            raise self._too_long(len(ids))
+        handle = Handle(self._worker, ids, keep_logits=keep_logits, n_prompt_logprobs=-1 if keep_logits else 0)
+        if not handle.fits:
+            raise self._too_long(len(ids))
+        return [handle], self._spec("eval")
+
+    def embedding(
+        self, prompt: Prompt, params: EmbeddingParams, *, second_start: int = -1
+    ) -> tuple[list[Handle], RequestSpec]:
+        """A handle whose result is made of the hidden states of the prompt. second_start: where the second text
+        of a pair begins."""
+        heads = self._model.heads
+        if heads.embedding == 0:
+            raise UnsupportedModelError(f"the model {self._model.name!r} gives no embeddings")
+        pooling = params.pooling or self._file_pooling()
+        width = heads.scores if pooling == "rank" else heads.embedding
+        if width == 0:
+            raise refused("pooling", "one without a classifier, which the model does not have", pooling)
+        if params.dimensions is not None and params.dimensions > width:
+            raise refused("dimensions", f"at most the model's {width}", params.dimensions)
+        ids = self._tokens(prompt, param="input")
+        if len(ids) > self._model.max_prompt:
+            raise self._too_long(len(ids), param="input")
+        handle = Handle(
+            self._worker,
+            ids,
+            pooling=pooling,
+            # The length of a row of scores says nothing.
+            normalize=params.normalize and pooling != "rank",
+            dimensions=width if params.dimensions is None else params.dimensions,
+            priority=params.priority,
+            deadline=params.deadline,
+            second_start=second_start,
+        )
+        if not handle.fits:
+            raise self._too_long(len(ids), param="input")
+        return [handle], self._spec("embd", expires=_expiry(params.deadline))
+
+    def ranking(
+        self, query: str, document: str, params: EmbeddingParams, *, truncate: bool
+    ) -> tuple[list[Handle], RequestSpec]:
+        """A handle whose result is what the classifier says of a document."""
+        if self._model.heads.scores == 0:
+            raise InvalidRequestError(f"the model {self._model.name!r} has no classifier to rank with", param="model")
+        if not isinstance(truncate, bool):
+            raise refused("truncate", "True or False", truncate)
+        if self._pairs is None:
+            self._pairs = Pairs(self.require_tokenizer(), self._model.metadata, limit=self._model.max_prompt)
+        pair = self._pairs.pair(query, document, truncate=truncate)
+        return self.embedding(pair.ids, params, second_start=pair.second_start)
+
+    def _spec(self, kind: str, **known: Any) -> RequestSpec:
+        return RequestSpec(id=f"{kind}-{uuid.uuid4().hex}", model=self._model.name, created=int(time.time()), **known)
+
+    def _file_pooling(self) -> str:
+        metadata = self._model.metadata
+        # A file with a classifier and without the key was made for ranking.
+        default = RANK_TYPE if self._model.heads.scores else 0
+        number = metadata.get(f"{metadata['general.architecture']}.pooling_type", default)
+        if not isinstance(number, int) or number not in POOLING_TYPES:
+            raise InvalidRequestError(
+                f"the file's pooling_type is {described(number)}, which makes no embeddings: rank documents, or name "
+                f"one of {', '.join(POOLINGS)}",
+                param="pooling",
+            )
+        return POOLING_TYPES[number]
+
+    def _tokens(self, prompt: Prompt, param: str = "prompt") -> npt.NDArray[np.int32]:
+        if isinstance(prompt, str):
+            prompt = self._encode(prompt, param)
+        ids = _integers(prompt, param)
+        if ids.size == 0:
+            raise InvalidRequestError(f"the {param} is empty", param=param)
+        outside = ids[(ids < 0) | (ids >= self._n_vocab)]
+        if outside.size:
+            raise InvalidRequestError(
+                f"token {outside[0]} of the {param} is not in the vocabulary of {self._n_vocab}", param=param
+            )
+        return np.ascontiguousarray(ids, dtype=np.int32)
+
+    def _encode(self, prompt: str, param: str) -> list[int]:
+        try:
+            return self.require_tokenizer().encode(prompt, limit=self._model.max_prompt)
+        except ContextLengthError as error:
+            raise self._too_long(error.n_prompt_tokens, param, at_least=error.at_least) from None
+        except InvalidRequestError as error:
+            raise InvalidRequestError(str(error), param=param) from None
+
+    def _too_long(self, n_prompt: int, param: str = "prompt", *, at_least: bool = False) -> ContextLengthError:
+        n_ctx, held, whole = self._model.n_ctx, self._model.kv_tokens, self._model.heads.whole_tokens
+        limit = f"the context holds {n_ctx}" + (f" and the KV cache {held}" if held < n_ctx else "")
+        if 0 < whole < n_ctx:
+            limit += f", and max_batch_tokens lets a step have {whole}, in which this model reads a text as a whole"
+        return ContextLengthError(
+            f"the {param} has {'at least ' if at_least else ''}{n_prompt} tokens, {limit}",
+            n_prompt_tokens=n_prompt,
+            n_ctx=self._model.max_prompt,
+            param=param,
+            at_least=at_least,
+        )
+
+
+def prompt_size(prompt: object) -> int:
+    """Characters or token ids, without looking at them; 0 for what is no prompt."""
+    if isinstance(prompt, np.ndarray):
+        return int(prompt.size)
+    return len(prompt) if isinstance(prompt, Sequence) else 0
+
+
+def _expiry(deadline: float | None) -> float:
+    return math.inf if deadline is None else time.monotonic() + deadline
+
+
+def _salt(cache_salt: str | None) -> bytes:
+    if cache_salt is None:
+        return b""
+    if not isinstance(cache_salt, str):
+        raise refused("cache_salt", "a str", cache_salt)
+    return hashlib.blake2b(cache_salt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _integers(prompt: object, param: str) -> npt.NDArray[np.integer[Any]]:
+    expected = f"the {param} must be a str or a flat sequence of token ids"
+    if isinstance(prompt, bytes | bytearray):
+        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param=param)
+    try:
+        ids = np.asarray(prompt)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param=param) from error
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise InvalidRequestError(f"{expected}, found {ids.ndim} dimensions of {ids.dtype}", param=param)
+    return ids

@@ -1,0 +1,53 @@
+"""How well documents answer a query: scores on their way, and which of a classifier's values is the score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oxillama.errors import InvalidRequestError, UnsupportedModelError
+from oxillama.progress import Progress
+from oxillama.requests.batch import Batch
+from oxillama.requests.embedding import ReadingHandle
+from oxillama.requests.request import RequestHandle
+
+
+def score_column(metadata: Mapping[str, Any], n_scores: int) -> int:
+    """Which of the classifier's values says how well a document answers: the only one, or that of the label yes.
+
+    Raises UnsupportedModelError for a classifier of something else."""
+    if n_scores == 1:
+        return 0
+    given = metadata.get(f"{metadata['general.architecture']}.classifier.output_labels", ())
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        given = ()
+    labels = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in given]
+    if "yes" in labels[:n_scores]:
+        return labels.index("yes")
+    shown = ", ".join(labels[:8]) or f"{n_scores} nameless labels"
+    raise UnsupportedModelError(f"the model's classifier tells {shown} apart, which is no ranking of documents")
+
+
+class RankingHandle(ReadingHandle[float]):
+    """The score of one document on its way; otherwise like EmbeddingHandle."""
+
+    def __init__(self, request: RequestHandle, column: int) -> None:
+        super().__init__(request)
+        self._column = column
+
+    def _made(self, row: npt.NDArray[np.float32]) -> float:
+        return float(row[self._column])
+
+
+class RankingBatch(Batch[float]):
+    """Documents that become scores in their order."""
+
+    def __init__(self, documents: Sequence[str], *, max_flight: int, progress: Progress) -> None:
+        if isinstance(documents, str | bytes) or not isinstance(documents, Sequence):
+            raise InvalidRequestError(
+                f"documents must be a sequence of texts, found {type(documents).__name__}", param="documents"
+            )
+        super().__init__(documents, max_flight=max_flight, progress=progress, label="ranking")

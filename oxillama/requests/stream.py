@@ -1,0 +1,165 @@
+"""A request's chunks as an iterator, for completions and chats, synchronously and asynchronously. One life cycle."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from oxillama.errors import InvalidRequestError
+from oxillama.requests.beside import beside
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from oxillama.results.completion import Usage
+
+# Python looks at signals between two waits, so Ctrl-C is late by at most this.
+WAIT_SECONDS = 0.05
+
+Chunk = TypeVar("Chunk")
+
+
+class Source(Protocol[Chunk]):
+    """What a stream needs of a request's handle."""
+
+    @property
+    def discards_choices(self) -> bool: ...
+    @property
+    def exhausted(self) -> bool: ...
+    @property
+    def usage(self) -> Usage: ...
+    def take(self) -> list[Chunk]: ...
+    def enter(self) -> None: ...
+    async def aenter(self) -> None: ...
+    def wait_news(self, seconds: float) -> None: ...
+    async def await_news(self) -> None: ...
+    def raise_for_end(self) -> None: ...
+    def cancel(self) -> None: ...
+
+
+HandleT = TypeVar("HandleT", bound=Source[Any])
+
+
+@dataclass(frozen=True)
+class Later(Generic[HandleT]):
+    """A request that is prepared when its first chunk is asked for. `size`: as for `beside`."""
+
+    prepare: Callable[[], HandleT]
+    size: int
+
+
+class RequestStream(Generic[HandleT, Chunk]):
+    """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
+
+    The request is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also by a
+    ``break`` out of a loop over it. Raises InvalidRequestError where best_of exceeds n: the best choices are known only
+    at the end."""
+
+    def __init__(self, handle: HandleT | Later[HandleT]) -> None:
+        self._source = handle if isinstance(handle, Later) else _streamable(handle)
+        self._ready: deque[Chunk] = deque()
+        self._closed = False
+
+    @property
+    def handle(self) -> HandleT:
+        """The request. A long prompt, given to an asynchronous call, has none before its first chunk: RuntimeError."""
+        if isinstance(self._source, Later):
+            raise RuntimeError("the prompt is long and has not been read yet; ask for the first chunk before")
+        return self._source
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far; of a prompt that has not been read yet RuntimeError."""
+        return self.handle.usage
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self
+
+    def __next__(self) -> Chunk:
+        try:
+            if not self._closed:
+                if isinstance(self._source, Later):
+                    self._source = _streamable(self._source.prepare())
+                self._source.enter()
+            while not self._refill(StopIteration):
+                self.handle.wait_news(WAIT_SECONDS)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+        return self._ready.popleft()
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        try:
+            if not self._closed and not self._ready:
+                await self._prepare()
+            if not self._closed and not self._ready:
+                await self.handle.aenter()
+                # Where tokens come faster than they are read, nothing below would ever let other tasks run.
+                await checkpoint()
+            while not self._refill(StopAsyncIteration):
+                await self.handle.await_news()
+        except anyio.get_cancelled_exc_class():
+            self.close()
+            raise
+        return self._ready.popleft()
+
+    async def _prepare(self) -> None:
+        source = self._source
+        if not isinstance(source, Later):
+            return
+        handle = _streamable(await beside(source.prepare, size=source.size))
+        if self._source is source and not self._closed:
+            self._source = handle
+        else:  # closed meanwhile, or another task was faster
+            handle.cancel()
+
+    def _refill(self, end: Callable[[], BaseException]) -> bool:
+        if not self._ready and not self._closed:
+            self._ready.extend(self.handle.take())
+        if self._ready:
+            return True
+        if self._closed:
+            raise end()
+        if self.handle.exhausted:
+            self._closed = True
+            self.handle.raise_for_end()
+            raise end()
+        return False
+
+    def close(self) -> None:
+        """Cancels what is still running. May be called again."""
+        self._closed = True
+        self._ready.clear()
+        if not isinstance(self._source, Later):
+            self._source.cancel()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _streamable(handle: HandleT) -> HandleT:
+    if handle.discards_choices:
+        raise InvalidRequestError("best_of above n cannot be streamed", param="best_of")
+    return handle
