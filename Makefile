@@ -88,7 +88,8 @@ dist: $(VENV)/dist.stamp
 	$(PY) -m build --quiet
 
 clean:
-	rm -rf build dist *.egg-info oxillama/_core/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find oxillama/_core -name '*.so' -delete
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean
 	rm -rf $(VENV)
@@ -125,4 +126,4 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo "$(CURDIR) $$(cksum < setup.py) $$OXILLAMA_DEBUG $$OXILLAMA_SANITIZE $$CC $$CFLAGS" > $@.now
 	@if cmp -s $@.now $@; then rm $@.now; else \
-		rm -rf build/cython $(BUILD)/lib oxillama/_core/*.so; mv $@.now $@; fi
+		rm -rf build/cython $(BUILD)/lib; find oxillama/_core -name '*.so' -delete; mv $@.now $@; fi

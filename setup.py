@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from itertools import chain
@@ -14,7 +15,9 @@ from setuptools.command.build_ext import build_ext
 CORE = "oxillama/_core"
 DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
 SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undefined"
-MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf gguf_scan"
+MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf.file gguf.scan"
+# What the tests reach of the core is built in a checkout and stays out of a wheel.
+IN_A_WHEEL = "bdist_wheel" in sys.argv
 
 compile_args = ["-std=c11", "-fopenmp-simd", "-pthread", "-ffp-contract=off", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 # -g1 names lines in a sanitizer's report; tracking variables too (-g) takes gcc minutes per kernel file.
@@ -27,9 +30,9 @@ if SANITIZE:
     link_args.append(f"-fsanitize={SANITIZE}")
 
 # C files that belong to one extension only. One kernel file per instruction set: the pragma in it sets the target.
-SOURCES = {"kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
+SOURCES = {"network.kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
 # Modules that contain kernels, and the headers that all the others share.
-KERNEL_MODULES = {"kernels", "kernel_harness", "attention_harness", "quantize"}
+KERNEL_MODULES = {"network.kernels", "testing.kernel_harness", "testing.attention_harness", "gguf.quantize"}
 SHIMS = [
     "atomics.h",
     "gumbel.h",
@@ -44,7 +47,14 @@ SHIMS = [
 
 
 def module(pyx: str) -> str:
-    return os.path.basename(pyx).removesuffix(".pyx")
+    """Its dotted name below oxillama._core."""
+    return os.path.relpath(pyx, CORE).removesuffix(".pyx").replace("/", ".")
+
+
+def is_built(pyx: str) -> bool:
+    if IN_A_WHEEL and module(pyx).startswith("testing."):
+        return False
+    return not MODULES or module(pyx) in MODULES
 
 
 def headers(name: str) -> list[str]:
@@ -58,7 +68,7 @@ def headers(name: str) -> list[str]:
 def extension(pyx: str) -> Extension:
     name = module(pyx)
     # UBSan's checks of every step of the unrolled kernels take a quarter of an hour to compile.
-    unchecked = ["-fno-sanitize=undefined"] if SANITIZE and name == "kernels" else []
+    unchecked = ["-fno-sanitize=undefined"] if SANITIZE and name == "network.kernels" else []
     return Extension(
         f"oxillama._core.{name}",
         [pyx, *SOURCES.get(name, [])],
@@ -86,7 +96,7 @@ class BuildSources(build_ext):
 setup(
     cmdclass={"build_ext": BuildSources},
     ext_modules=cythonize(
-        [extension(pyx) for pyx in sorted(glob(f"{CORE}/*.pyx")) if not MODULES or module(pyx) in MODULES],
+        [extension(pyx) for pyx in sorted(glob(f"{CORE}/**/*.pyx", recursive=True)) if is_built(pyx)],
         build_dir="build/cython",
         nthreads=int(os.environ.get("OXILLAMA_BUILD_JOBS", "0")),
         compiler_directives={

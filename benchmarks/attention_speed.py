@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from oxillama._core import attention_harness as harness
-from oxillama._core.kernels import usable_levels
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.testing import attention_harness as harness
 
 HEAD_DIM = 64
 N_HEAD_KV = 8

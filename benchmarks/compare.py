@@ -27,7 +27,7 @@ import engines
 import machine_state
 
 from oxillama import cpu_info
-from oxillama._core.machine_probe import ReadProbe
+from oxillama._core.network.machine_probe import ReadProbe
 from oxillama.speed import Limits, Task, Work, context_tokens, is_quiet, limits
 
 TASKS = "prefill 512, decode 128, decode 128 at 4096, " + ", ".join(f"decode 128 x {n} at 128" for n in (2, 4, 8, 16))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from oxillama import cpu_info
-from oxillama._core.machine_probe import ReadProbe
+from oxillama._core.network.machine_probe import ReadProbe
 from oxillama.gguf import GGUFFile
 
 HERE = Path(__file__).parent

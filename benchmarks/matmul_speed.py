@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from oxillama import cpu_info
-from oxillama._core.kernel_harness import Activations, Matrix
-from oxillama._core.machine_probe import ReadProbe, int8_rate
-from oxillama._core.team import Team
+from oxillama._core.network.machine_probe import ReadProbe, int8_rate
+from oxillama._core.network.team import Team
+from oxillama._core.testing.kernel_harness import Activations, Matrix
 
 # ggml number, values per block, bytes per block, offset of the float16 scales
 FORMATS = {

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oxillama import SamplingParams
-from oxillama._core.sampler import SamplerMemory
+from oxillama._core.sampling.sampler import SamplerMemory
 
 TRUNCATED = "top-k 40, top-p 0.95, temperature 0.8"
 UNTRUNCATED = "temperature 0.8"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxillama._core.kv_cache import KV_TYPES
+from oxillama._core.scheduling.kv_cache import KV_TYPES
 from oxillama.errors import InvalidRequestError
 from oxillama.values import integer, real, refused
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oxillama._core.kernels import active_level, compiled_levels, usable_levels
+from oxillama._core.network.kernels import active_level, compiled_levels, usable_levels
 from oxillama.limits import default_threads
 
 

@@ -13,9 +13,9 @@ import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.float_mode import DefaultFloatMode
-from oxillama._core.handle import Handle
-from oxillama._core.program import Program
+from oxillama._core.network.float_mode import DefaultFloatMode
+from oxillama._core.network.program import Program
+from oxillama._core.output.handle import Handle
 from oxillama.chat.conversation import ChatOptions, Conversation, checked_template, measured
 from oxillama.chat.messages import Message
 from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from oxillama._core.ggml_types import GGML_TYPES
+from oxillama._core.gguf.ggml_types import GGML_TYPES
 from oxillama.gguf.encoding import encode_string, encode_value
 
 if TYPE_CHECKING:

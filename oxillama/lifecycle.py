@@ -11,9 +11,9 @@ from typing import Literal
 
 import anyio
 
-from oxillama._core.handle import ACCEPTED, QUEUE_FULL, Handle, submit
-from oxillama._core.ticket import Ticket
-from oxillama._core.worker import Worker
+from oxillama._core.output.handle import ACCEPTED, QUEUE_FULL, Handle, submit
+from oxillama._core.scheduling.ticket import Ticket
+from oxillama._core.scheduling.worker import Worker
 from oxillama.config import SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.network.loader import LoadedModel

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from oxillama._core.ggml_types import GGML_TYPES
-from oxillama._core.profile import Profile
+from oxillama._core.gguf.ggml_types import GGML_TYPES
+from oxillama._core.scheduling.profile import Profile
 from oxillama.engine import Engine
 from oxillama.errors import EngineClosedError
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from oxillama._core.ggml_types import GGML_TYPES
-from oxillama._core.quantize import block_of, decode_blocks
+from oxillama._core.gguf.ggml_types import GGML_TYPES
+from oxillama._core.gguf.quantize import block_of, decode_blocks
 from oxillama.errors import InvalidRequestError
 
 if TYPE_CHECKING:

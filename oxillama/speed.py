@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from oxillama._core.ggml_types import GGML_TYPES
-from oxillama._core.kv_cache import BLOCK_TOKENS
-from oxillama._core.machine_probe import ReadProbe, float_rate, int8_rate
-from oxillama._core.program import reads_quants
+from oxillama._core.gguf.ggml_types import GGML_TYPES
+from oxillama._core.network.machine_probe import ReadProbe, float_rate, int8_rate
+from oxillama._core.network.program import reads_quants
+from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS
 from oxillama.engine import Engine
 from oxillama.errors import RequestCancelled
 from oxillama.gguf import GGUFFile

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from itertools import pairwise
 from typing import Any, Protocol, Self
 
-from oxillama._core.vocab import TokenFlag, TokenTable
+from oxillama._core.output.vocab import TokenFlag, TokenTable
 from oxillama.errors import ContextLengthError, InvalidRequestError
 from oxillama.gguf import GGUFFile
 from oxillama.vocab.cleanup import clean_spaces

@@ -1,4 +1,4 @@
-"""Feeds the GGUF reader thousands of damaged files; run under sanitizers by ``tests/test_gguf_fuzz.py``.
+"""Feeds the GGUF reader thousands of damaged files; run under sanitizers by ``tests/gguf/test_fuzz.py``.
 
 A script, not a test: ``python tests/fuzz_gguf.py SEED COUNT [FILE ...]`` mutates small files made here, and the given
 ones. The only exception the reader may raise is ModelLoadError; anything else ends the script with a traceback.
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from oxillama._core.filemap import FileMap
-from oxillama._core.gguf import GGUFShard
-from oxillama._core.gguf_values import StringArray
+from oxillama._core.gguf.file import GGUFShard
+from oxillama._core.gguf.filemap import FileMap
+from oxillama._core.gguf.values import StringArray
 from oxillama.errors import ModelLoadError
 from tests.gguf_bytes import array, entry, gguf, tensor, text
 

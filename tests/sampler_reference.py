@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oxillama import SamplingParams
-from oxillama._core.philox import random_bits
+from oxillama._core.sampling.philox import random_bits
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 ONE = 2.0**44

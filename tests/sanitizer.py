@@ -1,7 +1,7 @@
 """Builds some of the compiled modules with sanitizers, beside the normal build, and runs scripts against them.
 
 The memory errors that a test provokes end that script's process only, and the report is in its output. Nothing here
-knows what is tested: ``sanitized(["gguf", ...]).run("tests/fuzz_gguf.py")``. Builds are kept under ``build/`` and
+knows what is tested: ``sanitized(["gguf.file", ...]).run("tests/fuzz_gguf.py")``. Builds are kept under ``build/`` and
 renewed when a source changes.
 """
 
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SANITIZERS = "address,undefined"
 RUNTIMES = ("libasan.so", "libubsan.so")
 # Sanitized kernels take minutes to compile, so all their tests share one build.
-KERNEL_MODULES = ("kernels", "kernel_harness", "attention_harness")
+KERNEL_MODULES = ("network.kernels", "testing.kernel_harness", "testing.attention_harness")
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,12 @@ def build(modules: Sequence[str], folder: Path) -> None:
 def link_package(root: Path, built: Path) -> None:
     """Make ``root/oxillama`` anew: links to the imported package's files, with the sanitized modules in their place."""
     shutil.rmtree(root, ignore_errors=True)
-    sanitized_files = {path.name for path in built.rglob("*.so")}
+    sanitized_files = {path.relative_to(built) for path in built.rglob("*.so")}
     package = Path(oxillama.__file__).parent
     for source in package.rglob("*"):
-        if source.suffix in (".py", ".so", ".gguf") and source.name not in sanitized_files:
-            target = root / source.relative_to(package.parent)
+        name = source.relative_to(package.parent)
+        if source.suffix in (".py", ".so", ".gguf") and name not in sanitized_files:
+            target = root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(source)
     for source in built.rglob("*.so"):

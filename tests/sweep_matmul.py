@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from oxillama._core import kernels
-from oxillama._core.kernel_harness import Activations, Matrix, dequantize, twin
-from oxillama._core.team import Team
+from oxillama._core.network import kernels
+from oxillama._core.network.team import Team
+from oxillama._core.testing.kernel_harness import Activations, Matrix, dequantize, twin
 from tests.core.weights import FORMATS
 
 N_TOKENS = (1, 2, 3, 4, 5, 6, 7, 13)

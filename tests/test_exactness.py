@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxillama import cpu_info
-from oxillama._core.program import Program
+from oxillama._core.network.program import Program
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile

@@ -23,9 +23,9 @@ def shipped_headers() -> set[str]:
 
 def declared(module: str) -> set[str]:
     """The headers that a ``.pxd`` file and all it cimports ask for."""
-    text = (CORE / f"{module}.pxd").read_text("utf-8")
+    text = (CORE / f"{module.replace('.', '/')}.pxd").read_text("utf-8")
     headers = set(re.findall(r'extern from "([\w.]+)"', text))
-    for other in re.findall(r"^from oxillama\._core\.(\w+) cimport", text, re.MULTILINE):
+    for other in re.findall(r"^from oxillama\._core\.([\w.]+) cimport", text, re.MULTILINE):
         headers |= declared(other)
     return headers
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from oxillama import InvalidRequestError
-from oxillama._core import kernels
-from oxillama._core.ggml_types import GGML_TYPES
+from oxillama._core.gguf.ggml_types import GGML_TYPES
+from oxillama._core.network import kernels
 from oxillama.quantize import TYPES, dequantize
 from tests.core.weights import FORMATS, random_rows
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oxillama import Completion, Engine
-from oxillama._core.drafter_harness import attach_drafter, attach_lookup, draft_counts
-from oxillama._core.handle import Handle
-from oxillama._core.ticket import Ticket
+from oxillama._core.output.handle import Handle
+from oxillama._core.scheduling.ticket import Ticket
+from oxillama._core.testing.drafter_harness import attach_drafter, attach_lookup, draft_counts
 from oxillama.lifecycle import Lifecycle
 
 PROMPTS = [

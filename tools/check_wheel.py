@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 PACKAGE = Path(__file__).resolve().parent.parent / "oxillama"
+TESTING = PACKAGE / "_core" / "testing"  # built in a checkout only
 SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf", ".html", ".css", ".js", ".svg"}
 SOURCES = {".c", ".h", ".pyx"}
 EXTERN = re.compile(r'^cdef extern from "([^<"]+)"', re.MULTILINE)  # a system's header has angle brackets
@@ -31,6 +32,7 @@ def declared_headers() -> set[Path]:
 
 def expected_names() -> set[str]:
     files = {path for path in PACKAGE.rglob("*") if path.suffix in SHIPPED_AS_THEY_ARE or path.name == "py.typed"}
+    files = {path for path in files if TESTING not in path.parents}
     return {path.relative_to(PACKAGE.parent).as_posix() for path in files | declared_headers()}
 
 
@@ -42,10 +44,14 @@ def problems(wheel: zipfile.ZipFile) -> list[str]:
     found += [f"source in the wheel: {name}" for name in sorted(surplus) if PurePosixPath(name).suffix in SOURCES]
 
     binaries = [name for name in names if name.endswith(".so")]
-    built = {PurePosixPath(name).name.partition(".")[0] for name in binaries}
-    found += [
-        f"not compiled: {path.name}" for path in sorted((PACKAGE / "_core").glob("*.pyx")) if path.stem not in built
-    ]
+    built = {name.partition(".")[0] for name in binaries}
+    modules = {
+        path.relative_to(PACKAGE.parent).with_suffix("").as_posix()
+        for path in (PACKAGE / "_core").rglob("*.pyx")
+        if TESTING not in path.parents
+    }
+    found += [f"not compiled: {name}" for name in sorted(modules - built)]
+    found += [f"for the tests only: {name}" for name in names if name.startswith("oxillama/_core/testing/")]
     # The section's name is part of any ELF file that has the section.
     found += [f"debug information: {name}" for name in binaries if b".debug_info" in wheel.read(name)]
 

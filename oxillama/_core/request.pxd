@@ -6,8 +6,8 @@ Lives as long as somebody holds a reference (the Python handle one, ring and sch
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32
-from oxillama._core.kv_blocks cimport ox_prefix_domain
-from oxillama._core.row_costs cimport ox_row_costs
+from oxillama._core.scheduling.kv_blocks cimport ox_prefix_domain
+from oxillama._core.scheduling.row_costs cimport ox_row_costs
 
 cdef enum ox_request_kind:
     OX_REQUEST_GENERATE = 0

@@ -12,7 +12,7 @@ from oxillama._core.atomics cimport (
     ox_store_relaxed_i32,
     ox_store_release_i32,
 )
-from oxillama._core.kv_blocks cimport OX_KV_BLOCK
+from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK
 
 
 cdef ox_request *request_create(const int32_t *prompt, int32_t n_prompt, int32_t max_output) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64
 from oxillama._core.parking cimport ox_parking
 from oxillama._core.request cimport ox_request
-from oxillama._core.room cimport ox_room
+from oxillama._core.scheduling.room cimport ox_room
 from oxillama._core.status cimport ox_status
 
 # `turn` says who may touch the cell: position p may be filled when turn == p, taken when turn == p + 1.

@@ -27,7 +27,7 @@ from oxillama._core.parking cimport (
     ox_parking_wake_all,
 )
 from oxillama._core.request cimport request_unref
-from oxillama._core.room cimport room_destroy, room_give_back, room_init, room_take, room_wake_all
+from oxillama._core.scheduling.room cimport room_destroy, room_give_back, room_init, room_take, room_wake_all
 from oxillama._core.status cimport OX_CLOSED, OX_INVALID, OX_OK, OX_QUEUE_FULL
 
 

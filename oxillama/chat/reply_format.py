@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from oxillama._core.vocab import TokenTable
+from oxillama._core.output.vocab import TokenTable
 from oxillama.chat.conversation import ChatPrompt, Conversation
 from oxillama.chat.messages import checked_tools
 from oxillama.chat.reasoning import ReasoningSplitter, ThinkTags

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from oxillama._core.gguf_values import VALUE_TYPES, StringArray
+from oxillama._core.gguf.values import VALUE_TYPES, StringArray
 
 TYPE_NUMBERS = {name: number for number, name in enumerate(VALUE_TYPES)}
 STRUCT_CODES = {

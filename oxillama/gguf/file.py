@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from oxillama._core.filemap import FileMap
-from oxillama._core.ggml_types import GGML_TYPES, GgmlType
-from oxillama._core.gguf import GGUFShard, TensorInfo
-from oxillama._core.gguf_values import VALUE_TYPES, StringArray
+from oxillama._core.gguf.file import GGUFShard, TensorInfo
+from oxillama._core.gguf.filemap import FileMap
+from oxillama._core.gguf.ggml_types import GGML_TYPES, GgmlType
+from oxillama._core.gguf.values import VALUE_TYPES, StringArray
 from oxillama.errors import ModelLoadError
 from oxillama.gguf.file_format import HEAD_BYTES, describe, describe_directory, hint_of_name
 from oxillama.values import refused

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
-from oxillama._core.program import Program
-from oxillama._core.team import Team
-from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes
+from oxillama._core.network.program import Program
+from oxillama._core.network.team import Team
+from oxillama._core.network.weights import PackedMatrix, WeightPacker, packed_bytes
+from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo

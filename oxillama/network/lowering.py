@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.kv_cache import KVCache
-from oxillama._core.operations import is_row_wise
-from oxillama._core.program import Program, activation_form, buffer_bytes, twin_bytes
-from oxillama._core.weights import PackedMatrix
+from oxillama._core.network.operations import is_row_wise
+from oxillama._core.network.program import Program, activation_form, buffer_bytes, twin_bytes
+from oxillama._core.network.weights import PackedMatrix
+from oxillama._core.scheduling.kv_cache import KVCache
 from oxillama.network.experts import Combine, Gather
 from oxillama.network.graph import Graph, Matrix, Node, RowSpace, Value, Vector
 from oxillama.network.operations import Add, Attention, Embed, Gated, GatedLinear, Linear, Quantize, Select

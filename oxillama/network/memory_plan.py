@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from oxillama._core.kv_cache import BLOCK_TOKENS
+from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS
 from oxillama.config import CacheConfig
 from oxillama.errors import ModelLoadError
 from oxillama.gguf import GGUFFile

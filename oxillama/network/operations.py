@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.row_operations import ACTIVATIONS
+from oxillama._core.network.row_operations import ACTIVATIONS
 from oxillama.errors import UnsupportedModelError
 from oxillama.network.graph import Call, Graph, KVHandle, Matrix, Node, RowSpace, Value, Vector
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.recurrence import MAX_TAPS, RULES
+from oxillama._core.network.recurrence import MAX_TAPS, RULES
 from oxillama.errors import UnsupportedModelError
 from oxillama.network.graph import Call, Graph, Node, StateHandle, Value, Vector
 

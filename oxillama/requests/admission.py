@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.float_mode import DefaultFloatMode
-from oxillama._core.handle import POOLINGS, Handle
-from oxillama._core.text_stream import TextStream
-from oxillama._core.worker import Worker
+from oxillama._core.network.float_mode import DefaultFloatMode
+from oxillama._core.output.handle import POOLINGS, Handle
+from oxillama._core.output.text_stream import TextStream
+from oxillama._core.scheduling.worker import Worker
 from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model

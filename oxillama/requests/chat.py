@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from oxillama._core.text_stream import TextStream
+from oxillama._core.output.text_stream import TextStream
 from oxillama.chat.reply_format import ReplyFormat
 from oxillama.errors import DeadlineExceeded, RequestCancelled
 from oxillama.requests.request import RequestHandle

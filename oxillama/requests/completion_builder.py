@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oxillama._core.handle import Handle, TokenEvent
+from oxillama._core.output.handle import Handle, TokenEvent
 from oxillama.results.completion import (
     Completion,
     CompletionChoice,

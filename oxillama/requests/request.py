@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
-from oxillama._core.handle import Handle
-from oxillama._core.ticket import Ticket
+from oxillama._core.output.handle import Handle
+from oxillama._core.scheduling.ticket import Ticket
 from oxillama.errors import (
     DeadlineExceeded,
     EngineClosedError,

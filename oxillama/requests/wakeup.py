@@ -7,7 +7,7 @@ from collections.abc import Callable
 import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
-from oxillama._core.mailbox import Mailbox
+from oxillama._core.scheduling.mailbox import Mailbox
 
 
 class LoopMailbox:

@@ -9,8 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from oxillama._core.handle import POOLINGS
-from oxillama._core.sampling import CompiledSampling
+from oxillama._core.output.handle import POOLINGS
+from oxillama._core.sampling.parameters import CompiledSampling
 from oxillama.errors import InvalidRequestError
 from oxillama.sampling.sequence_breakers import TextVocabulary, breaker_sequences
 from oxillama.values import integer, real, refused

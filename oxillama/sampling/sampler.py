@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oxillama._core.sampler import SamplerMemory
-from oxillama._core.sampling import CompiledSampling
+from oxillama._core.sampling.parameters import CompiledSampling
+from oxillama._core.sampling.sampler import SamplerMemory
 from oxillama.errors import InvalidRequestError
 from oxillama.sampling.params import SamplingParams
 from oxillama.sampling.sequence_breakers import TextVocabulary

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from oxillama._core.vocab import TokenFlag, TokenTable
+from oxillama._core.output.vocab import TokenFlag, TokenTable
 from oxillama.errors import InvalidRequestError, ModelLoadError
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.pretokenizers import PreTokenizer

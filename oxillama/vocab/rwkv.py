@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from oxillama._core.vocab import TokenFlag, TokenTable
+from oxillama._core.output.vocab import TokenFlag, TokenTable
 from oxillama.errors import ModelLoadError
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxillama._core.vocab import TokenFlag, TokenTable
+from oxillama._core.output.vocab import TokenFlag, TokenTable
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.special import SpecialTokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from oxillama._core.ring_harness import Request, RequestRing, stress
+from oxillama._core.testing.ring_harness import Request, RequestRing, stress
 from tests.core.simulated_worker import CLOSED, EMBED, GENERATE, Worker
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oxillama._core import attention_harness as harness
+from oxillama._core.testing import attention_harness as harness
 
 Array = NDArray[Any]
 

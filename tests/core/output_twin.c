@@ -1,4 +1,4 @@
-/* The protocols of _core/output.pyx and _core/mailbox.pyx in C, over the same atomics and parking headers, for
+/* The protocols of _core/output/output.pyx and _core/scheduling/mailbox.pyx in C, over the same atomics and parking headers, for
  * ThreadSanitizer. Keep the memory orders alike. One writer fills values and a text that moves as it grows; one reader sleeps
  * on the parking place, one waits for a descriptor as an event loop does. Both must see everything, whole, and the end.
  * Exit status 0: nothing was lost. -DWEAK shows that the sanitizer would notice. */

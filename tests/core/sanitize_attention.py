@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from oxillama._core import attention_harness as harness
-from oxillama._core.kernels import usable_levels
-from oxillama._core.row_operations import ACTIVATIONS
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.network.row_operations import ACTIVATIONS
+from oxillama._core.testing import attention_harness as harness
 from tests.core.kv_arena import Arena, Shape
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from oxillama._core.scheduler_harness import KV_BLOCK, MAX_DRAFTS, BlockPool, PlanItem, Scheduler
+from oxillama._core.testing.scheduler_harness import KV_BLOCK, MAX_DRAFTS, BlockPool, PlanItem, Scheduler
 
 GENERATE, STREAM, EMBED, EVALUATE = range(4)
 NONE, STOP, LENGTH, CANCELLED, DEADLINE, ERROR, CLOSED = range(7)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oxillama._core import attention_harness as harness
-from oxillama._core.kernels import usable_levels
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.testing import attention_harness as harness
 from tests.core.kv_arena import Arena, Array, Shape, normal, textbook
 
 EDGES = [1, 2, 31, 32, 33, 63, 64, 65, 100, 1023, 1024, 1025, 2047, 2048, 2049]

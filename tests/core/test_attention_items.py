@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from oxillama._core.program import Program
+from oxillama._core.network.program import Program
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.gguf import GGUFFile
 from oxillama.network.loader import load_model

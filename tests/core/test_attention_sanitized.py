@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core.kernels import usable_levels
+from oxillama._core.network.kernels import usable_levels
 from tests.sanitizer import KERNEL_MODULES, sanitized
 
 pytestmark = pytest.mark.sanitizer

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oxillama._core import kernel_harness, kernels
+from oxillama._core.network import kernels
+from oxillama._core.testing import kernel_harness
 from tests.core.weights import FORMATS, Format, decode, random_rows
 
 ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=str)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oxillama import Engine
-from oxillama._core.float_mode import DefaultFloatMode
+from oxillama._core.network.float_mode import DefaultFloatMode
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the mode is set as x86-64 has it")
 

@@ -9,10 +9,10 @@ from struct import pack
 import numpy as np
 import pytest
 
-from oxillama._core.filemap import FileMap
-from oxillama._core.ggml_types import GGML_TYPES
-from oxillama._core.gguf import GGUFShard, TensorInfo
-from oxillama._core.gguf_values import StringArray
+from oxillama._core.gguf.file import GGUFShard, TensorInfo
+from oxillama._core.gguf.filemap import FileMap
+from oxillama._core.gguf.ggml_types import GGML_TYPES
+from oxillama._core.gguf.values import StringArray
 from oxillama.errors import ModelLoadError
 from tests.gguf_bytes import array, entry, gguf, tensor, text
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oxillama import SamplingParams
-from oxillama._core.gumbel import draw_token, first_look, gumbel
-from oxillama._core.kernels import usable_levels
-from oxillama._core.sampler import SamplerMemory
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.sampling.gumbel import draw_token, first_look, gumbel
+from oxillama._core.sampling.sampler import SamplerMemory
 from tests.sampler_reference import drawn, gumbel_noise, natural_log, scores, token_words
 
 Logits = NDArray[np.float32]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oxillama._core import kernels
+from oxillama._core.network import kernels
 
 SHOW_LEVEL = "from oxillama._core import kernels; print(kernels.active_level())"
 

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool
+from oxillama._core.testing.scheduler_harness import KV_BLOCK, BlockPool
 
 Domain = tuple[int, int, int]
 COMMON: Domain = (0, 0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oxillama._core.kv_cache import BLOCK_TOKENS, KV_TYPES, KVCache, block_bytes
+from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS, KV_TYPES, KVCache, block_bytes
 
 HUGE_PAGE = 2 << 20
 

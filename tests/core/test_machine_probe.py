@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core.kernels import usable_levels
-from oxillama._core.machine_probe import ReadProbe, float_rate, int8_rate, read_bandwidth
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.network.machine_probe import ReadProbe, float_rate, int8_rate, read_bandwidth
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oxillama._core import kernel_harness, kernels
-from oxillama._core.kernel_harness import Activations, Matrix
-from oxillama._core.team import Team
+from oxillama._core.network import kernels
+from oxillama._core.network.team import Team
+from oxillama._core.testing import kernel_harness
+from oxillama._core.testing.kernel_harness import Activations, Matrix
 from tests.core.weights import FORMATS, Floats, Format, decode, random_rows, write_scales
 
 LEVELS = kernels.usable_levels()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core import kernels
+from oxillama._core.network import kernels
 from tests.core.weights import FORMATS
 from tests.sanitizer import KERNEL_MODULES, sanitized
 

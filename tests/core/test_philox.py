@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core.philox import philox4x32, random_bits
+from oxillama._core.sampling.philox import philox4x32, random_bits
 
 # Random123, tests/kat_vectors, the lines of philox4x32 with 10 rounds: counter, key, answer.
 KNOWN_ANSWERS = [

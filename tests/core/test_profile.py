@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from oxillama import Engine
-from oxillama._core.profile import Profile
-from oxillama._core.program import Program
+from oxillama._core.network.program import Program
+from oxillama._core.scheduling.profile import Profile
 
 
 def program_of(engine: Engine) -> Program:

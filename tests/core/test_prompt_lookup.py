@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxillama._core.drafter_harness import PromptLookup, RowCosts
+from oxillama._core.testing.drafter_harness import PromptLookup, RowCosts
 
 MIN_MATCH, MAX_MATCH = 3, 32
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oxillama._core import recurrence_harness as harness
-from oxillama._core.kernels import usable_levels
-from oxillama._core.recurrence import MAX_TAPS, RULES
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.network.recurrence import MAX_TAPS, RULES
+from oxillama._core.testing import recurrence_harness as harness
 
 Array = NDArray[Any]
 levels = pytest.mark.parametrize("level", usable_levels())

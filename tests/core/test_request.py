@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxillama._core.ring_harness import Request, RequestRing, num_destroyed
-from oxillama._core.scheduler_harness import KV_BLOCK
+from oxillama._core.testing.ring_harness import Request, RequestRing, num_destroyed
+from oxillama._core.testing.scheduler_harness import KV_BLOCK
 
 
 @given(st.integers(1, 200), st.integers(0, 200))

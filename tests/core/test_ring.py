@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from oxillama._core.ring_harness import Request, RequestRing, num_destroyed, stress
+from oxillama._core.testing.ring_harness import Request, RequestRing, num_destroyed, stress
 
 OK, INVALID, QUEUE_FULL, CLOSED = 0, 2, 3, 4
 MILLISECOND = 1_000_000

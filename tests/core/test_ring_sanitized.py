@@ -58,17 +58,17 @@ def test_the_sanitizer_would_notice_a_weaker_one(tmp_path: Path, name: str) -> N
 
 def test_ring_blocks_and_scheduler_keep_to_their_memory() -> None:
     modules = [
-        "block_table",
-        "kv_blocks",
-        "mailbox",
-        "pace",
-        "plan",
+        "scheduling.block_table",
+        "scheduling.kv_blocks",
+        "scheduling.mailbox",
+        "scheduling.pace",
+        "scheduling.plan",
         "request",
         "ring",
-        "ring_harness",
-        "room",
-        "scheduler",
+        "testing.ring_harness",
+        "scheduling.room",
+        "scheduling.scheduler",
     ]
-    result = sanitized([*modules, "scheduler_harness"]).run("tests/core/exercise_scheduler.py")
+    result = sanitized([*modules, "testing.scheduler_harness"]).run("tests/core/exercise_scheduler.py")
     assert result.returncode == 0, result.stdout[-3000:]
     assert "done" in result.stdout

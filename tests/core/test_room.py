@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from oxillama import DeadlineExceeded, Engine, EngineClosedError, QueueFullError, RequestCancelled, RequestHandle
-from oxillama._core.mailbox import Mailbox
-from oxillama._core.ticket import Ticket
+from oxillama._core.scheduling.mailbox import Mailbox
+from oxillama._core.scheduling.ticket import Ticket
 from tests.patience import eventually, is_idle
 
 Open = Callable[..., Engine]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core.drafter_harness import RowCosts
+from oxillama._core.testing.drafter_harness import RowCosts
 
 
 def measured(times: dict[int, int]) -> RowCosts:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oxillama._core import attention_harness as harness
-from oxillama._core.kernels import usable_levels
-from oxillama._core.row_operations import ACTIVATIONS
+from oxillama._core.network.kernels import usable_levels
+from oxillama._core.network.row_operations import ACTIVATIONS
+from oxillama._core.testing import attention_harness as harness
 
 Array = NDArray[Any]
 LENGTHS = st.one_of(st.integers(1, 200), st.sampled_from([512, 513, 1023, 2048, 2049]))

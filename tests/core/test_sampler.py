@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oxillama import InvalidRequestError, NumericalError, SamplingParams
-from oxillama._core.philox import random_bits
-from oxillama._core.sampler import SamplerMemory
-from oxillama._core.sampling import CompiledSampling
+from oxillama._core.sampling.parameters import CompiledSampling
+from oxillama._core.sampling.philox import random_bits
+from oxillama._core.sampling.sampler import SamplerMemory
 from oxillama.testing import strategies as ox
 from tests.sampler_reference import Reference, edited_logits
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from oxillama import SamplingParams
-from oxillama._core.sampler import SamplerMemory
-from oxillama._core.sampling import CompiledSampling
+from oxillama._core.sampling.parameters import CompiledSampling
+from oxillama._core.sampling.sampler import SamplerMemory
 
 FULL = SamplingParams(
     seed=2**64 - 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama._core.scheduler_harness import KV_BLOCK, BlockPool, PlanItem, Scheduler
+from oxillama._core.testing.scheduler_harness import KV_BLOCK, BlockPool, PlanItem, Scheduler
 from tests.core.simulated_worker import (
     CANCELLED,
     CLOSED,

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from oxillama._core.scheduler_harness import KV_BLOCK, MAX_DRAFTS
+from oxillama._core.testing.scheduler_harness import KV_BLOCK, MAX_DRAFTS
 from tests.core.simulated_worker import (
     CANCELLED,
     CLOSED,

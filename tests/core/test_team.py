@@ -12,7 +12,7 @@ import pytest
 
 import oxillama
 from oxillama import Engine
-from oxillama._core.team import Team
+from oxillama._core.network.team import Team
 from tests.patience import eventually
 
 LIMIT = 90  # seconds; machines are busy
@@ -188,6 +188,6 @@ def test_a_closed_program_goes_on_alone() -> None:
 
 
 def test_no_compiled_module_needs_the_compiler_s_thread_library() -> None:
-    modules = list((Path(oxillama.__file__).parent / "_core").glob("*.so"))
+    modules = list((Path(oxillama.__file__).parent / "_core").rglob("*.so"))
     assert modules
     assert [path.name for path in modules if b"GOMP_" in path.read_bytes() or b"libomp" in path.read_bytes()] == []

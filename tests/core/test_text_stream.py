@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oxillama._core.text_stream import TextStream
-from oxillama._core.vocab import TokenTable
+from oxillama._core.output.text_stream import TextStream
+from oxillama._core.output.vocab import TokenTable
 from oxillama.errors import InvalidRequestError
 
 CONTROL_TOKEN = 256

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from oxillama import Sampler, SamplingParams
-from oxillama._core.philox import random_bits
+from oxillama._core.sampling.philox import random_bits
 from oxillama.testing import strategies as ox
 
 # Not in order, so that ids and ranks differ: ranks are 2, 0, 4, 1, 3.

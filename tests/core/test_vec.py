@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oxillama
-from oxillama._core.kernels import usable_levels
+from oxillama._core.network.kernels import usable_levels
 
 CSRC = Path(oxillama.__file__).parent / "_core" / "csrc"
 # The scalar form serves machines that have no other; it needs no level of its own to be tried.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxillama._core.vocab import TokenFlag, TokenTable
+from oxillama._core.output.vocab import TokenFlag, TokenTable
 from oxillama.errors import ModelLoadError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6

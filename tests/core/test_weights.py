@@ -7,9 +7,9 @@ import mmap
 import numpy as np
 import pytest
 
-from oxillama._core.kernel_harness import dequantize
-from oxillama._core.team import Team
-from oxillama._core.weights import WeightPacker, packed_bytes
+from oxillama._core.network.team import Team
+from oxillama._core.network.weights import WeightPacker, packed_bytes
+from oxillama._core.testing.kernel_harness import dequantize
 from tests.core.weights import FORMATS, random_rows
 
 PAGE = mmap.PAGESIZE

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oxillama._core.kv_cache import KVCache
-from oxillama._core.weights import PackedMatrix, WeightPacker, packed_bytes
+from oxillama._core.network.weights import PackedMatrix, WeightPacker, packed_bytes
+from oxillama._core.scheduling.kv_cache import KVCache
 from oxillama.network.graph import Graph, Matrix, Vector
 from oxillama.network.lowering import emit, lower
 

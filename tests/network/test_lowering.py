@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxillama import Engine
-from oxillama._core.kernel_harness import dequantize
-from oxillama._core.operations import is_row_wise
-from oxillama._core.program import activation_form, reads_quants, twin_bytes
+from oxillama._core.network.operations import is_row_wise
+from oxillama._core.network.program import activation_form, reads_quants, twin_bytes
+from oxillama._core.testing.kernel_harness import dequantize
 from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import TYPE_IDS, GGUFWriter
 from oxillama.network import operations as op

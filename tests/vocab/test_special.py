@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oxillama._core.vocab import TokenFlag
+from oxillama._core.output.vocab import TokenFlag
 from oxillama.tokenizer import Tokenizer
 from oxillama.vocab.metadata import VocabMetadata
 from oxillama.vocab.special_text import PHI3, find_strip_rule

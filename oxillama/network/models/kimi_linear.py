@@ -3,7 +3,7 @@ positions in every fourth layer, both with experts."""
 
 from __future__ import annotations
 
-from oxillama._core.recurrence import MAX_TAPS
+from oxillama._core.network.recurrence import MAX_TAPS
 from oxillama.errors import ModelLoadError
 from oxillama.network.experts import Scores
 from oxillama.network.graph import Graph

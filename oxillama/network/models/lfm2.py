@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oxillama._core.recurrence import MAX_TAPS
+from oxillama._core.network.recurrence import MAX_TAPS
 from oxillama.errors import UnsupportedModelError
 from oxillama.network.experts import Scores
 from oxillama.network.graph import Graph

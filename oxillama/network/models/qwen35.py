@@ -3,7 +3,7 @@ with gated outputs. Text has the same position in all sections of the rotation, 
 
 from __future__ import annotations
 
-from oxillama._core.recurrence import MAX_TAPS
+from oxillama._core.network.recurrence import MAX_TAPS
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.network.graph import Graph
 from oxillama.network.models.decoder import Decoder, Layer

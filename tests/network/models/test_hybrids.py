@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxillama import Engine, ModelLoadError, UnsupportedModelError, cpu_info
-from oxillama._core.program import Program
+from oxillama._core.network.program import Program
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.gguf import GGUFFile
 from oxillama.network.loader import load_model

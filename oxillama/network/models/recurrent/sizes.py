@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from oxillama._core.recurrence import MAX_TAPS
+from oxillama._core.network.recurrence import MAX_TAPS
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.network.graph import Graph
 from oxillama.network.models.common import Common, read_rope

@@ -1,0 +1,1 @@
+"""GGUF files: the mapped bytes, their values and types."""

@@ -1,0 +1,1 @@
+"""The program of a model, and the threads that walk it."""

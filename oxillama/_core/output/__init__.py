@@ -1,0 +1,1 @@
+"""What a request has produced so far, as others read it."""

@@ -1,0 +1,19 @@
+"""A request's block table: following the prefix index, adding to it, giving the blocks back."""
+
+from libc.stdint cimport int32_t
+
+from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
+from oxillama._core.request cimport ox_request
+
+cdef int32_t blocks_for(int32_t n_tokens) noexcept nogil
+
+# How many cached blocks continue what is computed. They stand behind the table, not yet taken. At least one token is
+# always left to compute; 0 when the request does not use the index.
+cdef int32_t table_match(const ox_kv_pool *pool, ox_request *request) noexcept nogil
+# Takes the first n_matched of them: their tokens are computed now.
+cdef void table_attach(ox_kv_pool *pool, ox_request *request, int32_t n_matched) noexcept nogil
+# Registers the complete blocks from number `first` on; may exchange them for equal ones.
+cdef void table_register(ox_kv_pool *pool, ox_request *request, int32_t first) noexcept nogil
+cdef void table_release(ox_kv_pool *pool, ox_request *request) noexcept nogil
+# Will `leader`, when its next block is computed, have registered the one that `follower` needs next?
+cdef bint table_leads(const ox_request *leader, const ox_request *follower) noexcept nogil

@@ -1,0 +1,51 @@
+"""The worker: one native thread that owns all model state, takes requests from the ring, and advances them together."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64
+from oxillama._core.sampling.candidates cimport ox_candidates
+from oxillama._core.network.executor cimport ox_program, ox_run
+from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
+from oxillama._core.network.program cimport Program
+from oxillama._core.ring cimport ox_ring
+from oxillama._core.scheduling.plan cimport ox_plan
+from oxillama._core.scheduling.row_costs cimport ox_row_costs
+from oxillama._core.scheduling.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
+
+# Written by the worker after each step, readable by any thread.
+ctypedef struct ox_worker_stats:
+    ox_atomic_i64 num_steps
+    ox_atomic_i64 step_ns           # of the last step
+    ox_atomic_i64 busy_ns           # in steps, since the start
+    ox_atomic_i64 heartbeat_ns      # when the loop or a layer was last begun; 0 while it rests
+
+ctypedef struct ox_worker:
+    ox_ring *ring
+    ox_kv_pool *pool
+    ox_scheduler *scheduler
+    ox_program *program
+    int32_t n_vocab
+    int32_t n_threads
+    int32_t *tokens                 # [max_tokens]
+    int32_t *output_rows            # [max_tokens]
+    ox_run *runs                    # [max_batch_size]
+    ox_step_result *results         # [max_batch_size]
+    int32_t *first_logits           # [max_batch_size]: the output rows of each item begin here
+    int32_t *first_hidden           # [max_batch_size]: and those of its hidden states here
+    ox_candidates **memories        # [n_threads]
+    ox_row_costs costs              # of steps that only decode
+    ox_plan *plan                   # of the step that is running
+    ox_atomic_i32 is_running        # the thread has started and not yet left
+    int64_t next_page_ns            # no page is made large before this while steps are run
+    ox_worker_stats stats
+
+cdef class Worker:
+    cdef ox_worker c
+    cdef ox_scheduler_config config
+    # None once the thread has ended: weights and cache may be large, and a closed engine may live on.
+    cdef readonly Program program
+    # What the outputs of requests borrow while the thread may still write to them.
+    cdef object _vocabulary
+    cdef unsigned long _thread
+    cdef bint _started
+    cdef int _pid

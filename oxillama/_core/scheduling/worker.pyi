@@ -1,0 +1,25 @@
+from oxillama._core.network.program import Program
+
+class Worker:
+    program: Program | None
+    def __init__(
+        self,
+        program: Program,
+        vocabulary: object = None,
+        *,
+        n_ctx: int,
+        max_batch_size: int,
+        max_step_ns: int,
+        priority_aging_ns: int,
+        queue_size: int,
+        prefix_cache: bool,
+        n_kept_blocks: int,
+    ) -> None: ...
+    def close(self) -> None: ...
+    @property
+    def is_running(self) -> bool: ...
+    @property
+    def pid(self) -> int: ...
+    def wake(self) -> None: ...
+    def wake_waiting(self) -> None: ...
+    def stats(self) -> dict[str, int]: ...

@@ -1,0 +1,1 @@
+"""What the tests reach of the core. Built in a checkout, not part of a wheel."""
