@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from oxillama.results.stats import EngineStats
     from oxillama.sampling.params import EmbeddingParams, SamplingParams
     from oxillama.sampling.sampler import Sampler, SamplerSession
+    from oxillama.structured.grammar import Grammar
     from oxillama.tokenizer import Tokenizer
 
 # Imported when first asked for, so that `import oxillama` stays quick.
@@ -60,6 +61,7 @@ _HOMES = {
     "EmbeddingParams": "sampling.params",
     "Engine": "engine",
     "EngineStats": "results.stats",
+    "Grammar": "structured.grammar",
     "Logprobs": "results.completion",
     "RequestHandle": "requests.request",
     "Sampler": "sampling.sampler",
@@ -95,6 +97,7 @@ __all__ = [
     "EngineClosedError",
     "EngineForkedError",
     "EngineStats",
+    "Grammar",
     "GrammarError",
     "InvalidRequestError",
     "Logprobs",
