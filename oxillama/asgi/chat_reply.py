@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -37,14 +38,16 @@ class ChatReply:
         """The same in pieces: concatenated, the deltas of a choice are its message."""
         extras: dict[str, Any] = {**self._head, **({"usage": None} if include_usage else {})}
         head: dict[str, Any] = {}
-        async for ready in self._generation.chunks():
-            parts = []
-            for chunk in _joined(chunk for _, chunk in ready):
-                head = chunk.to_dict() | extras
-                if not include_usage:
-                    head.pop("usage", None)
-                parts.append(event(head))
-            yield b"".join(parts)
+        # Closed with this generator, whose own end may be that of its reader.
+        async with aclosing(self._generation.chunks()) as arrivals:
+            async for ready in arrivals:
+                parts = []
+                for chunk in _joined(chunk for _, chunk in ready):
+                    head = chunk.to_dict() | extras
+                    if not include_usage:
+                        head.pop("usage", None)
+                    parts.append(event(head))
+                yield b"".join(parts)
         if include_usage:
             cost = {"usage": self._handle.usage.to_dict(), "timings": self._handle.timings.to_dict()}
             yield event({**head, "choices": [], **cost})

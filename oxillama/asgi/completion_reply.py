@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -76,22 +77,24 @@ class CompletionReply:
         """The same in pieces: concatenated, the texts of a choice are its text."""
         usage: dict[str, Any] = {"usage": None} if include_usage else {}
         held: list[tuple[int, CompletionChunk]] = []
-        async for ready in self._generation.chunks():
-            groups, held = _by_choice([*held, *ready]), []
+        # Closed with this generator, whose own end may be that of its reader.
+        async with aclosing(self._generation.chunks()) as arrivals:
+            async for ready in arrivals:
+                groups, held = _by_choice([*held, *ready]), []
 
-            def write(groups: list[Group], held: list[tuple[int, CompletionChunk]]) -> bytes:
-                parts = []
-                for number, chunks in groups:
-                    choices = self._begin(number)
-                    if choices is None:
-                        held += [(number, chunk) for chunk in chunks]
-                        continue
-                    piece = choices[chunks[0].index].push(_joined(chunks))
-                    if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
-                        parts.append(event({**self._head, "choices": [piece], **usage}))
-                return b"".join(parts)
+                def write(groups: list[Group], held: list[tuple[int, CompletionChunk]]) -> bytes:
+                    parts = []
+                    for number, chunks in groups:
+                        choices = self._begin(number)
+                        if choices is None:
+                            held += [(number, chunk) for chunk in chunks]
+                            continue
+                        piece = choices[chunks[0].index].push(_joined(chunks))
+                        if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
+                            parts.append(event({**self._head, "choices": [piece], **usage}))
+                    return b"".join(parts)
 
-            yield await beside(partial(write, groups, held), values=self._num_first_values(groups))
+                yield await beside(partial(write, groups, held), values=self._num_first_values(groups))
         if include_usage:
             yield event({**self._head, "choices": [], "usage": self._generation.usage.to_dict()})
 
