@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oxillama import Engine, cpu_info
+from oxillama import Engine
 from tests.conftest import fixtures_folder
 
 # References made with GELU, which llama.cpp reads from a table of 16-bit numbers, and some of torch's with tanh.
@@ -64,10 +64,11 @@ def test_minilm(fixtures_dir: Path) -> None:
         assert [engine.tokenize(text) for text in texts] == [row["ids_lcpp"] for row in recorded["rows"]]
         found = engine.embed(texts)
     cosines = (found * expected).sum(axis=1)
-    # Products with Q8_0 round activations to 8 bits, with one scale for 256 of them; BERT's differ a lot in size.
-    least, usual = (0.999, 0.9995) if cpu_info().isa == "reference" else (0.99, 0.998)
-    assert cosines.min() >= least
-    assert np.median(cosines) >= usual
-    # Which text is nearest to which.
-    order, true_order = (np.argsort(-(rows @ rows.T), axis=1)[:, 1] for rows in (found, expected))
-    assert (order == true_order).mean() >= 0.9
+    assert cosines.min() >= 0.999
+    assert np.median(cosines) >= 0.9998
+    # Which texts are nearest to which; far from a text, where nobody looks, two may be as near as rounding of weights.
+    order, true_order = (np.argsort(-(rows @ rows.T), axis=1) for rows in (found, expected))
+    np.testing.assert_array_equal(order[:, :4], true_order[:, :4])
+    closeness = expected @ expected.T
+    swapped = np.take_along_axis(closeness, order, 1) - np.take_along_axis(closeness, true_order, 1)
+    assert np.abs(swapped).max() < 0.01

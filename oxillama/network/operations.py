@@ -137,14 +137,17 @@ def layer_norm(graph: Graph, x: Value, name: str | None, *, epsilon: float, n_he
 
 @dataclass(frozen=True, eq=False)
 class Linear(Node):
-    """Up to three products of one value; an accumulating one reads (x, sum) and its result takes the place of sum."""
+    """Up to three products of one value; an accumulating one reads (x, sum) and its result takes the place of sum.
+
+    rest: the last of what it reads, where x is multiplied as its twin and what that leaves over."""
 
     kind = "product"
     matrices: tuple[Matrix, ...]
     accumulate: bool = False
+    rest: Value | None = None
 
     def call(self) -> Call:
-        return Call(self.matrices, parameters={"accumulate": self.accumulate})
+        return Call(self.matrices, parameters={"accumulate": self.accumulate, "rest": _place_of(self.rest, self.reads)})
 
     def products(self) -> tuple[Matrix, ...]:
         return self.matrices
@@ -185,20 +188,19 @@ class GatedLinear(Node):
     gate: Matrix
     up: Matrix
     function: Activation
+    rest: Value | None = None
 
     def call(self) -> Call:
-        return Call((self.gate, self.up), parameters=self.function.numbers())
+        return Call(
+            (self.gate, self.up), parameters=self.function.numbers() | {"rest": _place_of(self.rest, self.reads)}
+        )
 
     def products(self) -> tuple[Matrix, ...]:
         return (self.gate, self.up)
 
 
-@dataclass(frozen=True, eq=False)
-class Quantize(Node):
-    """Makes the twin of the value it reads: the forms, as bits, in which products want it."""
-
-    kind = "quantize"
-    forms: int
+def _place_of(value: Value | None, reads: tuple[Value, ...]) -> int:
+    return 0 if value is None else reads.index(value)
 
 
 @dataclass(frozen=True, eq=False)

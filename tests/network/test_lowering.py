@@ -28,14 +28,15 @@ from oxillama.network.operations import (
     GatedLinear,
     KVStore,
     Linear,
-    Quantize,
     RMSNorm,
     Rope,
     RopeLayout,
     Select,
 )
+from oxillama.network.twins import Quantize, Rest
 from oxillama.testing.tiny_models import TinyModel
 from tests.network.test_graph import Tensors
+from tests.tiny_encoder import TinyEncoder
 
 
 def lowered_of(model: TinyModel, folder: Path) -> Lowered:
@@ -104,8 +105,11 @@ def check_memory(lowered: Lowered) -> None:
         for value in (*node.reads, *node.writes):
             life = lowered.values[lowered.storage[value]]
             assert life.first <= phase <= life.last
-        if isinstance(node, Quantize):
-            life = lowered.twins[lowered.storage[node.reads[0]]]
+        read = [node.reads[0]] if isinstance(node, Quantize) else []
+        if isinstance(node, Linear | GatedLinear) and node.rest is not None:
+            read += [node.reads[0], node.rest]
+        for value in read:
+            life = lowered.twins[lowered.storage[value]]
             assert life.first <= phase <= life.last
 
 
@@ -228,6 +232,37 @@ def test_only_selected_rows_can_be_the_last_hidden_state() -> None:
     graph = Graph(Tensors(emb__weight=(8, 5)))
     with pytest.raises(ValueError, match="selected rows"):
         op.hidden(graph, op.embed(graph, "emb", n_vocab=5, width=8))
+
+
+def encoder_of(type_name: str, folder: Path, architecture: str = "bert") -> Lowered:
+    path = folder / "encoder.gguf"
+    TinyEncoder(architecture, type_name=type_name, n_ff=128).write(path)
+    with GGUFFile(path) as file:
+        graph = Graph(FileTensors(file))
+        read_architecture(file.metadata, graph).build(graph)
+        return lower(graph, max_tokens=16, max_outputs=4)
+
+
+@pytest.mark.skipif(not reads_quants(TYPE_IDS["Q8_0"]), reason="this level reads float32 only")
+@pytest.mark.parametrize("architecture", ["bert", "jina-bert-v2"])
+def test_an_encoders_exact_weights_meet_what_rounding_leaves_over(tmp_path: Path, architecture: str) -> None:
+    lowered = encoder_of("Q8_0", tmp_path, architecture)
+    products = [node for node in lowered.nodes if isinstance(node, Linear | GatedLinear)]
+    assert products
+    for node in products:
+        assert node.rest is node.reads[-1]
+        assert node.rest in lowered.twins
+    check_phases(lowered)
+    check_memory(lowered)
+
+
+@pytest.mark.parametrize("type_name", ["F32", "F16", "Q4_0"])
+def test_other_weights_of_an_encoder_do_not(tmp_path: Path, type_name: str) -> None:
+    assert not any(isinstance(node, Rest) for node in encoder_of(type_name, tmp_path).nodes)
+
+
+def test_decoders_keep_their_speed(tmp_path: Path) -> None:
+    assert not any(isinstance(node, Rest) for node in lowered_of(TinyModel(type_name="Q8_0"), tmp_path).nodes)
 
 
 def test_a_graph_without_output_is_refused() -> None:

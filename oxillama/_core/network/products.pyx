@@ -17,9 +17,23 @@ cdef size_t product_scratch(const ox_program *program, const ox_op *op) noexcept
     return program.kernels.matmul_scratch(program.max_tokens)
 
 
+cdef inline void multiply_group(const ox_program *program, const ox_op *op, const ox_matrix *matrix, int32_t group,
+                                int32_t n_rows, float *out, size_t stride, bint accumulate, int32_t rest,
+                                const ox_member *member) noexcept nogil:
+    # out (+)= matrix . src[0], then + matrix . src[rest] where there is a rest: the second while the group is at hand.
+    cdef ox_matrix unbiased
+    program.kernels.matmul_group(matrix, group, &program.buffers[op.src[0]].acts, n_rows, out, stride, accumulate,
+                                 member.scratch)
+    if rest > 0:
+        unbiased = matrix[0]
+        unbiased.bias = NULL
+        program.kernels.matmul_group(&unbiased, group, &program.buffers[op.src[rest]].acts, n_rows, out, stride, True,
+                                     member.scratch)
+
+
 cdef void product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter, int32_t n_rows,
                   const ox_member *member) noexcept nogil:
-    # dst[m] (+)= mats[m] . src[0]
+    # dst[m] (+)= mats[m] . src[0]; rest: which of src holds what rounding src[0] has left over, 0: none
     cdef int32_t m, item, total = 0
     cdef ox_buffer *out
     cdef ox_share share
@@ -35,8 +49,8 @@ cdef void product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t
             item -= n_groups(&op.mats[m])
             m += 1
         out = &program.buffers[op.dst[m]]
-        program.kernels.matmul_group(&op.mats[m], item, &program.buffers[op.src[0]].acts, n_rows,
-                                     out.data + item * OX_GROUP_ROWS, out.stride, op.integers[0], member.scratch)
+        multiply_group(program, op, &op.mats[m], item, n_rows, out.data + item * OX_GROUP_ROWS, out.stride,
+                       op.integers[0], op.integers[1], member)
 
 
 cdef size_t gated_product_scratch(const ox_program *program, const ox_op *op) noexcept nogil:
@@ -56,10 +70,8 @@ cdef void gated_product(ox_program *program, const ox_op *op, ox_batch *batch, i
         item = share_take(&share, counter)
         if item < 0:
             return
-        program.kernels.matmul_group(&op.mats[0], item, &program.buffers[op.src[0]].acts, n_rows, gate, OX_GROUP_ROWS,
-                                     0, member.scratch)
-        program.kernels.matmul_group(&op.mats[1], item, &program.buffers[op.src[0]].acts, n_rows, up, OX_GROUP_ROWS,
-                                     0, member.scratch)
+        multiply_group(program, op, &op.mats[0], item, n_rows, gate, OX_GROUP_ROWS, False, op.integers[1], member)
+        multiply_group(program, op, &op.mats[1], item, n_rows, up, OX_GROUP_ROWS, False, op.integers[1], member)
         width = min(OX_GROUP_ROWS, op.mats[0].rows - item * OX_GROUP_ROWS)
         for row in range(n_rows):
             program.kernels.gated(<ox_activation>op.integers[0], width, gate + row * OX_GROUP_ROWS,
@@ -67,7 +79,7 @@ cdef void gated_product(ox_program *program, const ox_op *op, ox_batch *batch, i
                                   out.data + row * out.stride + item * OX_GROUP_ROWS)
 
 
-cdef Operation row = register_work("product", "product", product, ("accumulate",), ())
+cdef Operation row = register_work("product", "product", product, ("accumulate", "rest"), ())
 row.c.scratch = product_scratch
-row = register_work("gated_product", "product", gated_product, ("function",), ("p0", "p1", "p2", "p3"))
+row = register_work("gated_product", "product", gated_product, ("function", "rest"), ("p0", "p1", "p2", "p3"))
 row.c.scratch = gated_product_scratch

@@ -38,6 +38,10 @@ from oxillama._core.network.operations cimport Operation, operation_named
 from oxillama._core.network import attention_items, experts, heads, products, recurrence, row_operations, streams  # no-cython-lint
 
 
+# The form of which `rest` says what it leaves over.
+REST_FORM = OX_FORM_INT8
+
+
 cdef size_t aligned(size_t n_bytes) noexcept nogil:
     return (n_bytes + OX_ALIGN - 1) // OX_ALIGN * OX_ALIGN
 

@@ -3,14 +3,18 @@
 Each function does rows [first, last) of one operation. Nothing of one row enters another."""
 
 from libc.math cimport cos, sin
+from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
 from oxillama._core.network.executor cimport ox_batch, ox_op, ox_program, position_of, row_of
 from oxillama._core.network.kernels cimport (
+    OX_ACT_BLOCK,
     OX_EXP,
     OX_KV_BLOCK,
     OX_N_ACTIVATIONS,
+    ox_act_block,
+    ox_activations,
     ox_activation,
     ox_activation_name,
     ox_rope_layout,
@@ -111,6 +115,23 @@ cdef void quantize(ox_program *program, const ox_op *op, ox_batch *batch, int32_
     cdef int32_t row
     for row in range(first, last):
         program.kernels.quantize_row(&program.buffers[op.src[0]].acts, row)
+
+
+cdef void rest(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
+    # dst = src less what its int8 form says: what rounding has left over
+    cdef const ox_activations *acts = &program.buffers[op.src[0]].acts
+    cdef int32_t row, block, j, n, width = program.buffers[op.dst[0]].width
+    cdef const ox_act_block *rounded
+    cdef const float *x
+    cdef float *out
+    for row in range(first, last):
+        x = row_of(program, op.src[0], row)
+        out = row_of(program, op.dst[0], row)
+        for block in range((width + OX_ACT_BLOCK - 1) // OX_ACT_BLOCK):
+            rounded = acts.blocks + <size_t>block * acts.max_rows + row
+            n = min(<int32_t>OX_ACT_BLOCK, width - block * OX_ACT_BLOCK)
+            for j in range(n):
+                out[block * OX_ACT_BLOCK + j] = x[block * OX_ACT_BLOCK + j] - rounded.scale * rounded.quants[j]
 
 
 cdef void add(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
@@ -245,6 +266,7 @@ register_rows("rope_table", "rope table", rope_table, ("dims",), ("magnitude",))
 register_rows("rms_norm", "norm", rms_norm, ("n_heads",), ("epsilon",))
 register_rows("layer_norm", "norm", layer_norm, ("n_heads",), ("epsilon",))
 register_rows("quantize", "quantise", quantize, (), ())
+register_rows("rest", "quantise", rest, (), ())
 register_rows("add", "add", add, (), ())
 register_rows("add_scaled", "add", add_scaled, (), ("factor",))
 register_rows("multiply", "multiply", multiply, (), ())
