@@ -33,7 +33,7 @@ help:
 	@echo 'make clean      remove what was built (distclean: .venv too)'
 
 demo: dev
-	$(VENV)/bin/oxillama run --demo -p "Once upon a time" $(ARGS)
+	$(VENV)/bin/oxillama run --demo --raw -p "Once upon a time" $(ARGS)
 
 serve: dev $(VENV)/server.stamp
 	$(VENV)/bin/oxillama serve $(or $(ARGS),--demo)

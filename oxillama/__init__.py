@@ -21,6 +21,7 @@ from oxillama.errors import (
 )
 
 if TYPE_CHECKING:
+    __version__: str
     from oxillama.cpu import CpuInfo, cpu_info
     from oxillama.engine import Engine
     from oxillama.include import get_include
@@ -124,6 +125,8 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker must go on seeing which names exist
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return _version()
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -132,4 +135,13 @@ if not TYPE_CHECKING:  # a type checker must go on seeing which names exist
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("oxillama-engine")
+    except PackageNotFoundError:  # a source tree that nobody has installed
+        return "0+unknown"

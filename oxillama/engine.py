@@ -23,6 +23,7 @@ from oxillama.chat.templates import resolve_chat_template
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.demo import demo_path
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
+from oxillama.hub import fetch
 from oxillama.lifecycle import Lifecycle, State
 from oxillama.limits import default_threads
 from oxillama.network.loader import load_model
@@ -119,6 +120,22 @@ class Engine(ProcessBound):
         """Opens a model without blocking the event loop. Cancelling ends the loading at the next tensor."""
         wanted = options.pop("progress", None)
         return await stoppable_beside(partial(cls, path, **options), wanted, label="loading")
+
+    @classmethod
+    def from_pretrained(
+        cls, repository: str, filename: str | None = None, *, revision: str | None = None, **options: Any
+    ) -> Self:
+        """A model of a Hugging Face repository, fetched unless it is in the cache: see `oxillama.hub.fetch`, which also
+        says what `filename` may be. options: as for Engine()."""
+        return cls(fetch(repository, filename, revision=revision), **options)
+
+    @classmethod
+    async def afrom_pretrained(
+        cls, repository: str, filename: str | None = None, *, revision: str | None = None, **options: Any
+    ) -> Self:
+        """The same beside the event loop. Cancelling does not wait for a download, which ends in its thread."""
+        look = partial(fetch, repository, filename, revision=revision)
+        return await cls.aopen(await anyio.to_thread.run_sync(look, abandon_on_cancel=True), **options)
 
     # --- what it is
 

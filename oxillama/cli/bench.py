@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -10,18 +9,20 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import click
+
 from oxillama.cli.bench_plot import check_plot, plot
-from oxillama.cli.options import add_model, add_storage, model_path, numbers
+from oxillama.cli.mistakes import wrong_use
+from oxillama.cli.options import INTEGER, Number, Option, model_options, model_path, numbers, storage_options
 from oxillama.cpu import cpu_info
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.limits import default_threads
 from oxillama.profiling import StepProfile, profiling
 from oxillama.speed import Measurement, Meter, Summary, Task, Work, context_tokens, summarise
-
-HELP = "measure prefill and decode speed"
 
 
 @dataclass
@@ -44,45 +45,44 @@ class Row:
         return found
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    add_storage(parser)
-    several = "several by commas"
-    parser.add_argument("-t", "--threads", type=numbers, metavar="N", help=f"{several} (default: what is allowed here)")
-    parser.add_argument(
-        "--prefill", type=numbers, default=[512], metavar="N", help=f"prompt tokens, {several}; 0: none (default: 512)"
-    )
-    parser.add_argument(
-        "--decode", type=numbers, default=[128], metavar="N", help=f"tokens written, {several}; 0: none (default: 128)"
-    )
-    parser.add_argument(
-        "--depth", type=numbers, default=[0], metavar="N", help=f"tokens already in the cache, {several} (default: 0)"
-    )
-    parser.add_argument(
-        "--batch", type=numbers, default=[1], metavar="N", help=f"sequences decoded together, {several} (default: 1)"
-    )
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measurements of each (default: 5)")
-    parser.add_argument("--json", action="store_true", help="everything as JSON, each round too")
-    parser.add_argument("--profile", action="store_true", help="one more round, timed by operation")
-    parser.add_argument("--plot", metavar="PATH", help="draw roofline and bars; .svg, .png or .pdf (needs matplotlib)")
-    parser.set_defaults(check=partial(_check, parser.error))
+def options() -> list[click.Parameter]:
+    several, kind = "several by commas", Number(numbers)
+    return [
+        *model_options(),
+        *storage_options(),
+        Option("-t", "--threads", kind=kind, metavar="N", field="n_threads",
+               help=f"{several} (default: what is allowed here)"),
+        Option("--prefill", kind=kind, default=[512], metavar="N",
+               help=f"prompt tokens, {several}; 0: none (default: 512)"),
+        Option("--decode", kind=kind, default=[128], metavar="N",
+               help=f"tokens written, {several}; 0: none (default: 128)"),
+        Option("--depth", kind=kind, default=[0], metavar="N",
+               help=f"tokens already in the cache, {several} (default: 0)"),
+        Option("--batch", kind=kind, default=[1], metavar="N",
+               help=f"sequences decoded together, {several} (default: 1)"),
+        Option("--rounds", kind=INTEGER, default=5, metavar="N", help="measurements of each (default: 5)"),
+        Option("--json", is_flag=True, help="everything as JSON, each round too"),
+        Option("--profile", is_flag=True, help="one more round, timed by operation"),
+        Option("--plot", metavar="PATH", field="plot",
+               help="draw roofline and bars; .svg, .png or .pdf (needs matplotlib)"),
+    ]  # fmt: skip
 
 
-def _check(parser_error: Any, args: argparse.Namespace) -> str | None:
-    path = model_path(parser_error, args)
+def _check(args: SimpleNamespace) -> str | None:
+    path = model_path(args)
     if args.rounds < 1:
-        parser_error(f"--rounds must be at least 1, found {args.rounds}")
+        raise wrong_use(f"--rounds must be at least 1, found {args.rounds}")
     for name in ("threads", "batch"):
         if 0 in (getattr(args, name) or ()):
-            parser_error(f"--{name} must be at least 1, found 0")
+            raise wrong_use(f"--{name} must be at least 1, found 0")
     if not list(_tasks(args)):
-        parser_error("nothing to measure: --prefill and --decode are both 0")
+        raise wrong_use("nothing to measure: --prefill and --decode are both 0")
     if args.plot:
         check_plot(args.plot)
     return path
 
 
-def _tasks(args: argparse.Namespace) -> Iterator[Task]:
+def _tasks(args: SimpleNamespace) -> Iterator[Task]:
     for depth, tokens in product(args.depth, args.prefill):
         if tokens:
             yield Task("prefill", tokens, depth)
@@ -91,8 +91,8 @@ def _tasks(args: argparse.Namespace) -> Iterator[Task]:
             yield Task("decode", tokens, depth, batch)
 
 
-def main(args: argparse.Namespace) -> int:
-    chosen = args.check(args)
+def main(args: SimpleNamespace) -> int:
+    chosen = _check(args)
     path = str(demo_path() if chosen is None else chosen)
     tasks = list(_tasks(args))
     work = Work.of(path)
@@ -118,7 +118,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _engine(path: str, tasks: list[Task], threads: int, args: argparse.Namespace) -> Engine:
+def _engine(path: str, tasks: list[Task], threads: int, args: SimpleNamespace) -> Engine:
     """With room for the longest task, and for what all sequences of the largest one have cached."""
     n_ctx, n_sequences = max(context_tokens(task) for task in tasks), max(task.batch for task in tasks)
     return Engine(
@@ -133,7 +133,7 @@ def _engine(path: str, tasks: list[Task], threads: int, args: argparse.Namespace
     )
 
 
-def _measure(engine: Engine, work: Work, tasks: list[Task], args: argparse.Namespace) -> Iterator[Row]:
+def _measure(engine: Engine, work: Work, tasks: list[Task], args: SimpleNamespace) -> Iterator[Row]:
     meter = Meter(engine, work)
     for task in tasks:
         row = Row(engine.n_threads, task)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
-from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import click
 import numpy as np
 
-from oxillama.cli.options import add_model, model_path
+from oxillama.cli.options import Option, model_options, model_path
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile, StringArray
 
-HELP = "show what is in a model file"
 LONGEST_VALUE = 80
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    parser.add_argument("--tensors", action="store_true", help="list every tensor")
-    parser.add_argument("--json", action="store_true", help="everything as JSON, long arrays by their length")
-    parser.set_defaults(check=partial(model_path, parser.error))
+def options() -> list[click.Parameter]:
+    return [
+        *model_options(),
+        Option("--tensors", is_flag=True, help="list every tensor"),
+        Option("--json", is_flag=True, help="everything as JSON, long arrays by their length"),
+    ]
 
 
-def main(args: argparse.Namespace) -> int:
-    path = args.check(args)
+def main(args: SimpleNamespace) -> int:
+    path = model_path(args)
     with GGUFFile(demo_path() if path is None else path) as file:
         found = describe(file)
     if args.json:

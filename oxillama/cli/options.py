@@ -1,50 +1,172 @@
-"""Options that several commands share, and where their defaults come from: environment, then file, then program."""
+"""Options as the commands declare them, and those that several commands share."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import tomllib
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oxillama.cli.mistakes import closest, wrong_use
 
 PREFIX = "OXILLAMA_"
-CONFIG = PREFIX + "CONFIG"
-# Options that exclude each other: a default for one of them counts only where none of its rivals was typed.
-RIVALS = {
-    "model_option": ("model", "demo"),
-    "demo": ("model", "model_option"),
-    "prompt": ("file",),
-    "file": ("prompt",),
-    # Options that add up: what was typed replaces the default instead of joining it.
-    "api_key": (),
-    "alias": (),
-    "cors_origin": (),
-    "trusted_host": (),
-    "stop": (),
-}
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+if TYPE_CHECKING:
+    Kind = click.ParamType[Any]
+else:  # older versions of click are not generic
+    Kind = click.ParamType
+
+
+class Number(Kind):
+    """A number as a function reads it from a text."""
+
+    def __init__(self, kind: Callable[[str], Any], name: str = "") -> None:
+        self.kind = kind
+        self.name = name or kind.__name__
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.kind(value)
+        except ValueError as error:
+            # A function that says more than float() and int() do is quoted.
+            told = str(error) if isinstance(error, Told) else f"invalid {self.name} value: {value!r}"
+            self.fail(told, param, ctx)
+
+
+class Told(ValueError):
+    """What is wrong with a value, in words for whoever typed it."""
+
+
+INTEGER, REAL = Number(int), Number(float)
+
+
+class OnOff(click.types.BoolParamType):
+    """What the environment or the file says of an option that has no value of its own."""
+
+    name = "switch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        if isinstance(value, bool):
+            return value
+        for wanted, words in ((True, ("1", "true", "yes", "on")), (False, ("0", "false", "no", "off", ""))):
+            if str(value).lower() in words:
+                return wanted
+        raise click.BadParameter(f"expected true or false, found {value!r}", ctx, param)
+
+
+class OneOf(click.Choice[str]):
+    """One of a few words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        words = list(map(str, self.choices))
+        if value not in words:
+            meant = closest(str(value), words)
+            known = ", ".join(map(repr, words))
+            self.fail(
+                f"invalid choice: {value!r} (choose from {known})" + (f"; did you mean {meant}?" if meant else "")
+            )
+        return str(value)
+
+
+class Option(click.Option):
+    """flags: its names; the first long one also names its twin in the environment and in the file. kind: how its text
+    is read; None: it is a text. section: heading in the help. field: what it sets of Engine or SamplingParams, by which
+    errors find it."""
+
+    def __init__(
+        self,
+        *flags: str,
+        help: str,  # noqa: A002
+        kind: Kind | None = None,
+        metavar: str | None = None,
+        default: Any = None,
+        is_flag: bool = False,
+        multiple: bool = False,
+        section: str = "",
+        field: str = "",
+        to: str | None = None,
+    ) -> None:
+        long = next(flag for flag in flags if flag.startswith("--"))
+        self.twin = PREFIX + long.removeprefix("--").upper().replace("-", "_")
+        self.key = long.removeprefix("--")
+        self.section = section
+        self.field = field
+        names = [*flags, to or self.key.replace("-", "_")]
+        if is_flag:
+            super().__init__(names, help=help, is_flag=True, default=False, type=OnOff())
+        else:
+            super().__init__(
+                names, help=help, type=kind or click.STRING, metavar=metavar, default=default, multiple=multiple
+            )
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        # Also an empty one: an option that was meant to be set, a key say, must not be passed over in silence.
+        return os.environ.get(self.twin)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        text = self.resolve_envvar_value(ctx)
+        # One text, however many words it has.
+        return [text] if self.multiple and text is not None else text
+
+    def value_from_file(self, value: Any) -> Any:
+        """A value of the configuration as it would have been typed."""
+        if self.multiple:
+            return [str(item) for item in (value if isinstance(value, list) else [value])]
+        return value if isinstance(value, bool) else str(value)
+
+
+class Words(click.Argument):
+    """The positional words of a command. What each of them is, the command settles; files are offered for the first."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(["words"], nargs=-1, required=False, type=click.STRING, metavar=shown)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+def model_options() -> list[click.Parameter]:
     """The model: a path, positional or with -m, or the embedded one."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="GGUF file (of a split model: its first file)")
-    parser.add_argument("-m", "--model", dest="model_option", metavar="MODEL", help="the same, as llama.cpp spells it")
-    parser.add_argument("--demo", action="store_true", help="the small model embedded in the package")
+    return [
+        Words("MODEL"),
+        Option(
+            "-m", "--model", to="model_option", metavar="MODEL",
+            help="GGUF file (of a split model: its first file), as llama.cpp spells it",
+        ),
+        Option("--demo", is_flag=True, help="the small model embedded in the package"),
+    ]  # fmt: skip
 
 
-def add_loading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--ctx-size", type=int, metavar="N", help="context in tokens (default: as trained)")
-    parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: what this process may use)")
-    add_storage(parser)
+def loading_options() -> list[click.Parameter]:
+    return [
+        Option(
+            "-c", "--ctx-size", kind=INTEGER, metavar="N", field="n_ctx",
+            help="context in tokens; 0: as trained (default)",
+        ),
+        Option(
+            "-t", "--threads", kind=INTEGER, metavar="N", field="n_threads",
+            help="threads (default: what this process may use)",
+        ),
+        *storage_options(),
+    ]  # fmt: skip
 
 
-def add_storage(parser: argparse.ArgumentParser) -> None:
+def storage_options() -> list[click.Parameter]:
     """How weights and cache lie in memory."""
-    parser.add_argument(
-        "--kv-dtype", default="f16", choices=("f16", "f32", "bf16", "q8_0"), help="type of the KV cache (default: f16)"
-    )
-    parser.add_argument("--no-mmap", action="store_true", help="read the file instead of mapping it")
+    return [
+        Option(
+            "--kv-dtype", kind=OneOf(("f16", "f32", "bf16", "q8_0")), default="f16", metavar="TYPE", field="kv_dtype",
+            help="type of the KV cache: f16, f32, bf16 or q8_0 (default: f16)",
+        ),
+        Option("--no-mmap", is_flag=True, help="read the file instead of mapping it"),
+    ]  # fmt: skip
 
 
 def numbers(text: str) -> list[int]:
@@ -55,89 +177,33 @@ def numbers(text: str) -> list[int]:
     return found
 
 
-def on_or_off(text: str) -> bool:
-    """Whether an option that has no value of its own was wanted."""
-    for wanted, words in ((True, ("1", "true", "yes", "on")), (False, ("0", "false", "no", "off", ""))):
-        if text.lower() in words:
-            return wanted
-    raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
-
-
-def choice(choices: Sequence[str], text: str) -> str:
-    """One of the choices, in argparse's words."""
-    if text not in choices:
-        known = ", ".join(map(repr, choices))
-        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known})")
-    return text
-
-
-def model_path(parser_error: Any, args: argparse.Namespace) -> str | None:
+def model_path(args: SimpleNamespace) -> str | None:
     """The path asked for, or None for the embedded model. Anything but exactly one of them is wrong use."""
-    use_fallbacks(parser_error, args)
-    named = [path for path in (args.model, args.model_option) if path]
-    if len(named) + args.demo != 1:
-        parser_error("expected one of MODEL, -m MODEL and --demo")
-    return named[0] if named else None
+    path, rest = model_and_rest(args)
+    if rest:
+        raise wrong_use(f"unrecognized arguments: {' '.join(rest)}")
+    return path
 
 
-def use_fallbacks(parser_error: Any, args: argparse.Namespace) -> None:
-    typed = {name for name, value in vars(args).items() if value not in (None, False)}
-    for name, value in args.fallbacks.items():
-        if typed.isdisjoint({name, *RIVALS[name]}):
-            try:
-                setattr(args, name, on_or_off(value) if name == "demo" else value)
-            except argparse.ArgumentTypeError as error:
-                parser_error(f"argument --{name}: {error}")
+def model_and_rest(args: SimpleNamespace) -> tuple[str | None, tuple[str, ...]]:
+    """The path asked for, or None for the embedded model, and the words after it."""
+    words: Sequence[str] = args.words
+    if args.demo or args.model_option:
+        if args.demo and args.model_option:
+            raise wrong_use("expected one of MODEL, -m MODEL and --demo, found both")
+        if words and words[0].endswith(".gguf"):
+            raise wrong_use(f"expected one of MODEL, -m MODEL and --demo, found {words[0]!r} besides")
+        return args.model_option, tuple(words)
+    if not words or not words[0]:
+        raise wrong_use("expected one of MODEL, -m MODEL and --demo")
+    return words[0], tuple(words[1:])
 
 
-def loading_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What add_loading() lets one choose, as Engine takes it."""
+def engine_options(args: SimpleNamespace) -> dict[str, Any]:
+    """What loading_options() lets one choose, as Engine takes it."""
     return {
-        "n_ctx": args.ctx_size,
+        "n_ctx": args.ctx_size or None,
         "n_threads": args.threads,
         "kv_dtype": args.kv_dtype,
         "mmap": not args.no_mmap,
     }
-
-
-def read_defaults(parser: argparse.ArgumentParser, from_file: dict[str, Any]) -> set[str]:
-    """Lets OXILLAMA_CTX_SIZE, or `ctx-size` of the configuration, stand for --ctx-size. Returns the options' names."""
-    names: set[str] = set()
-    fallbacks: dict[str, Any] = {}
-    for action in parser._actions:
-        flag = next((option for option in action.option_strings if option.startswith("--")), None)
-        if flag is None or action.dest == "help":
-            continue
-        name = flag.removeprefix("--")
-        names.add(name)
-        text = os.environ.get(PREFIX + name.upper().replace("-", "_"))
-        value: Any = from_file.get(name) if text is None else text
-        if value is None:
-            continue
-        if isinstance(action, argparse._AppendAction):
-            default: Any = value if isinstance(value, list) else [value]
-        else:
-            # A string default is converted by argparse as if it had been typed, but its choices are not looked at.
-            default = str(value)
-            if isinstance(action, argparse._StoreTrueAction):
-                action.type = on_or_off
-            elif action.choices is not None:
-                action.type = partial(choice, tuple(action.choices))
-        if action.dest in RIVALS:
-            fallbacks[action.dest] = default
-        else:
-            action.default = default
-    parser.set_defaults(fallbacks=fallbacks)
-    return names
-
-
-def read_config(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """The TOML file that OXILLAMA_CONFIG names; empty without one."""
-    path = os.environ.get(CONFIG)
-    if not path:
-        return {}
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        parser.error(f"cannot read the configuration {path}: {error}")

@@ -1,88 +1,119 @@
-"""`oxillama run`: writes a completion to the terminal as it comes."""
+"""`oxillama run`: writes the answer to a prompt, or its continuation, to the terminal as it comes."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
-from functools import partial
-from typing import Any
+from types import SimpleNamespace
 
-from oxillama.cli.options import add_loading, add_model, loading_options, model_path
+import click
+
+from oxillama.chat.messages import Message
+from oxillama.cli.mistakes import wrong_use
+from oxillama.cli.options import Option, Words, engine_options, loading_options, model_and_rest, model_options
+from oxillama.cli.sampling_options import sampling_options, sampling_values
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
-from oxillama.results.completion import CompletionChunk, Timings, Usage
+from oxillama.requests.chat import ChatStream
+from oxillama.requests.request import CompletionStream
+from oxillama.results.completion import Timings, Usage
 from oxillama.sampling.params import SamplingParams
 from oxillama.standard_error import say
 
-HELP = "write a completion of a prompt"
+
+def options() -> list[click.Parameter]:
+    _, *model = model_options()
+    return [
+        Words("MODEL [PROMPT]"),
+        *model,
+        *loading_options(),
+        Option("-p", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input"),
+        Option("-f", "--file", metavar="PATH", help="file with the prompt"),
+        Option("--raw", is_flag=True, help="continue the prompt as it is, without the model's chat template"),
+        Option("-sys", "--system", metavar="TEXT", help="system message before the prompt, where there is a template"),
+        Option(
+            "--chat-template", metavar="FILE|NAME", field="chat_template",
+            help="chat template instead of the model's own: a file, or the name of a usual one, say chatml",
+        ),
+        *sampling_options(),
+        Option("--no-display-prompt", is_flag=True, help="with --raw: print only what the model writes"),
+        Option("--json", is_flag=True, help="the whole result as JSON, in the shape of OpenAI's API"),
+        Option("-q", "--quiet", is_flag=True, help="no figures at the end"),
+    ]  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    add_loading(parser)
-    prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("-p", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
-    prompt.add_argument("-f", "--file", metavar="PATH", help="file with the prompt")
-    sampling = parser.add_argument_group("sampling")
-    sampling.add_argument(
-        "-n", "--predict", type=int, metavar="N", help="most tokens to write (default: to the end of the context)"
-    )
-    sampling.add_argument(
-        "--temp", type=float, default=0.8, metavar="X", help="temperature; 0 takes the best token (default: 0.8)"
-    )
-    sampling.add_argument("--top-k", type=int, default=40, metavar="N", help="0: off (default: 40)")
-    sampling.add_argument("--top-p", type=float, default=0.95, metavar="X", help="1: off (default: 0.95)")
-    sampling.add_argument("--min-p", type=float, default=0.0, metavar="X", help="0: off (default)")
-    sampling.add_argument("--repeat-penalty", type=float, default=1.0, metavar="X", help="1: off (default)")
-    sampling.add_argument("-s", "--seed", type=int, metavar="N", help="repeats a run (default: a new one each time)")
-    sampling.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be repeated")
-    sampling.add_argument("--ignore-eos", action="store_true", help="go on after the model's own end")
-    parser.add_argument("--no-display-prompt", action="store_true", help="print only what the model writes")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no figures at the end")
-    parser.set_defaults(check=partial(_check, parser.error))
+def main(args: SimpleNamespace) -> int:
+    path, rest = model_and_rest(args)
+    source = _prompt_source(args, rest)
+    params = SamplingParams(**sampling_values(args))
+    prompt = _read(source, args)
+    with Engine(
+        demo_path() if path is None else path,
+        max_batch_size=1,
+        chat_template=args.chat_template,
+        **engine_options(args),
+    ) as engine:
+        if args.raw or engine.chat_template is None:
+            if args.system is not None:
+                raise wrong_use("--system: there is no chat template to say it with" + (", for --raw" * args.raw))
+            if args.json:
+                print(json.dumps(engine.generate(prompt, params).to_dict()))
+                return 0
+            stream = engine.stream(prompt, params)
+            return _show(stream, "" if args.no_display_prompt else prompt, args)
+        messages: list[Message] = [{"role": "user", "content": prompt}]
+        if args.system is not None:
+            messages.insert(0, {"role": "system", "content": args.system})
+        if args.json:
+            print(json.dumps(engine.chat(messages, params).to_dict()))
+            return 0
+        return _show_chat(engine.stream_chat(messages, params), args)
 
 
-def _check(parser_error: Any, args: argparse.Namespace) -> str | None:
-    path = model_path(parser_error, args)
-    if args.prompt is None and args.file is None:
-        parser_error("expected a prompt: -p TEXT or -f PATH")
-    return path
+def _prompt_source(args: SimpleNamespace, rest: tuple[str, ...]) -> str:
+    """Where the prompt is: "text" or "file"."""
+    given = {"PROMPT": bool(rest), "-p": args.prompt is not None, "-f": args.file is not None}
+    named = [name for name, is_there in given.items() if is_there]
+    if len(rest) > 1:
+        raise wrong_use(f"unrecognized arguments: {' '.join(rest[1:])}; a prompt of several words needs quotes")
+    if not named:
+        raise wrong_use("expected a prompt: oxillama run MODEL PROMPT, -p TEXT or -f PATH")
+    if rest and len(named) > 1:
+        raise wrong_use(f"expected one prompt, found PROMPT and {named[1]}")
+    args.prompt = rest[0] if rest else args.prompt
+    return "file" if args.file is not None else "text"
 
 
-def main(args: argparse.Namespace) -> int:
-    path = args.check(args)
-    prompt = _read_prompt(args)
-    params = SamplingParams(
-        max_tokens=args.predict,
-        temperature=args.temp,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        min_p=args.min_p,
-        repetition_penalty=args.repeat_penalty,
-        seed=args.seed,
-        stop=args.stop or (),
-        ignore_eos=args.ignore_eos,
-    )
-    with Engine(demo_path() if path is None else path, max_batch_size=1, **loading_options(args)) as engine:
-        last: CompletionChunk | None = None
-        with engine.stream(prompt, params) as stream:
-            if not args.no_display_prompt:
-                _write(prompt)
-            try:
-                for last in stream:
-                    _write(last.text)
-            finally:
-                _write("\n")
-            if not args.quiet and last is not None and last.usage is not None:
-                _print_figures(last.usage, stream.handle.timings)
-    return 0
-
-
-def _read_prompt(args: argparse.Namespace) -> str:
-    if args.file is not None:
+def _read(source: str, args: SimpleNamespace) -> str:
+    if source == "file":
         with open(args.file, encoding="utf-8") as file:
             return file.read()
     return sys.stdin.read() if args.prompt == "-" else str(args.prompt)
+
+
+def _show(stream: CompletionStream, head: str, args: SimpleNamespace) -> int:
+    with stream:
+        _write(head)
+        try:
+            for chunk in stream:
+                _write(chunk.text)
+        finally:
+            _write("\n")
+        if not args.quiet:
+            _print_figures(stream.usage, stream.handle.timings)
+    return 0
+
+
+def _show_chat(stream: ChatStream, args: SimpleNamespace) -> int:
+    with stream:
+        try:
+            for chunk in stream:
+                _write((chunk.delta.reasoning_content or "") + (chunk.delta.content or ""))
+        finally:
+            _write("\n")
+        if not args.quiet:
+            _print_figures(stream.usage, stream.handle.timings)
+    return 0
 
 
 def _write(text: str) -> None:

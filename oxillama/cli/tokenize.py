@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from functools import partial
+from types import SimpleNamespace
 
-from oxillama.cli.options import add_model, model_path
+import click
+
+from oxillama.cli.options import Option, model_options, model_path
 from oxillama.demo import demo_path
 from oxillama.tokenizer import Tokenizer
 
-HELP = "show the tokens of a text"
+
+def options() -> list[click.Parameter]:
+    return [
+        *model_options(),
+        Option("-p", "--prompt", metavar="TEXT", help="the text (default: standard input)"),
+        Option("--no-special", is_flag=True, help="add no begin and end tokens"),
+        Option("--parse-special", is_flag=True, help="read control tokens in the text as such"),
+        Option("--ids", is_flag=True, help="only the ids, on one line"),
+        Option("--json", is_flag=True, help="a JSON list of ids and pieces"),
+    ]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    parser.add_argument("-p", "--prompt", metavar="TEXT", help="the text (default: standard input)")
-    parser.add_argument("--no-special", action="store_true", help="add no begin and end tokens")
-    parser.add_argument("--parse-special", action="store_true", help="read control tokens in the text as such")
-    parser.add_argument("--ids", action="store_true", help="only the ids, on one line")
-    parser.add_argument("--json", action="store_true", help="a JSON list of ids and pieces")
-    parser.set_defaults(check=partial(model_path, parser.error))
-
-
-def main(args: argparse.Namespace) -> int:
-    path = args.check(args)
+def main(args: SimpleNamespace) -> int:
+    path = model_path(args)
     tokenizer = Tokenizer.from_gguf(demo_path() if path is None else path)
     text = sys.stdin.read() if args.prompt is None else args.prompt
     ids = tokenizer.encode(text, add_special=not args.no_special, parse_special=args.parse_special)

@@ -17,6 +17,7 @@ from oxillama._core.gguf.ggml_types import GGML_TYPES, GgmlType
 from oxillama._core.gguf.values import VALUE_TYPES, StringArray
 from oxillama.errors import ModelLoadError
 from oxillama.gguf.file_format import HEAD_BYTES, describe, describe_directory, hint_of_name
+from oxillama.gguf.missing_file import missing_file
 from oxillama.values import refused
 
 __all__ = ["GGML_TYPES", "VALUE_TYPES", "GGUFFile", "GgmlType", "Metadata", "StringArray", "TensorInfo"]
@@ -213,7 +214,11 @@ def described(value: object) -> str:
 
 def open_shard(path: str, *, mmap: bool, index: int = 0) -> GGUFShard:
     """One file, checked; of a file that is something else, the ModelLoadError says what it is."""
-    if stat.S_ISDIR(os.stat(path).st_mode):
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    if stat.S_ISDIR(mode):
         raise ModelLoadError(f"{path}: expected a regular file, found {describe_directory(path)}")
     file = FileMap.open(path, use_mmap=mmap)
     head = bytes(memoryview(file)[:HEAD_BYTES])

@@ -49,7 +49,7 @@ def test_a_prompt_may_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OXILLAMA_PROMPT", "Once upon a time")
-    assert main(["run", "--demo", "-n", "1", "-q"]) == 0
+    assert main(["run", "--demo", "--raw", "-n", "1", "-q"]) == 0
     assert capsys.readouterr().out.startswith("Once upon a time")
 
 
@@ -87,7 +87,7 @@ def test_the_configuration_holds_options_of_every_kind(
     config = tmp_path / "oxillama.toml"
     config.write_text('demo = true\npredict = 3\ntemp = 0\nstop = ["x", "y"]\nquiet = true\nids = true\n', "utf-8")
     monkeypatch.setenv("OXILLAMA_CONFIG", str(config))
-    assert main(["run", "-p", "Once upon a time"]) == 0
+    assert main(["run", "--raw", "-p", "Once upon a time"]) == 0
     written = capsys.readouterr()
     assert written.err == ""
     assert main(["tokenize", "-p", written.out.strip().removeprefix("Once upon a time"), "--no-special"]) == 0
@@ -155,7 +155,7 @@ def test_an_option_without_a_value_is_on_or_off_in_the_environment(
 def test_typed_stops_replace_those_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = ["run", "--demo", "-p", "Once upon", "-n", "12", "--temp", "0", "-q"]
+    run = ["run", "--demo", "--raw", "-p", "Once upon", "-n", "12", "--temp", "0", "-q"]
     assert main([*run, "--stop", "was"]) == 0
     expected = capsys.readouterr().out
     assert " time" in expected

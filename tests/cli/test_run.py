@@ -14,7 +14,7 @@ from oxillama.cli import main
 from tests.cli.programs import LIMIT, command, environment, run
 
 PROMPT = "Once upon a time"
-GREEDY = ["run", "--demo", "-t", "1", "--temp", "0", "-n", "12"]
+GREEDY = ["run", "--demo", "--raw", "-t", "1", "--temp", "0", "-n", "12"]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,10 @@ def test_options_reach_the_sampler(greedy: str, capsys: pytest.CaptureFixture[st
     assert main([*GREEDY, "-p", PROMPT, "-q", "--no-display-prompt", "--stop", stop, "--stop", "never"]) == 0
     assert capsys.readouterr().out == greedy[: greedy.index(stop)] + "\n"
     assert (
-        main(["run", "--demo", "-t", "1", "-p", PROMPT, "-n", "12", "--top-k", "1", "-q", "--no-display-prompt"]) == 0
+        main(
+            ["run", "--demo", "--raw", "-t", "1", "-p", PROMPT, "-n", "12", "--top-k", "1", "-q", "--no-display-prompt"]
+        )
+        == 0
     )
     assert capsys.readouterr().out == greedy + "\n"
 
@@ -84,7 +87,7 @@ def test_a_model_may_be_named_in_two_ways(long_model: Path, capsys: pytest.Captu
         (["run", __file__, "-p", "x"], 1, "the magic b'GGUF'"),
         (["run", "--demo", "-p", "x" * 9000], 1, "the context holds"),
         (["run", "--demo", "-c", "2147483647", "-p", "x"], 1, "does not fit into memory"),
-        (["run", "--demo", "-p", "x", "-c", "0"], 2, "n_ctx must be an integer"),
+        (["run", "--demo", "-p", "x", "-c", "-1"], 2, "n_ctx must be an integer"),
         (["run", "--demo", "-p", "x", "--top-p", "2"], 2, "top_p must be a number from 0 to 1"),
         (["run", "--demo", "-p", "x", "-n", "many"], 2, "invalid int value: 'many'"),
         (["run", "--demo", "-p", "x", "--color"], 2, "unrecognized arguments: --color"),
