@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from types import SimpleNamespace
 
 import click
@@ -23,7 +22,9 @@ def main(args: SimpleNamespace) -> int:
     if not 1 <= len(args.words) <= 2:
         found = f"found {len(args.words)} words" if args.words else "found nothing"
         raise wrong_use(f"expected REPO and perhaps FILE, as in `oxillama pull owner/name Q4_K_M`, {found}")
+    from huggingface_hub.utils import logging
+
     # It tells of every try; what comes of them is told once, by us.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    logging.set_verbosity_error()
     print(fetch(args.words[0], *args.words[1:], revision=args.revision))
     return 0
