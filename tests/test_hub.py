@@ -108,6 +108,7 @@ def test_what_cannot_be_had_is_said_in_one_line(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow  # the library tries again for a while
 def test_a_hub_that_nobody_answers_for(tmp_path: Path) -> None:
     done = pull(Hub({}, url="http://127.0.0.1:1"), tmp_path, "oxi/one", "demo.gguf")
     assert done.returncode == 1

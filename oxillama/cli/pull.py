@@ -25,6 +25,6 @@ def main(args: SimpleNamespace) -> int:
     from huggingface_hub.utils import logging
 
     # It tells of every try; what comes of them is told once, by us.
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     print(fetch(args.words[0], *args.words[1:], revision=args.revision))
     return 0
