@@ -6,6 +6,7 @@ Lives as long as somebody holds a reference (the Python handle one, ring and sch
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32
+from oxillama._core.constraint cimport ox_constraint
 from oxillama._core.scheduling.kv_blocks cimport ox_prefix_domain
 from oxillama._core.scheduling.row_costs cimport ox_row_costs
 
@@ -71,6 +72,7 @@ cdef struct ox_request:
     void *output                  # destroyed with the request
     ox_destroy destroy_output
     ox_drafter *drafter           # destroyed with the request; NULL: no drafts
+    ox_constraint *constraint     # destroyed with the request; NULL: any token may follow
     int32_t *tokens               # [n_prompt + max_output]: the prompt, the output, then drafts
     int32_t n_prompt
     int32_t max_output

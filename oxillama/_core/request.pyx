@@ -12,6 +12,7 @@ from oxillama._core.atomics cimport (
     ox_store_relaxed_i32,
     ox_store_release_i32,
 )
+from oxillama._core.constraint cimport constraint_destroy
 from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK
 
 
@@ -53,6 +54,7 @@ cdef void request_unref(ox_request *request) noexcept nogil:
         request.destroy_output(request.output)
     if request.drafter != NULL:
         request.drafter.destroy(request.drafter)
+    constraint_destroy(request.constraint)
     free(request)
 
 

@@ -3,6 +3,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from oxillama._core.constraint import Constraint
 from oxillama._core.output.text_stream import TextStream
 from oxillama._core.sampling.parameters import CompiledSampling
 from oxillama._core.scheduling.mailbox import Mailbox
@@ -46,6 +47,7 @@ class Handle:
         dimensions: int = 0,
         normalize: bool = True,
         second_start: int = -1,
+        constraint: Constraint | None = None,
     ) -> None: ...
     def cancel(self) -> None: ...
     @property

@@ -11,7 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from oxillama._core.atomics cimport ox_load_acquire_i32, ox_load_acquire_ptr
-from oxillama._core.scheduling.generation cimport OX_FAULT_MEMORY, OX_FAULT_NO_TOKEN, OX_FAULT_NUMERICAL
+from oxillama._core.constraint cimport Constraint
+from oxillama._core.scheduling.generation cimport (
+    OX_FAULT_CONSTRAINT,
+    OX_FAULT_DEAD_END,
+    OX_FAULT_MEMORY,
+    OX_FAULT_NO_TOKEN,
+    OX_FAULT_NUMERICAL,
+)
 from oxillama._core.scheduling.mailbox cimport Mailbox
 from oxillama._core.output.output cimport (
     OX_STOP_STRING,
@@ -73,6 +80,8 @@ FINISH_REASONS = {
 FAULTS = {
     OX_FAULT_NUMERICAL: "numerical",
     OX_FAULT_NO_TOKEN: "no_token",
+    OX_FAULT_DEAD_END: "dead_end",
+    OX_FAULT_CONSTRAINT: "constraint",
     OX_FAULT_MEMORY: "memory",
     OX_TOO_LONG: "too_long",
     OX_NO_MEMORY: "memory",
@@ -118,13 +127,14 @@ cdef class Handle:
     deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values; "rank": the
     classifier's scores. second_start: where in the prompt the second of two texts begins, or -1.
     n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
-    keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text."""
+    keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text.
+    constraint: taken over; what every token of the output must agree with."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  bint speculates=False, int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True,
                  bytes salt=b"", int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None,
-                 int32_t dimensions=0, bint normalize=True, int32_t second_start=-1):
+                 int32_t dimensions=0, bint normalize=True, int32_t second_start=-1, Constraint constraint=None):
         cdef double seconds
         cdef int32_t width
         cdef int kind
@@ -191,6 +201,8 @@ cdef class Handle:
         if self.request.sampling == NULL:
             raise MemoryError("no memory for the request's sampling parameters")
         self.output.mirostat_mu = 2 * sampling.mirostat_tau
+        if constraint is not None:
+            self.request.constraint = constraint.release()
         if speculates:
             self.request.drafter = prompt_lookup_create(<int32_t>prompt.shape[0] + max_output)
             if self.request.drafter == NULL:
@@ -245,7 +257,8 @@ cdef class Handle:
 
     @property
     def fault(self):
-        """Of a request that ended with "error": "numerical", "no_token", "memory", "too_long" or a number."""
+        """Of a request that ended with "error": "numerical", "no_token", "dead_end", "constraint", "memory", "too_long" or a
+        number."""
         return FAULTS.get(self.request.status, str(self.request.status))
 
     @property

@@ -16,6 +16,9 @@ ctypedef struct ox_history:
 cdef bint ox_edits_logits(const ox_sampling* sampling, const ox_history* history, uint32_t position,
                           const uint32_t* mask) noexcept nogil
 
+# Whether bans and bias leave the token, whatever the logits.
+cdef bint ox_is_banned(const ox_sampling* sampling, uint32_t position, int32_t token) noexcept nogil
+
 # Apply them all to candidates.edited, [n_vocab], in the documented order. mask: bit (id % 32) of word (id / 32) set
 # means allowed; NULL allows all. A banned token becomes -infinity and stays it; every other value stays finite.
 # Returns False if the history window of DRY is longer than candidates.n_history.

@@ -43,6 +43,26 @@ cdef bint ox_edits_logits(
     )
 
 
+cdef bint is_among(const int32_t* tokens, int n, int32_t token) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        if tokens[i] == token:
+            return True
+    return False
+
+
+cdef bint ox_is_banned(const ox_sampling* s, uint32_t position, int32_t token) noexcept nogil:
+    cdef int i
+    for i in range(s.n_biases):
+        if s.biases[i].token == token and s.biases[i].bias == -INFINITY:
+            return True
+    return (
+        is_among(s.banned, s.n_banned, token)
+        or (s.ignore_eos and is_among(s.ends, s.n_eog, token))
+        or (position < <uint32_t> s.min_tokens and is_among(s.ends, s.n_ends, token))
+    )
+
+
 cdef void ban(ox_candidates* c, const int32_t* tokens, int n) noexcept nogil:
     cdef int i
     for i in range(n):
@@ -64,13 +84,13 @@ cdef void add_bias(ox_candidates* c, const ox_sampling* s) noexcept nogil:
 
 cdef void apply_mask(ox_candidates* c, const uint32_t* mask) noexcept nogil:
     cdef int word, token
-    cdef uint32_t all_allowed = 0xFFFFFFFF
+    cdef uint32_t bits, all_allowed = 0xFFFFFFFF
     for word in range((c.n_vocab + 31) // 32):
-        if mask[word] == all_allowed:
+        bits = mask[word]
+        if bits == all_allowed:
             continue
         for token in range(word * 32, min(c.n_vocab, word * 32 + 32)):
-            if (mask[word] >> (token & 31)) & 1 == 0:
-                c.edited[token] = -INFINITY
+            c.edited[token] = c.edited[token] if (bits >> (token & 31)) & 1 else -INFINITY
 
 
 cdef void penalise_repetition(ox_candidates* c, const ox_history* history, double penalty, int last_n) noexcept nogil:

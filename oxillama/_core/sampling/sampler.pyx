@@ -4,6 +4,7 @@ from libc.math cimport INFINITY, NAN, pow, log
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from oxillama._core.constraint cimport mask_only_token
 from oxillama._core.sampling.candidates cimport (
     ox_candidates_create,
     ox_candidates_free,
@@ -20,7 +21,7 @@ from oxillama._core.sampling.candidates cimport (
 )
 from oxillama._core.sampling.gumbel cimport ox_gumbel_draw_token
 from oxillama._core.network.kernels cimport kernels_of
-from oxillama._core.sampling.penalties cimport ox_edit_logits, ox_edits_logits
+from oxillama._core.sampling.penalties cimport ox_edit_logits, ox_edits_logits, ox_is_banned
 from oxillama._core.sampling.philox cimport OX_RANDOM_DRAW, OX_RANDOM_XTC, ox_random_bits, ox_random_uniform
 from oxillama._core.sampling.parameters cimport CompiledSampling
 from oxillama._core.sampling.truncation cimport ox_exclude_top, ox_mirostat_next, ox_truncate, ox_truncate_mirostat
@@ -62,18 +63,10 @@ cdef double effective_temperature(ox_candidates* c, const ox_sampling* s) noexce
 
 cdef int shape(
     const ox_sampling* s, ox_candidates* c, const float* logits, const ox_history* history, uint32_t choice,
-    uint32_t position, const uint32_t* mask, const double* mirostat_mu, ox_sample_result* result, double* log_sum,
-    double* temperature
+    uint32_t position, const uint32_t* mask, const double* mirostat_mu, double* temperature
 ) noexcept nogil:
-    """Run every stage but the draw: leaves the final candidates, for greedy one, and the temperature to draw at."""
-    result.token = -1
-    result.n_top = 0
-    result.logprob = NAN
-    if not ox_load(c, logits):
-        return OX_SAMPLE_NOT_FINITE
-    if s.n_logprobs >= 0:
-        log_sum[0] = report_logprobs(c, s.n_logprobs, result)
-        ox_load(c, logits)
+    """Run every stage but the draw, from the logits just loaded: leaves the final candidates, for greedy one, and the
+    temperature to draw at."""
     if ox_edits_logits(s, history, position, mask):
         memcpy(c.edited, logits, c.n_vocab * sizeof(float))
         if not ox_edit_logits(c, s, history, position, mask):
@@ -101,18 +94,39 @@ cdef int shape(
     return OX_SAMPLE_OK
 
 
-cdef int ox_sample(
-    const ox_sampling* s, ox_candidates* c, const float* logits, int n_vocab, const ox_history* history,
-    uint32_t choice, uint32_t position, const uint32_t* mask, double* mirostat_mu, ox_sample_result* result
+cdef int load(
+    const ox_sampling* s, ox_candidates* c, const float* logits, ox_sample_result* result, double* log_sum
 ) noexcept nogil:
-    cdef double log_sum = 0
+    """Begin: the whole vocabulary, and what is reported of it."""
+    result.token = -1
+    result.n_top = 0
+    result.logprob = NAN
+    if not ox_load(c, logits):
+        return OX_SAMPLE_NOT_FINITE
+    if s.n_logprobs >= 0:
+        log_sum[0] = report_logprobs(c, s.n_logprobs, result)
+        ox_load(c, logits)
+    return OX_SAMPLE_OK
+
+
+cdef bint looks_at_one(const ox_sampling* s) noexcept nogil:
+    """Whether every stage behind the mask treats each token by itself, so that the best token of all that is allowed is
+    the best of those allowed. The highest score wins, and a score does not depend on who else is there."""
+    return s.temperature == 0 or (
+        s.mirostat == 0 and s.top_n_sigma <= 0 and s.top_k == 0 and s.typical_p >= 1 and s.top_p >= 1 and s.min_p == 0
+        and s.top_a == 0 and s.epsilon_cutoff == 0 and s.eta_cutoff == 0 and s.xtc_probability == 0
+        and s.dynatemp_range == 0
+    )
+
+
+cdef int draw(
+    const ox_sampling* s, ox_candidates* c, const float* logits, const ox_history* history, uint32_t choice,
+    uint32_t position, const uint32_t* mask, double* mirostat_mu, int32_t* token
+) noexcept nogil:
     cdef double temperature = 1
     cdef uint64_t point
     cdef int place = 0
-    cdef int status
-    if n_vocab != c.n_vocab:
-        return OX_SAMPLE_VOCAB
-    status = shape(s, c, logits, history, choice, position, mask, mirostat_mu, result, &log_sum, &temperature)
+    cdef int status = shape(s, c, logits, history, choice, position, mask, mirostat_mu, &temperature)
     if status != OX_SAMPLE_OK:
         return status
     if s.mirostat != 0 and s.temperature != 0:
@@ -123,7 +137,45 @@ cdef int ox_sample(
         mirostat_mu[0] = ox_mirostat_next(s, mirostat_mu[0], <double> c.weights[place] / <double> c.total)
     elif c.n > 1:
         place = ox_gumbel_draw_token(c, temperature, s.seed, choice, position)
-    result.token = c.ids[place]
+    token[0] = c.ids[place]
+    return OX_SAMPLE_OK
+
+
+cdef int draw_allowed(
+    const ox_sampling* s, ox_candidates* c, const float* logits, const ox_history* history, uint32_t choice,
+    uint32_t position, const uint32_t* mask, double* mirostat_mu, int32_t* token
+) noexcept nogil:
+    """As draw() with the mask, the quick way where that gives the same."""
+    cdef int32_t only = mask_only_token(mask, c.n_vocab)
+    cdef int status
+    if only >= 0 and (s.mirostat == 0 or s.temperature == 0) and not ox_is_banned(s, position, only):
+        token[0] = only
+        return OX_SAMPLE_OK
+    if looks_at_one(s):
+        status = draw(s, c, logits, history, choice, position, NULL, mirostat_mu, token)
+        if status != OX_SAMPLE_OK or (mask[token[0] >> 5] >> (token[0] & 31)) & 1:
+            return status
+    # A mask edits the logits, and what is edited is loaded.
+    return draw(s, c, logits, history, choice, position, mask, mirostat_mu, token)
+
+
+cdef int ox_sample(
+    const ox_sampling* s, ox_candidates* c, const float* logits, int n_vocab, const ox_history* history,
+    uint32_t choice, uint32_t position, const uint32_t* mask, double* mirostat_mu, ox_sample_result* result
+) noexcept nogil:
+    cdef double log_sum = 0
+    cdef int32_t token = -1
+    cdef int status
+    if n_vocab != c.n_vocab:
+        return OX_SAMPLE_VOCAB
+    status = load(s, c, logits, result, &log_sum)
+    if status == OX_SAMPLE_OK and mask != NULL:
+        status = draw_allowed(s, c, logits, history, choice, position, mask, mirostat_mu, &token)
+    elif status == OX_SAMPLE_OK:
+        status = draw(s, c, logits, history, choice, position, NULL, mirostat_mu, &token)
+    if status != OX_SAMPLE_OK:
+        return status
+    result.token = token
     if s.n_logprobs >= 0:
         result.logprob = <float> (logits[result.token] - log_sum)
     return OX_SAMPLE_OK
@@ -188,14 +240,15 @@ cdef class SamplerMemory:
         cdef ox_candidates* c = self.memory
         cdef ox_sample_result result
         cdef double state = 0 if mu is None else mu
-        cdef double log_sum
-        cdef double temperature
+        cdef double log_sum = 0
+        cdef double temperature = 1
         cdef int i
         if out.shape[0] != c.n_vocab:
             raise ValueError(f"out has {out.shape[0]} places for {c.n_vocab} tokens")
+        raise_status(load(sampling.get(), c, row_of(c, logits), &result, &log_sum))
         raise_status(shape(
             sampling.get(), c, row_of(c, logits), &history, choice, position, mask_of(c, mask),
-            NULL if mu is None else &state, &result, &log_sum, &temperature,
+            NULL if mu is None else &state, &temperature,
         ))
         ox_weigh(c, temperature)
         out[:] = 0

@@ -14,6 +14,8 @@ cdef enum:
     OX_FAULT_NO_TOKEN = 102    # every token is banned
     OX_FAULT_MEMORY = 103
     OX_FAULT_SAMPLER = 104     # a working-memory limit; not reachable through the public API
+    OX_FAULT_DEAD_END = 105    # constraint, bans and bias leave no token
+    OX_FAULT_CONSTRAINT = 106  # the constraint hit a limit of its own
 
 # Keeps the logits of row `t` of an item, which are not drawn from; they are output row `output_row` of the program.
 # Several threads may keep rows at once.

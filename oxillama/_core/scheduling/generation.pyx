@@ -5,6 +5,16 @@ from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
 from oxillama._core.atomics cimport ox_load_relaxed_i32
+from oxillama._core.constraint cimport (
+    OX_CONSTRAINT_COMPLETE,
+    OX_CONSTRAINT_DEAD,
+    OX_CONSTRAINT_OPEN,
+    constraint_mask,
+    constraint_settle,
+    constraint_take,
+    mask_is_within,
+    ox_constraint_status,
+)
 from oxillama._core.network.executor cimport row_of
 from oxillama._core.output.output cimport (
     OX_STOP_END,
@@ -72,6 +82,9 @@ cdef void take_item(ox_program *program, const ox_plan_item *item, int32_t first
     for i in range(item.n_draws):
         if is_drafted and result.finish_reason == OX_FINISH_NONE:
             is_drafted = draw(request, memory, row_of(program, program.logits, first_draw + i), n_vocab, result)
+    if request.constraint != NULL and constraint_settle(request.constraint) != OX_CONSTRAINT_OPEN:
+        if result.finish_reason == OX_FINISH_NONE:
+            fail(request, OX_FAULT_CONSTRAINT, result)
     result.n_tokens = request.n_output - n_before
 
 
@@ -87,20 +100,44 @@ cdef bint draw(ox_request *request, ox_candidates *memory, const float *logits, 
     cdef ox_output *output = <ox_output *>request.output
     cdef ox_sample_result sample
     cdef ox_history history
+    cdef const uint32_t *mask = NULL
+    cdef ox_constraint_status constrained
     cdef int status
+    if request.constraint != NULL:
+        mask = constraint_mask(request.constraint, request.n_output, &constrained)
+        if mask == NULL:
+            end_constrained(request, constrained, result)
+            return False
     history.prompt = request.tokens
     history.n_prompt = request.n_prompt
     history.output = request.tokens + request.n_prompt
     history.n_output = request.n_output
-    status = ox_sample(sampling, memory, logits, n_vocab, &history, output.choice, <uint32_t>request.n_output, NULL,
+    status = ox_sample(sampling, memory, logits, n_vocab, &history, output.choice, <uint32_t>request.n_output, mask,
                        &output.mirostat_mu if sampling.mirostat else NULL, &sample)
     if status == OX_SAMPLE_OK:
         return append(request, &sample, result)
     if status == OX_SAMPLE_NOT_FINITE:
         fail(request, OX_FAULT_NUMERICAL, result)
+    elif status != OX_SAMPLE_NO_TOKEN:
+        fail(request, OX_FAULT_SAMPLER, result)
+    elif mask == NULL:
+        fail(request, OX_FAULT_NO_TOKEN, result)
+    elif mask_is_within(mask, n_vocab, sampling.ends, sampling.n_eog):
+        # Complete, and its end tokens are banned: it ends without one.
+        end_constrained(request, OX_CONSTRAINT_COMPLETE, result)
     else:
-        fail(request, OX_FAULT_NO_TOKEN if status == OX_SAMPLE_NO_TOKEN else OX_FAULT_SAMPLER, result)
+        fail(request, OX_FAULT_DEAD_END, result)
     return False
+
+
+cdef void end_constrained(ox_request *request, ox_constraint_status status, ox_step_result *result) noexcept nogil:
+    """What the constraint says ends the request, if it does."""
+    cdef ox_output *output = <ox_output *>request.output
+    if status == OX_CONSTRAINT_COMPLETE:
+        output.stop_kind = OX_STOP_END
+        result.finish_reason = OX_FINISH_STOP
+    elif status != OX_CONSTRAINT_OPEN:
+        fail(request, OX_FAULT_DEAD_END if status == OX_CONSTRAINT_DEAD else OX_FAULT_CONSTRAINT, result)
 
 
 cdef bint append(ox_request *request, const ox_sample_result *sample, ox_step_result *result) noexcept nogil:
@@ -126,7 +163,9 @@ cdef bint append(ox_request *request, const ox_sample_result *sample, ox_step_re
             return False
         if stopped:
             result.finish_reason = OX_FINISH_STOP
-        elif n + 1 >= request.max_output:
+        elif request.constraint != NULL:
+            end_constrained(request, constraint_take(request.constraint, sample.token), result)
+        if result.finish_reason == OX_FINISH_NONE and n + 1 >= request.max_output:
             result.finish_reason = OX_FINISH_LENGTH
     output.text_ends[n] = output.text_length
     return request_append(request, sample.token)

@@ -8,6 +8,7 @@ from oxillama._core.network.executor cimport ox_program, ox_run
 from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
 from oxillama._core.network.program cimport Program
 from oxillama._core.ring cimport ox_ring
+from oxillama._core.scheduling.mask_thread cimport ox_mask_thread
 from oxillama._core.scheduling.plan cimport ox_plan
 from oxillama._core.scheduling.row_costs cimport ox_row_costs
 from oxillama._core.scheduling.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
@@ -35,6 +36,8 @@ ctypedef struct ox_worker:
     ox_candidates **memories        # [n_threads]
     ox_row_costs costs              # of steps that only decode
     ox_plan *plan                   # of the step that is running
+    ox_mask_thread masks            # not started where the model has no logits
+    ox_atomic_i32 overlaps_masks    # 0: masks are computed after the forward pass; a result never tells
     ox_atomic_i32 is_running        # the thread has started and not yet left
     int64_t next_page_ns            # no page is made large before this while steps are run
     ox_worker_stats stats

@@ -2,6 +2,7 @@ from oxillama._core.network.program import Program
 
 class Worker:
     program: Program | None
+    overlaps_masks: bool
     def __init__(
         self,
         program: Program,

@@ -13,6 +13,7 @@ from oxillama._core.atomics cimport (
     ox_load_acquire_ptr,
     ox_load_relaxed_i32,
     ox_load_relaxed_i64,
+    ox_store_relaxed_i32,
     ox_store_relaxed_i64,
     ox_store_release_i32,
 )
@@ -33,6 +34,7 @@ from oxillama._core.request cimport (
     request_is_decoding,
     request_unref,
 )
+from oxillama._core.scheduling.mask_thread cimport masks_begin, masks_finish, masks_start, masks_stop
 from oxillama._core.scheduling.room cimport room_wake_all
 from oxillama._core.ring cimport (
     ring_close,
@@ -119,7 +121,7 @@ cdef void admit(ox_worker *w) noexcept nogil:
 
 
 cdef void propose(ox_worker *w) noexcept nogil:
-    """Lets the drafters of running requests guess what comes next."""
+    """Lets constraints say what must come next, and drafters of running requests guess."""
     cdef int32_t i, k, n, n_rows = 0
     cdef int32_t *drafts
     cdef ox_request *request
@@ -129,12 +131,14 @@ cdef void propose(ox_worker *w) noexcept nogil:
         n_rows += 1 if request_is_decoding(w.scheduler.running[i]) else OX_COSTED_ROWS + 1
     for i in range(w.scheduler.n_running):
         request = w.scheduler.running[i]
-        if request.drafter == NULL or not request_is_decoding(request):
+        if (request.drafter == NULL and request.constraint == NULL) or not request_is_decoding(request):
             continue
         n = min(w.scheduler.config.max_drafts, request.max_output - request.n_output - 1)
         drafts = request.tokens + num_known(request)
         request.n_drafts = 0
-        if n > 0:
+        if n > 0 and request.constraint != NULL and request.constraint.forced != NULL:
+            request.n_drafts = request.constraint.forced(request.constraint, drafts, n)
+        if n > 0 and request.n_drafts == 0 and request.drafter != NULL:
             request.n_drafts = request.drafter.propose(request.drafter, request, &w.costs, n_rows, n, drafts)
         for k in range(request.n_drafts):
             if not 0 <= drafts[k] < w.n_vocab:
@@ -185,9 +189,13 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
     cdef ox_batch batch
     cdef ox_profile *profile = <ox_profile *>ox_load_acquire_ptr(&w.program.profile)
     cdef int32_t i
+    cdef bint is_done
     fill_batch(w, plan, &batch)
     w.plan = plan
-    if execute(w.program, &batch) != OX_STEP_DONE:
+    masks_begin(&w.masks, plan, ox_load_relaxed_i32(&w.overlaps_masks))
+    is_done = execute(w.program, &batch) == OX_STEP_DONE
+    masks_finish(&w.masks)
+    if not is_done:
         plan_rollback(plan)
         return
     keep_rows(w, plan)
@@ -341,8 +349,12 @@ cdef class Worker:
         self.c.scheduler.on_start = on_start
         self.c.scheduler.start_context = &self.c
         self.c.scheduler.on_finish = finish_generation
+        self.c.overlaps_masks = 1
+        cdef int error = masks_start(&self.c.masks, self.c.n_vocab, max_batch_size) if program.has_logits else 0
+        if error != 0:
+            raise thread_refused(error, self.c.n_threads + 1, self.c.n_threads + 1)
         self.c.is_running = 1
-        cdef int error = ox_thread_start(&self._thread, worker_main, &self.c, "oxillama")
+        error = ox_thread_start(&self._thread, worker_main, &self.c, "oxillama")
         if error != 0:
             raise thread_refused(error, self.c.n_threads, self.c.n_threads)
         self._started = True
@@ -355,6 +367,7 @@ cdef class Worker:
             with nogil:
                 ring_close(self.c.ring)
                 ox_thread_join(self._thread)
+                masks_stop(&self.c.masks)
             self.program.team.close()
             self.program = None
 
@@ -367,6 +380,7 @@ cdef class Worker:
         if self._started:
             # In a forked child: the thread is not here, and may have left anything half done. Leave it all alone.
             return
+        masks_stop(&self.c.masks)
         if self.c.scheduler != NULL:
             scheduler_destroy(self.c.scheduler)
         if self.c.ring != NULL:
@@ -387,6 +401,15 @@ cdef class Worker:
     @property
     def is_running(self):
         return bool(ox_load_acquire_i32(&self.c.is_running))
+
+    @property
+    def overlaps_masks(self):
+        """Whether masks of constraints are computed beside the forward pass. A result never tells."""
+        return bool(ox_load_relaxed_i32(&self.c.overlaps_masks))
+
+    @overlaps_masks.setter
+    def overlaps_masks(self, bint value):
+        ox_store_relaxed_i32(&self.c.overlaps_masks, value)
 
     @property
     def pid(self):
