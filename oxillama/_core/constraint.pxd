@@ -32,9 +32,9 @@ ctypedef struct ox_masks:
 cdef struct ox_constraint
 
 cdef struct ox_constraint:
-    # Begins to write which tokens may stand at this position of the output, which is how many were accepted. mask: words
-    # for the model's n_vocab tokens, whatever is in them before; bits beyond are not looked at. The end-of-generation
-    # tokens are allowed where the output is complete. May do all of it at once.
+    # Begins to write which tokens may stand at this position of the output, which is how many were accepted. mask:
+    # words for the model's n_vocab tokens, whatever is in them before; bits beyond are not looked at. The
+    # end-of-generation tokens are allowed where the output is complete. May do all of it at once.
     void (*mask_begin)(ox_constraint *self, int32_t position, uint32_t *mask) noexcept nogil
     # Returns when the mask is written. With another status than OX_CONSTRAINT_OPEN it is not read.
     ox_constraint_status (*mask_wait)(ox_constraint *self) noexcept nogil

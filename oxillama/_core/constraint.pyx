@@ -1,4 +1,4 @@
-"""Masks of a step and drafts accepted ahead: what the core does with any constraint. The contract stands in the .pxd."""
+"""Masks of a step, and drafts accepted ahead: what the core does with any constraint; the contract is the .pxd."""
 
 from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport free, realloc

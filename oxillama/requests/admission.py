@@ -16,12 +16,13 @@ from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.output.handle import POOLINGS, Handle
 from oxillama._core.output.text_stream import TextStream
 from oxillama._core.scheduling.worker import Worker
-from oxillama.errors import AdapterError, ContextLengthError, GrammarError, InvalidRequestError, UnsupportedModelError
+from oxillama.errors import AdapterError, ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model
 from oxillama.requests.completion_builder import RequestSpec
 from oxillama.requests.pairs import Pairs
 from oxillama.sampling.params import EmbeddingParams, SamplingParams
+from oxillama.structured.compiler import GrammarCompiler
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
@@ -43,6 +44,7 @@ class Admission:
         self._queue_size = queue_size
         self._speculates = speculates
         self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
+        self._grammars = GrammarCompiler(self._tokenizer, self._n_vocab)
         self._pairs: Pairs | None = None
 
     def require_tokenizer(self) -> Tokenizer:
@@ -62,8 +64,6 @@ class Admission:
     ) -> tuple[list[Handle], RequestSpec]:
         """One handle per choice, not yet submitted."""
         self.require_logits()
-        if params.grammar is not None:
-            raise GrammarError("grammars are not supported yet", param="grammar")
         if params.lora:
             raise AdapterError("no adapter of that name is loaded", param="lora")
         n_choices = params.best_of or params.n
@@ -81,6 +81,7 @@ class Admission:
         with DefaultFloatMode():
             sampling = scored.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
         room = self._model.n_ctx - len(ids)
+        constraints = self._grammars.constraints(params.grammar, n_choices)
         handles = [
             Handle(
                 self._worker,
@@ -98,6 +99,7 @@ class Admission:
                 deadline=params.deadline,
                 cache_prompt=params.cache_prompt,
                 salt=salt,
+                constraint=constraints[choice],
             )
             for choice in range(n_choices)
         ]

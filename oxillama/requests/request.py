@@ -16,6 +16,7 @@ from oxillama._core.scheduling.ticket import Ticket
 from oxillama.errors import (
     DeadlineExceeded,
     EngineClosedError,
+    GrammarError,
     InvalidRequestError,
     NumericalError,
     OxillamaError,
@@ -250,6 +251,16 @@ class RequestHandle:
                     # As Sampler says it.
                     raise InvalidRequestError(
                         "bans, bias and grammar leave no token to choose from", code="no_token_left"
+                    )
+                case "dead_end":
+                    raise GrammarError(
+                        "the grammar, bans and bias leave no token to choose from", param="grammar", code="dead_end"
+                    )
+                case "constraint":
+                    raise GrammarError(
+                        "following the grammar takes more work or memory than is allowed for one token",
+                        param="grammar",
+                        code="grammar_limit",
                     )
                 case "memory":
                     raise MemoryError("no memory for the request's output")

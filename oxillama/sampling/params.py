@@ -13,6 +13,8 @@ from oxillama._core.output.handle import POOLINGS
 from oxillama._core.sampling.parameters import CompiledSampling
 from oxillama.errors import InvalidRequestError
 from oxillama.sampling.sequence_breakers import TextVocabulary, breaker_sequences
+from oxillama.structured.grammar import Grammar
+from oxillama.structured.source import ConstraintSource
 from oxillama.values import integer, real, refused
 
 MAX_LOGPROBS = 20
@@ -86,7 +88,9 @@ class SamplingParams:
     is in seconds from submission. A larger ``priority`` is sooner (over HTTP it is the other way round).
     ``dry_sequence_breakers`` are texts or sequences of token ids. ``logprobs`` and
     ``prompt_logprobs`` are how many alternatives to tell for each token of the output and of the prompt; a prompt that
-    is scored is not looked up in the prefix cache.
+    is scored is not looked up in the prefix cache. ``grammar`` is what the whole output must look like; it says where
+    the output may end, so a complete output that can only end does so even under ``min_tokens`` and ``ignore_eos``, and
+    bans or biases that leave none of its tokens are a GrammarError with the code ``dead_end``.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
 
@@ -133,7 +137,7 @@ class SamplingParams:
     prompt_logprobs: int | None = None
     n: int = 1
     best_of: int | None = None
-    grammar: object | None = None
+    grammar: Grammar | ConstraintSource | None = None
     lora: str | Sequence[tuple[str, float]] | None = None
     cache_prompt: bool = True
     priority: int = 0
@@ -160,6 +164,8 @@ class SamplingParams:
         self._set("dry_sequence_breakers", _breakers("dry_sequence_breakers", self.dry_sequence_breakers))
         self._set("logit_bias", _biases("logit_bias", self.logit_bias))
         self._set("lora", _adapters("lora", self.lora))
+        if self.grammar is not None and not isinstance(self.grammar, (Grammar, ConstraintSource)):
+            raise refused("grammar", "a Grammar", self.grammar)
         if self.best_of is not None and self.best_of < self.n:
             raise refused("best_of", f"at least n ({self.n})", self.best_of)
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:

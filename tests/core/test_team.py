@@ -46,7 +46,7 @@ def test_threads_are_made_once_and_joined_at_the_end() -> None:
     before = thread_names()
     engine = Engine.demo(n_threads=3, progress=False)
     own = thread_names()
-    assert own == sorted([*before, "oxillama", "oxillama-1", "oxillama-2"])
+    assert own == sorted([*before, "oxillama", "oxillama-1", "oxillama-2", "oxillama-masks"])
     for _ in range(3):
         engine.generate_batch(["Once upon a time"] * 4, max_tokens=10, ignore_eos=True)
         assert thread_names() == own

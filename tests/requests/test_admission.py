@@ -132,9 +132,6 @@ def test_more_choices_than_the_queue_holds(open_long: Callable[..., Engine]) -> 
 
 
 def test_what_this_version_does_not_have_is_refused(demo: Engine) -> None:
-    with pytest.raises(GrammarError) as grammar:
-        demo.generate(PROMPT, grammar="root ::= 'x'")
-    assert grammar.value.param == "grammar"
     with pytest.raises(AdapterError) as adapter:
         demo.generate(PROMPT, lora="unknown")
     assert adapter.value.param == "lora"

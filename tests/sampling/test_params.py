@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxillama import InvalidRequestError, SamplingParams
+from oxillama import Grammar, InvalidRequestError, SamplingParams
 from oxillama.testing import strategies as ox
 
 # The public defaults, spelt out: changing one changes what other people's programs generate.
@@ -212,7 +212,7 @@ def test_repr_shows_counts_and_never_text() -> None:
         logit_bias={"secret": 1.0},
         lora="secret",
         dry_sequence_breakers=["secret"],
-        grammar="secret",
+        grammar=Grammar.regex("secret"),
     )
     assert repr(params) == (
         "SamplingParams(temperature=0.5, dry_sequence_breakers=<1 breakers>, logit_bias=<1 biases>, "

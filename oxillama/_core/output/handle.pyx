@@ -257,8 +257,8 @@ cdef class Handle:
 
     @property
     def fault(self):
-        """Of a request that ended with "error": "numerical", "no_token", "dead_end", "constraint", "memory", "too_long" or a
-        number."""
+        """Of a request that ended with "error": "numerical", "no_token", "dead_end", "constraint", "memory", "too_long"
+        or a number."""
         return FAULTS.get(self.request.status, str(self.request.status))
 
     @property

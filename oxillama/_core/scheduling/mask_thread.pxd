@@ -1,4 +1,4 @@
-"""The thread that computes the masks of a step while its forward pass runs. One worker owns it; it sleeps in between."""
+"""The thread that computes a step's masks while the forward pass runs. One worker owns it; it sleeps in between."""
 
 from libc.stdint cimport int32_t
 

@@ -15,6 +15,7 @@ from oxillama._core.parking cimport (
     ox_parking_wake_all,
 )
 from oxillama._core.request cimport OX_MAX_DRAFTS, num_known
+from oxillama._core.sampling.parameters cimport ox_sampling
 
 cdef extern from "worker_thread.h" nogil:
     int ox_thread_start(unsigned long *thread, void *(*main)(void *) noexcept nogil, void *argument, const char *name)
@@ -82,17 +83,29 @@ cdef void masks_finish(ox_mask_thread *masks) noexcept nogil:
     ox_parking_unlock(&masks.parking)
 
 
+cdef void prepare(const ox_mask_task *task, int32_t n_vocab) noexcept nogil:
+    cdef ox_request *request = task.request
+    cdef const ox_sampling *sampling = <const ox_sampling *> request.sampling
+    cdef const int32_t *drafts = request.tokens + num_known(request)
+    cdef int32_t i, k, n = task.n_drafts
+    # Nothing is drawn behind an end.
+    for i in range(n):
+        for k in range(sampling.n_ends):
+            if drafts[i] == sampling.ends[k]:
+                n = i
+        if n == i:
+            break
+    constraint_prepare(request.constraint, n_vocab, request.n_output, drafts, n)
+
+
 cdef void take(ox_mask_thread *masks) noexcept nogil:
     """With the lock held, but not while it computes: does what nobody has begun."""
     cdef ox_mask_task *task
-    cdef ox_request *request
     while masks.n_begun < masks.n_tasks:
         task = &masks.tasks[masks.n_begun]
         masks.n_begun += 1
         ox_parking_unlock(&masks.parking)
-        request = task.request
-        constraint_prepare(request.constraint, masks.n_vocab, request.n_output, request.tokens + num_known(request),
-                           task.n_drafts)
+        prepare(task, masks.n_vocab)
         ox_parking_lock(&masks.parking)
         masks.n_done += 1
         if masks.n_done == masks.n_tasks:
