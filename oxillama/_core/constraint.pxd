@@ -39,11 +39,11 @@ cdef struct ox_constraint:
     # Returns when the mask is written. With another status than OX_CONSTRAINT_OPEN it is not read.
     ox_constraint_status (*mask_wait)(ox_constraint *self) noexcept nogil
     # The token, which the last mask allowed, stands at the next position. Whatever this says, rollback() takes it back.
-    # End-of-generation tokens and stop tokens are not accepted, they end the output.
+    # Tokens that end the output are not accepted.
     ox_constraint_status (*accept)(ox_constraint *self, int32_t token) noexcept nogil
     # Takes the last n accepted tokens back. OX_CONSTRAINT_FAILED where that is impossible: the request ends.
     ox_constraint_status (*rollback)(ox_constraint *self, int32_t n) noexcept nogil
-    # Writes up to `most` tokens that will have to follow; returns how many. They are drafts, so some may be wrong. NULL:
+    # Writes up to `most` tokens that will have to follow; returns how many. They are drafts: some may be wrong. NULL:
     # none are ever known.
     int32_t (*forced)(ox_constraint *self, int32_t *tokens, int32_t most) noexcept nogil
     void (*destroy)(ox_constraint *self) noexcept nogil

@@ -13,7 +13,6 @@ from oxillama import (
     AdapterError,
     ContextLengthError,
     Engine,
-    GrammarError,
     InvalidRequestError,
 )
 
