@@ -15,5 +15,5 @@ def test_equal_grammars_are_one_and_a_repr_hides_the_text() -> None:
 
 
 def test_a_choice_needs_a_text() -> None:
-    with pytest.raises(GrammarError, match="at least one"):
+    with pytest.raises(GrammarError, match="a list of texts"):
         Grammar.choice([])
