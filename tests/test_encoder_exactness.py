@@ -3,6 +3,7 @@ engines. Every comparison here is of bits."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -133,11 +134,14 @@ def test_max_batch_tokens_bounds_what_can_be_read(tmp_path: Path) -> None:
 def test_the_first_in_order_is_not_held_up_by_shorter_ones(tmp_path: Path) -> None:
     with Engine(written(SHAPES["bert"], tmp_path), n_threads=1, max_batch_tokens=N_CTX, progress=False) as engine:
         long = engine.submit_embedding([5] * N_CTX)
-        short = [engine.submit_embedding([5] * 20) for _ in range(60)]
-        long.result()
-        assert sum(handle.done for handle in short) < 60
-        for handle in short:
+        submitted = time.monotonic()
+        short = [engine.submit_embedding([5] * 20) for _ in range(59)]
+        submitting = time.monotonic()
+        short.append(engine.submit_embedding([5] * 20))
+        for handle in (long, *short):
             handle.result()
+        # It began before the last of them did.
+        assert submitted + long.timings.queue <= submitting + short[-1].timings.queue
 
 
 @pytest.mark.parametrize("ask", ["generate", "logits", "logprobs"])

@@ -10,7 +10,7 @@ import pytest
 
 from oxillama._core.network import kernels
 
-SHOW_LEVEL = "from oxillama._core import kernels; print(kernels.active_level())"
+SHOW_LEVEL = "from oxillama._core.network import kernels; print(kernels.active_level())"
 
 
 def import_with(level: str) -> subprocess.CompletedProcess[str]:
