@@ -11,6 +11,7 @@ from oxillama.values import integer, real, refused
 MAX_QUEUE = MAX_BATCH = (1 << 20) - 1
 MAX_STEP_MS = 1e9
 STEP_TOKENS = 512  # unless told otherwise
+SNAPSHOT_TOKENS = 512  # a recurrent state is kept after so many tokens, a multiple of a block
 
 
 @dataclass(frozen=True)

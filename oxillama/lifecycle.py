@@ -14,7 +14,7 @@ import anyio
 from oxillama._core.output.handle import ACCEPTED, QUEUE_FULL, Handle, submit
 from oxillama._core.scheduling.ticket import Ticket
 from oxillama._core.scheduling.worker import Worker
-from oxillama.config import SchedulerConfig
+from oxillama.config import SNAPSHOT_TOKENS, SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.network.loader import LoadedModel
 from oxillama.results.stats import EngineStats
@@ -44,8 +44,9 @@ class Lifecycle:
             max_step_ns=max(1, int(scheduler.max_step_ms * 1e6)),
             priority_aging_ns=int(PRIORITY_AGING_SECONDS * 1e9),
             queue_size=scheduler.queue_size,
-            prefix_cache=scheduler.prefix_cache and not loaded.program.has_state,
+            prefix_cache=scheduler.prefix_cache,
             n_kept_blocks=model.plan.n_kept_blocks,
+            snapshot_tokens=SNAPSHOT_TOKENS,
         )
         self._queue_size = scheduler.queue_size
         self._state: State = "ready"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -12,10 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oxillama import Completion, Engine
-from oxillama._core.output.handle import Handle
-from oxillama._core.scheduling.ticket import Ticket
-from oxillama._core.testing.drafter_harness import attach_drafter, attach_lookup, draft_counts
-from oxillama.lifecycle import Lifecycle
+from oxillama._core.testing.drafter_harness import draft_counts
+from tests.drafting import drafting, facts
 
 PROMPTS = [
     "Once upon a time there was a fox who had a hat. The fox was happy",
@@ -27,42 +23,6 @@ PROMPTS = [
 @cache
 def engine(n_threads: int, kv_cache_tokens: int) -> Engine:
     return Engine.demo(n_threads=n_threads, kv_cache_tokens=kv_cache_tokens, n_ctx=256, progress=False)
-
-
-@contextmanager
-def drafting(answers: list[list[int]] | None, *, lie: float = 0.0, seed: int = 0) -> Iterator[list[Handle]]:
-    """Requests that are submitted meanwhile get drafts: the nth handle those of the nth answer, or of its own text."""
-    handles: list[Handle] = []
-    submit = Lifecycle.try_submit
-
-    def try_submit(self: Lifecycle, found: list[Handle], ticket: Ticket | None = None) -> bool:
-        for handle in found:
-            if handle in handles:
-                continue
-            if answers is None:
-                attach_lookup(handle)
-            else:
-                answer = answers[len(handles)] if len(handles) < len(answers) else []
-                # A few ids are beyond the vocabulary.
-                n_tokens = self.worker.program.n_vocab + 3 if self.worker.program else 1
-                attach_drafter(handle, answer, lie=lie, n_tokens=n_tokens, seed=seed + len(handles))
-            handles.append(handle)
-        return submit(self, found, ticket)
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(Lifecycle, "try_submit", try_submit)
-    try:
-        yield handles
-    finally:
-        patch.undo()
-
-
-def facts(completion: Completion) -> list[tuple[Any, ...]]:
-    """Everything of a completion that a caller may compare."""
-    return [
-        (choice.text, choice.token_ids, choice.finish_reason, choice.stop_reason, repr(choice.logprobs))
-        for choice in completion.choices
-    ]
 
 
 def bounded(options: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from oxillama._core.scheduling.row_costs cimport ox_row_costs
 
 cdef enum ox_request_kind:
     OX_REQUEST_GENERATE = 0
-    OX_REQUEST_STREAM = 1
-    OX_REQUEST_EMBED = 2      # wants hidden states of the prompt, generates nothing
-    OX_REQUEST_EVALUATE = 3   # wants every logits row of the prompt, generates nothing
+    OX_REQUEST_EMBED = 1      # wants hidden states of the prompt, generates nothing
+    OX_REQUEST_EVALUATE = 2   # wants every logits row of the prompt, generates nothing
 
 cdef enum ox_request_state:
     OX_STATE_NEW = 0          # created, or in the ring
@@ -92,6 +91,9 @@ cdef struct ox_request:
     int32_t *blocks               # [max_blocks]: block of positions [32 i, 32 i + 32)
     int32_t n_blocks
     int32_t max_blocks
+    int32_t restored              # snapshot of the state that its next step begins with, or -1: what its slot holds
+    int32_t parting               # as far as the beginning was cached when it was looked for, with a state or without
+    int32_t rolling_block         # of the output's last snapshot, which the next one replaces, or -1
     int32_t stop_detail           # meaning belongs to the output stage
     int32_t status                # ox_status, or the output stage's own code, of OX_FINISH_ERROR
     int64_t start_ns              # first scheduled

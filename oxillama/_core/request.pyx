@@ -33,6 +33,8 @@ cdef ox_request *request_create(const int32_t *prompt, int32_t n_prompt, int32_t
     request.max_output = max_output
     request.cache_prompt = 1
     request.slot = -1
+    request.restored = -1
+    request.rolling_block = -1
     request.second_start = INT32_MAX
     memcpy(request.tokens, prompt, n_prompt * sizeof(int32_t))
     return request

@@ -151,6 +151,7 @@ class Graph:
         self._left_out: tuple[str, ...] = ()
         self.stores: list[KVHandle] = []
         self.state_floats = 0  # of a sequence
+        self.kept_floats = 0  # of a draft, until its state is committed
         self.looks_ahead = False  # a token attends those behind it, so a prompt is computed in one step
         self._tensors = tensors
 
@@ -174,6 +175,11 @@ class Graph:
                 f"a sequence would keep {self.state_floats} floats of state, expected at most {MOST_STATE}"
             )
         return handle
+
+    def keep(self, width: int) -> int:
+        """`width` floats of each drafted token that a state is to take in once it is accepted; returns their place."""
+        self.kept_floats += width
+        return self.kept_floats - width
 
     def has(self, name: str) -> bool:
         return self._tensors.get(name) is not None

@@ -181,8 +181,10 @@ def load_model(
         bytes_per_block=block_bytes(cache.kv_dtype, stores),
         max_batch_size=scheduler.max_batch_size,
         weight_bytes=weight_bytes,
-        buffer_bytes=lowered.arena_bytes + 4 * graph.state_floats * scheduler.max_batch_size,
+        buffer_bytes=lowered.arena_bytes
+        + 4 * (graph.state_floats * scheduler.max_batch_size + graph.kept_floats * max_outputs),
         copied_bytes=file.copied_bytes,
+        snapshot_bytes=4 * graph.state_floats if scheduler.prefix_cache else 0,
     )
     if cache.n_ctx is None and plan.n_ctx < architecture.n_ctx_train:
         # Some families compute otherwise in a long context: what counts is the one that there is memory for.
@@ -198,7 +200,14 @@ def load_model(
         try:
             kv = KVCache(cache.kv_dtype, stores=stores, n_blocks=plan.n_blocks)
             tensors.reserve(weight_bytes)
-            program = emit(lowered, tensors, kv=kv, n_threads=n_threads, n_slots=scheduler.max_batch_size)
+            program = emit(
+                lowered,
+                tensors,
+                kv=kv,
+                n_threads=n_threads,
+                n_slots=scheduler.max_batch_size,
+                n_snapshots=plan.n_snapshots,
+            )
         except MemoryError as error:
             raise ModelLoadError(f"the system refused memory that there seemed to be: {error}") from error
         plan = replace(plan, memory=replace(plan.memory, buffers=program.n_bytes))

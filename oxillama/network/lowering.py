@@ -64,6 +64,7 @@ class Lowered:
     n_vocab: int
     whole: bool  # attention looks ahead, so the prompt of a sequence is computed in one step
     state_floats: int  # of a sequence
+    kept_floats: int  # of a draft, until its state is committed
 
     def rows(self, value: Value) -> int:
         """The most rows of a value in one step."""
@@ -121,6 +122,7 @@ def lower(graph: Graph, *, max_tokens: int, max_outputs: int) -> Lowered:
         _n_vocab(graph),
         graph.looks_ahead,
         graph.state_floats,
+        graph.kept_floats,
     )
 
 
@@ -138,8 +140,10 @@ def _most_rows(value: Value, max_tokens: int, max_outputs: int, hidden: Value | 
     return max_outputs * value.fold
 
 
-def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_slots: int) -> Program:
-    """Builds the program over loaded weights, with room for the states of `n_slots` sequences."""
+def emit(
+    lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_slots: int, n_snapshots: int = 0
+) -> Program:
+    """Builds the program over loaded weights, with room for the states of `n_slots` sequences, and for so many more."""
     index = {home: i for i, home in enumerate(lowered.values)}
 
     def head(value: Value | None) -> int:
@@ -160,6 +164,8 @@ def emit(lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_s
         whole=lowered.whole,
         state_floats=lowered.state_floats,
         n_slots=n_slots,
+        n_snapshots=n_snapshots,
+        kept_floats=lowered.kept_floats,
     )
     previous = lowered.phases[0]
     for node, phase in zip(lowered.nodes, lowered.phases, strict=True):

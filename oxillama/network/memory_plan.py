@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS
-from oxillama.config import CacheConfig
+from oxillama.config import SNAPSHOT_TOKENS, CacheConfig
 from oxillama.errors import ModelLoadError
 from oxillama.gguf import GGUFFile
 from oxillama.ledger import LEDGER, Reservation
@@ -24,6 +24,8 @@ GIB = 1 << 30
 # Unless told otherwise, the cache holds so many sequences of full length, or so many tokens for each that may run.
 FULL_SEQUENCES = 4
 TOKENS_PER_SEQUENCE = 1024
+# Kept recurrent states get one part in this many of what is left beside weights, buffers and cache, at most.
+SNAPSHOT_SHARE = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class MemoryPlan:
 
     n_ctx: int
     n_blocks: int
+    n_snapshots: int  # recurrent states that are kept beside those of running sequences
     n_kept_blocks: int  # cached beginnings are evicted before the cache grows, from so many on
     memory: Memory
 
@@ -80,11 +83,13 @@ def reserve_memory(
     weight_bytes: int,
     buffer_bytes: int,
     copied_bytes: int,
+    snapshot_bytes: int = 0,
 ) -> tuple[MemoryPlan, Reservation]:
     """Decides the context and the bound of the cache and promises the memory for them, in one step for the process.
 
     bytes_per_block: of 32 tokens in all stores of the cache. copied_bytes: of the file, let go of while the weights
-    are packed. Raises ModelLoadError with what is left, what is needed, and who else has been promised memory."""
+    are packed. snapshot_bytes: of a recurrent state, if such are to be kept. Raises ModelLoadError with what is left,
+    what is needed, and who else has been promised memory."""
     with LEDGER.deciding() as left:
         available = left + copied_bytes - RESERVE_BYTES
         budget = available - weight_bytes - buffer_bytes
@@ -108,8 +113,13 @@ def reserve_memory(
                 f"the KV cache of {max(n_tokens, 1)} tokens needs {max(needed, per_block):,}{LEDGER.others()}"
             )
         kept = max(n_ctx, n_tokens // 4) if cache.prefix_cache_tokens is None else cache.prefix_cache_tokens
-        memory = Memory(weights=weight_bytes, kv_cache=needed, buffers=buffer_bytes)
-        plan = MemoryPlan(n_ctx, n_blocks, min(n_blocks, -(-kept // BLOCK_TOKENS)), memory)
+        n_snapshots = 0
+        if snapshot_bytes:
+            # Of each sequence that runs, where its prompt ends and where its output is; of what is kept, all.
+            wanted = 2 * max_batch_size + kept // SNAPSHOT_TOKENS
+            n_snapshots = min(wanted, (budget - needed) // SNAPSHOT_SHARE // snapshot_bytes)
+        memory = Memory(weights=weight_bytes, kv_cache=needed, buffers=buffer_bytes + n_snapshots * snapshot_bytes)
+        plan = MemoryPlan(n_ctx, n_blocks, n_snapshots, min(n_blocks, -(-kept // BLOCK_TOKENS)), memory)
         reservation = LEDGER.reserve(name, plan.n_bytes)
     if cache.n_ctx is None and n_ctx < n_ctx_train:
         log.warning("context reduced from %d to %d tokens to fit into memory", n_ctx_train, n_ctx)

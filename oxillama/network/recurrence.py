@@ -21,11 +21,12 @@ Floats = npt.NDArray[np.float32]
 class CausalConvolution(Node):
     kind = "causal_convolution"
     state: StateHandle
+    kept: int
     weight: Floats
     bias: Vector | None
 
     def call(self) -> Call:
-        parameters = {"state": self.state.offset, "n_taps": len(self.weight)}
+        parameters = {"state": self.state.offset, "n_taps": len(self.weight), "kept": self.kept}
         return Call(vectors=(self.weight.reshape(-1), self.bias), parameters=parameters)
 
 
@@ -39,7 +40,11 @@ def causal_convolution(graph: Graph, x: Value, weight: Floats, *, bias: Vector |
         raise UnsupportedModelError(f"a convolution has {n_taps} taps, expected 1 to {MAX_TAPS}")
     state = graph.state((n_taps - 1) * x.width)
     weight = np.ascontiguousarray(weight, np.float32)
-    return graph.append(CausalConvolution(reads=(x,), writes=(x.like(x.width),), state=state, weight=weight, bias=bias))
+    return graph.append(
+        CausalConvolution(
+            reads=(x,), writes=(x.like(x.width),), state=state, kept=graph.keep(x.width), weight=weight, bias=bias
+        )
+    )
 
 
 def previous_token(graph: Graph, x: Value) -> Value:
@@ -54,6 +59,7 @@ class LinearRecurrence(Node):
     kind = "linear_recurrence"
     rule: str
     state: StateHandle
+    kept: int
     n_heads: int
     n_key_heads: int
     is_tiled: bool
@@ -72,6 +78,7 @@ class LinearRecurrence(Node):
                 "k_dim": self.reads[1].width // self.n_key_heads,
                 "v_dim": self.reads[2].width // self.n_heads,
                 "has_step": self.has_step,
+                "kept": self.kept,
             },
         )
 
@@ -100,6 +107,7 @@ def _recur(
             writes=(value.like(value.width),),
             rule=rule,
             state=state,
+            kept=graph.keep(sum(x.width for x in reads)),
             n_heads=n_heads,
             n_key_heads=n_key_heads,
             is_tiled=is_tiled,

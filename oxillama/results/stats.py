@@ -39,6 +39,7 @@ class EngineStats:
     kv_blocks_free: int
     kv_blocks_cached: int  # free, but still good for a prefix hit
     kv_blocks_used: int
+    state_snapshots: int  # recurrent states that cached beginnings can be continued from
     kv_bytes_promised: int  # the whole cache; 0 once the engine is closed, as the two below
     kv_bytes_resident: int  # what it has grown to
     kv_bytes_used: int  # held by running requests
@@ -70,6 +71,7 @@ class EngineStats:
             kv_blocks_free=raw["num_blocks_free"],
             kv_blocks_cached=raw["num_blocks_cached"],
             kv_blocks_used=raw["num_blocks_referenced"],
+            state_snapshots=raw["num_snapshots"],
             kv_bytes_promised=raw["kv_bytes"],
             kv_bytes_resident=raw["kv_bytes_resident"],
             kv_bytes_used=raw["num_blocks_referenced"] * raw["kv_block_bytes"],

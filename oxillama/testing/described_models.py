@@ -53,6 +53,10 @@ class _Wishes(Graph):
         self._check(f"{name}.weight", (width,))
         return np.ones(width, np.float32)
 
+    def array(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        self._check(name, shape)
+        return np.ones(shape[::-1], np.float32)
+
     def _check(self, name: str, shape: tuple[int, ...]) -> _Tensor:
         if self.shapes.setdefault(name, shape) != shape:
             raise ModelLoadError(f"tensor {name!r} is wanted with shapes {list(self.shapes[name])} and {list(shape)}")

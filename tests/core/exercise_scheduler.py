@@ -16,6 +16,8 @@ def exercise(seed: int) -> None:
         max_batch_size=random.randint(1, 6),
         max_batch_tokens=random.choice([1, 32, 100]),
         n_ctx=random.choice([40, 300]),
+        n_snapshots=random.choice([0, 1, 4]),
+        snapshot_tokens=random.choice([32, 64]),
     )
     for _ in range(150):
         if random.random() < 0.2:

@@ -1,4 +1,5 @@
-"""A worker without a model: a cell of its KV cache holds which tokens led to it, and its sampler hashes tokens."""
+"""A worker without a model: a cell of its KV cache holds which tokens led to it, as do its states and snapshots, and
+its sampler hashes tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 
 from oxillama._core.testing.scheduler_harness import KV_BLOCK, MAX_DRAFTS, BlockPool, PlanItem, Scheduler
 
-GENERATE, STREAM, EMBED, EVALUATE = range(4)
+GENERATE, EMBED, EVALUATE = range(3)
 NONE, STOP, LENGTH, CANCELLED, DEADLINE, ERROR, CLOSED = range(7)
 SECOND = 1_000_000_000
 
@@ -64,6 +65,8 @@ class Worker:
         prefix_cache: bool = True,
         n_prompt_outputs: int | None = None,
         max_drafts: int = MAX_DRAFTS,
+        n_snapshots: int = 0,
+        snapshot_tokens: int = 2 * KV_BLOCK,
     ) -> None:
         self.n_blocks = n_blocks
         self.max_outputs = max_batch_size + (max_batch_tokens if n_prompt_outputs is None else n_prompt_outputs)
@@ -72,7 +75,8 @@ class Worker:
         self.max_batch_tokens = max_batch_tokens
         self.n_ctx = n_ctx
         self.now = SECOND
-        self.pool = BlockPool(n_blocks, hash_mask=hash_mask)
+        self.pool = BlockPool(n_blocks, hash_mask=hash_mask, n_snapshots=n_snapshots, snapshot_tokens=snapshot_tokens)
+        self.has_state = n_snapshots > 0
         self.scheduler = Scheduler(
             self.pool,
             max_batch_size=max_batch_size,
@@ -84,6 +88,8 @@ class Worker:
             max_outputs=self.max_outputs,
             max_drafts=max_drafts,
         )
+        self.states: dict[int, tuple[Domain, int]] = {}  # by slot
+        self.snapshots: dict[int, tuple[Domain, int]] = {}
         self.cells: dict[tuple[int, int], tuple[Domain, int]] = {}
         self.sent: dict[int, Sent] = {}
         self.plan: list[PlanItem] = []
@@ -168,7 +174,28 @@ class Worker:
             assert states[block]["references"] == 1, "nobody else may hold a block that is written"
             assert not states[block]["indexed"]
             self.cells[block, position % KV_BLOCK] = prefixes[position]
+        if self.has_state:
+            self.check_state(item, state["slot"], prefixes)
         self.check_counts(item, sent)
+
+    def check_state(self, item: PlanItem, slot: int, prefixes: list[tuple[Domain, int]]) -> None:
+        """What the item begins with is the state of all tokens before it; what it leaves is written at once."""
+        first, snapshots = item.first_position, self.pool.snapshots
+        if item.restored >= 0:
+            assert snapshots[item.restored][1] > 0, "a snapshot that will be read has a reader"
+            self.states[slot] = self.snapshots[item.restored]
+        if first > 0:
+            assert self.states[slot] == prefixes[first - 1], f"{item} begins with the state of something else"
+        assert [n for n, _ in item.marks] == sorted({n for n, _ in item.marks})
+        for n, snapshot in item.marks:
+            assert (first + n) % KV_BLOCK == 0
+            assert snapshots[snapshot] == (-1, 0, True), "a snapshot that is written belongs to nobody else"
+            self.snapshots[snapshot] = prefixes[first + n - 1]
+
+    def commit_state(self, item: PlanItem, n_drawn: int) -> None:
+        sent = self.sent[item.request]
+        end = item.first_position + item.n_tokens - drafts_of(item) + max(0, n_drawn - 1)
+        self.states[self.scheduler.request(item.request)["slot"]] = sent.domain, hash(tuple(sent.tokens[:end]))
 
     def check_counts(self, item: PlanItem, sent: Sent) -> None:
         end = item.first_position + item.n_tokens
@@ -192,6 +219,8 @@ class Worker:
 
     def apply(self, decide: Decide = lambda request, n_output: NONE) -> None:
         results = [self.draw(item, decide) for item in self.plan]
+        for item, (n_drawn, _) in zip(self.plan, results, strict=True):
+            self.commit_state(item, n_drawn)
         self.scheduler.apply(results, self.now)
         self.plan = []
 

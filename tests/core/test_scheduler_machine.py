@@ -22,7 +22,6 @@ from tests.core.simulated_worker import (
     NONE,
     SECOND,
     STOP,
-    STREAM,
     Domain,
     Draft,
     Worker,
@@ -49,7 +48,7 @@ def wish(random: Random) -> Wish:
     """Prompts that often begin alike: whole blocks of one token, then a tail."""
     blocks = [random.randrange(2) for _ in range(random.randrange(5))]
     tail = random.choice([1, KV_BLOCK, random.randint(1, 2 * KV_BLOCK)])
-    kind = random.choice([GENERATE, GENERATE, GENERATE, STREAM, EMBED, EVALUATE])
+    kind = random.choice([GENERATE, GENERATE, GENERATE, EMBED, EVALUATE])
     return Wish(
         prompt=[token for token in blocks for _ in range(KV_BLOCK)] + [random.randrange(2)] * tail,
         max_output=0 if kind in (EMBED, EVALUATE) else random.randrange(100),
@@ -58,7 +57,7 @@ def wish(random: Random) -> Wish:
         patience_s=random.choice([0, 0, 0, 5, 60]),
         domain=random.choice(DOMAINS),
         cache_prompt=random.random() < 0.8,
-        scores_prompt=kind in (GENERATE, STREAM) and random.random() < 0.2,
+        scores_prompt=kind == GENERATE and random.random() < 0.2,
     )
 
 
@@ -98,6 +97,8 @@ class Service(RuleBasedStateMachine):
             prefix_cache=random.random() < 0.8,
             n_prompt_outputs=random.choice([None, 1, 33]),
             max_drafts=random.choice([0, 3, MAX_DRAFTS, MAX_DRAFTS]),
+            n_snapshots=random.choice([0, 0, 1, 2, 5, 40]),
+            snapshot_tokens=KV_BLOCK * random.choice([1, 2, 5]),
         )
         self.add(random, 8)
 
@@ -193,6 +194,19 @@ class Service(RuleBasedStateMachine):
         assert sorted(worker.pool.free + worker.pool.cached + referenced) == list(range(worker.n_blocks))
 
     @invariant()
+    def snapshots_are_where_they_should_be(self) -> None:
+        worker = self.worker
+        restored = [worker.scheduler.request(request)["restored"] for request in worker.sent]
+        free, blocks = worker.pool.free_snapshots, worker.pool.blocks
+        assert len(set(free)) == len(free)
+        for snapshot, (block, n_readers, is_reserved) in enumerate(worker.pool.snapshots):
+            assert n_readers == restored.count(snapshot)
+            is_free = snapshot in free
+            # One that is read may have lost its block.
+            assert [is_free, is_reserved, block >= 0 or n_readers > 0].count(True) == 1
+            assert block < 0 or blocks[block]["indexed"]
+
+    @invariant()
     def every_end_is_one_and_has_its_reason(self) -> None:
         finished = self.worker.scheduler.finished
         assert len({request for request, _, _ in finished}) == len(finished)
@@ -205,7 +219,7 @@ class Service(RuleBasedStateMachine):
                 assert self.worker.now >= self.deadlines[request]
             elif reason == CLOSED:
                 assert request in self.closed
-            elif reason == ERROR or (reason == STOP and self.worker.sent[request].kind in (GENERATE, STREAM)):
+            elif reason == ERROR or (reason == STOP and self.worker.sent[request].kind == GENERATE):
                 assert self.decided[request] == reason
             elif reason == LENGTH:
                 self.check_length(request)

@@ -8,6 +8,7 @@ from oxillama._core.network.kernels cimport ox_activations, ox_kernels, ox_matri
 from oxillama._core.scheduling.kv_cache cimport ox_kv_store
 from oxillama._core.memory cimport ox_pages
 from oxillama._core.scheduling.profile cimport ox_profile
+from oxillama._core.scheduling.snapshots cimport ox_mark
 from oxillama._core.network.team cimport ox_team
 
 cdef extern from "threads.h" nogil:
@@ -17,6 +18,7 @@ cdef extern from "threads.h" nogil:
 cdef struct ox_op
 cdef struct ox_program
 cdef struct ox_batch
+cdef struct ox_run
 
 cdef enum ox_row_space:
     OX_ROWS_TOKENS = 0     # every row of the batch
@@ -27,7 +29,7 @@ cdef enum:
     OX_MAX_READS = 6
     OX_MAX_WRITES = 3
     OX_MAX_VECTORS = 4
-    OX_MAX_INTEGERS = 8
+    OX_MAX_INTEGERS = 9
     OX_MAX_FLOATS = 4
 
 # One thread's place in the team of a step.
@@ -45,12 +47,16 @@ ctypedef void (*ox_rows_function)(ox_program *program, const ox_op *op, ox_batch
 ctypedef void (*ox_work_function)(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter,
                                   int32_t n_rows, const ox_member *member) noexcept nogil
 
+# What a state takes in of drafts that were accepted, from the inputs that were kept of them. Touches one run's state.
+ctypedef void (*ox_replay_function)(ox_program *program, const ox_op *op, const ox_run *run) noexcept nogil
+
 # The kind of an operation: a row of the table in operations.pyx.
 ctypedef struct ox_operation:
     ox_rows_function rows  # one of the two, the other is NULL
     ox_work_function work
     size_t (*scratch)(const ox_program *program, const ox_op *op) noexcept nogil  # bytes per member, or NULL
     void (*prepare)(ox_program *program, const ox_op *op) noexcept nogil          # once, when all are known; or NULL
+    ox_replay_function replay  # of an operation with a state, else NULL
 
 cdef struct ox_op:
     const ox_operation *operation
@@ -73,11 +79,17 @@ ctypedef struct ox_buffer:
     ox_activations acts    # values == data; the twin, in the forms that products read
 
 # Consecutive tokens of one sequence.
-ctypedef struct ox_run:
+cdef struct ox_run:
     int32_t first_row      # of the batch
     int32_t n_tokens
     int32_t first_position
     int32_t slot           # of the sequence, for as long as it runs: where its states lie
+    int32_t restored       # snapshot that the states begin with, -1: what lies in the slot; zeros at position 0
+    int32_t n_drafts       # of the tokens, the last: the states stay before them, and their inputs are kept
+    int32_t first_kept     # rows of program.kept where these lie
+    int32_t n_accepted     # of them: what replay() adds to the states
+    int32_t n_marks
+    const ox_mark *marks   # [n_marks], in the order of tokens
     int32_t second_start   # position of the second of two texts, beyond its end where there is one text
     int32_t first_item     # set by the executor: attention work items before this run, for each KV head,
     int32_t n_ranges       # ranges of keys that its items are divided into,
@@ -110,8 +122,13 @@ cdef struct ox_program:
     ox_kv_store *kv_stores      # [n_stores]
     uint8_t *kv_data
     int32_t most_kv_heads, fewest_kv_heads  # of the stores that are attended
-    float *states               # [n_slots][state_floats]: recurrent states, zero where a sequence begins
+    float *states               # [n_slots + n_snapshots][state_floats]: recurrent states, zero where a sequence begins
     size_t state_floats
+    int32_t n_slots, n_snapshots
+    float *kept                 # [max_outputs][kept_floats]: what states have not taken in of drafts yet
+    size_t kept_floats
+    int32_t *replayed           # [n_replayed]: the operations that have a state
+    int32_t n_replayed
     int n_threads               # places in the scratch: the team's, and those of a team that has been closed
     ox_team *team               # of the owner of the program
     ox_team *step_team          # who does the step: the team, or NULL for the caller alone
@@ -145,10 +162,19 @@ cdef inline int32_t position_of(const ox_program *program, const ox_batch *batch
     cdef const ox_run *run = &batch.runs[program.row_runs[row]]
     return run.first_position + row - run.first_row
 
-# The state of a run's sequence, `offset` floats into it.
+# The state of a run's sequence, `offset` floats into it, and the same of a snapshot.
 cdef inline float *state_of(const ox_program *program, const ox_run *run, int32_t offset) noexcept nogil:
     return program.states + run.slot * program.state_floats + offset
+
+cdef inline float *snapshot_of(const ox_program *program, int32_t snapshot, int32_t offset) noexcept nogil:
+    return program.states + (program.n_slots + snapshot) * program.state_floats + offset
+
+# What was kept of the drafts of a run, `offset` floats into the row of the first.
+cdef inline float *kept_of(const ox_program *program, const ox_run *run, int32_t offset) noexcept nogil:
+    return program.kept + run.first_kept * program.kept_floats + offset
 
 # Runs one step; returns OX_STEP_DONE or OX_STEP_ABANDONED. One caller at a time. It decides who does the step: what the
 # caller adds to it goes to program.step_team.
 cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil
+# After a step that is done: the states of its runs take in the drafts that were accepted, as if they had been known.
+cdef void replay(ox_program *program, ox_batch *batch) noexcept nogil

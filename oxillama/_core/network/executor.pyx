@@ -14,6 +14,7 @@ from oxillama._core.network.team cimport (
     ox_barrier_is_crowded,
     ox_barrier_try_again,
     ox_barrier_wait,
+    ox_team_share,
     ox_team_together,
 )
 
@@ -70,6 +71,29 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
         profile_add(&profile.walk_ns, ox_monotonic_ns() - begin)
         profile_add(&profile.n_steps, 1)
     return OX_STEP_DONE if ox_load_relaxed_i32(&program.stop_at) < 0 else OX_STEP_ABANDONED
+
+
+cdef void replay(ox_program *program, ox_batch *batch) noexcept nogil:
+    cdef Walk step
+    cdef int32_t i, n_accepted = 0
+    for i in range(batch.n_runs):
+        n_accepted += batch.runs[i].n_accepted
+    if n_accepted == 0 or program.n_replayed == 0:
+        return
+    step.program = program
+    step.batch = batch
+    ox_team_share(program.step_team, program.n_replayed * batch.n_runs, replay_one, &step)
+
+
+cdef void replay_one(void *context, int32_t item, int32_t place) noexcept nogil:
+    cdef Walk *step = <Walk *>context
+    cdef const ox_run *run = &step.batch.runs[item % step.batch.n_runs]
+    cdef const ox_op *op = &step.program.ops[step.program.replayed[item // step.batch.n_runs]]
+    cdef uint64_t fp_mode
+    if run.n_accepted > 0:
+        fp_mode = ox_default_fp_mode()
+        op.operation.replay(step.program, op, run)
+        ox_restore_fp_mode(fp_mode)
 
 
 cdef void enter(void *context, int32_t item, int32_t place) noexcept nogil:

@@ -16,6 +16,7 @@ cdef class Program:
     cdef Pages _scratch
     cdef Pages _parts
     cdef Pages _states
+    cdef Pages _kept_rows
     cdef list _kept
     cdef list _operations  # the rows of the table, one for each of c.ops
     cdef Profile _profile

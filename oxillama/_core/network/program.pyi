@@ -38,6 +38,8 @@ class Program:
         whole: bool = False,
         state_floats: int = 0,
         n_slots: int = 0,
+        n_snapshots: int = 0,
+        kept_floats: int = 0,
     ) -> None: ...
     def append(
         self,
@@ -67,6 +69,10 @@ class Program:
     def n_bytes(self) -> int: ...
     @property
     def has_state(self) -> bool: ...
+    @property
+    def state_bytes(self) -> int: ...
+    @property
+    def n_snapshots(self) -> int: ...
     @property
     def n_resident(self) -> int: ...
     @property

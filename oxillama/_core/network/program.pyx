@@ -5,7 +5,7 @@ Built once at load by `oxillama.network.lowering`; the operations point into mem
 from libc.stddef cimport size_t
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -89,12 +89,14 @@ cdef class Program:
     forms: those besides float32 in which products read it, as bits. n_ops: most operations to be appended.
     max_tokens, max_outputs: tokens, and rows of logits, of the largest batch. n_threads: of the team that is made for
     it, a ModelLoadError if the system refuses. logits, hidden, scores: numbers of the buffers of what leaves the
-    network, -1 where it has none; see ox_program. whole: attention looks ahead. state_floats, n_slots: recurrent state
-    of a sequence, and how many sequences have one at a time."""
+    network, -1 where it has none; see ox_program. whole: attention looks ahead. state_floats, n_slots, n_snapshots:
+    recurrent state of a sequence, how many sequences have one at a time, and how many are kept besides. kept_floats:
+    what is kept of a draft until it is accepted or refused."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
                  int max_outputs, int n_threads, int n_vocab, int logits=-1, int hidden=-1, int scores=-1,
-                 bint whole=False, Py_ssize_t state_floats=0, int n_slots=0):
+                 bint whole=False, Py_ssize_t state_floats=0, int n_slots=0, int n_snapshots=0,
+                 Py_ssize_t kept_floats=0):
         cdef Py_ssize_t width, rows, offset, twin_offset
         cdef int i, forms
         self.kv = kv
@@ -125,8 +127,13 @@ cdef class Program:
         self.c.kv_stores = kv.stores
         self.c.kv_data = kv.data
         self.c.state_floats = padded(state_floats, 16)
-        self._states = Pages(self.c.state_floats * sizeof(float) * n_slots)
+        self.c.n_slots = n_slots
+        self.c.n_snapshots = n_snapshots if state_floats else 0
+        self._states = Pages(self.c.state_floats * sizeof(float) * (n_slots + self.c.n_snapshots))
         self.c.states = <float *>self._states.c.data
+        self.c.kept_floats = kept_floats
+        self._kept_rows = Pages(kept_floats * sizeof(float) * max_outputs)
+        self.c.kept = <float *>self._kept_rows.c.data
         self.team = Team(n_threads)
         self.c.team = self.team.c
         self.c.n_threads = n_threads
@@ -145,6 +152,7 @@ cdef class Program:
         free(self.c.row_runs)
         free(self.c.parts_done)
         free(self.c.routes)
+        free(self.c.replayed)
 
     cdef int _keep(self, PackedMatrix matrix) except -1:
         # The worker looks after one stretch of memory.
@@ -222,8 +230,13 @@ cdef class Program:
             if op.operation.scratch != NULL:
                 self.c.scratch_bytes = max(self.c.scratch_bytes, aligned(op.operation.scratch(&self.c, op)))
         self.c.routes = <int32_t *>calloc(max(self.c.routes_size, <size_t>1), sizeof(int32_t))
-        if self.c.routes == NULL:
+        self.c.replayed = <int32_t *>calloc(max(self.c.n_ops, 1), sizeof(int32_t))
+        if self.c.routes == NULL or self.c.replayed == NULL:
             raise MemoryError("no memory for the program")
+        for i in range(self.c.n_ops):
+            if self.c.ops[i].operation.replay != NULL:
+                self.c.replayed[self.c.n_replayed] = i
+                self.c.n_replayed += 1
         self._scratch = Pages(self.c.scratch_bytes * self.c.n_threads)
         self.c.scratch = self._scratch.c.data
         self._seal_parts()
@@ -278,7 +291,7 @@ cdef class Program:
     @property
     def n_bytes(self):
         """Bytes of buffers and scratch."""
-        return sum(pages.size for pages in (self._arena, self._scratch, self._parts, self._states) if pages is not None)
+        return sum(pages.size for pages in self._own_pages() if pages is not None)
 
     @property
     def has_state(self):
@@ -286,10 +299,23 @@ cdef class Program:
         return self.c.state_floats > 0
 
     @property
+    def state_bytes(self):
+        """Bytes of the recurrent state of a sequence."""
+        return self.c.state_floats * sizeof(float)
+
+    @property
+    def n_snapshots(self):
+        """How many states are kept beside those of running sequences, at most."""
+        return self.c.n_snapshots
+
+    @property
     def n_resident(self):
         """Bytes of weights, buffers, scratch and cache that are in memory now."""
-        all_pages = (self.weights, self._arena, self._scratch, self._parts, self._states)
+        all_pages = (self.weights, *self._own_pages())
         return self.kv.n_resident + sum(pages.n_resident for pages in all_pages if pages is not None)
+
+    def _own_pages(self):
+        return self._arena, self._scratch, self._parts, self._states, self._kept_rows
 
     @property
     def hidden_width(self):
@@ -355,6 +381,7 @@ cdef class Program:
             if not 0 <= output_rows[i] < tokens.shape[0]:
                 raise ValueError(f"output row {output_rows[i]} is not a row of a batch of {tokens.shape[0]}")
         tables = []
+        memset(c_runs, 0, sizeof(c_runs))
         for i, (n_tokens, first_position, table, *slot) in enumerate(runs):
             blocks = table
             tables.append(table)
@@ -370,6 +397,7 @@ cdef class Program:
             c_runs[i].first_position = first_position
             c_runs[i].blocks = &blocks[0]
             c_runs[i].slot = slot[0] if slot else i
+            c_runs[i].restored = -1
             c_runs[i].second_start = INT32_MAX
             n += n_tokens
         if n != tokens.shape[0]:

@@ -7,13 +7,14 @@ from oxillama._core.request cimport ox_request
 
 cdef int32_t blocks_for(int32_t n_tokens) noexcept nogil
 
-# How many cached blocks continue what is computed. They stand behind the table, not yet taken. At least one token is
-# always left to compute; 0 when the request does not use the index.
+# How many cached blocks continue what is computed, with a snapshot behind the last of them where there are states. They
+# stand behind the table, not yet taken. At least one token is always left to compute; 0 when the request does not use
+# the index.
 cdef int32_t table_match(const ox_kv_pool *pool, ox_request *request) noexcept nogil
 # Takes the first n_matched of them: their tokens are computed now.
 cdef void table_attach(ox_kv_pool *pool, ox_request *request, int32_t n_matched) noexcept nogil
 # Registers the complete blocks from number `first` on; may exchange them for equal ones.
 cdef void table_register(ox_kv_pool *pool, ox_request *request, int32_t first) noexcept nogil
 cdef void table_release(ox_kv_pool *pool, ox_request *request) noexcept nogil
-# Will `leader`, when its next block is computed, have registered the one that `follower` needs next?
-cdef bint table_leads(const ox_request *leader, const ox_request *follower) noexcept nogil
+# Does `leader`, of this step, compute what `follower` can go on from? Its next block, or all up to its next snapshot.
+cdef bint table_leads(const ox_kv_pool *pool, const ox_request *leader, const ox_request *follower) noexcept nogil

@@ -11,6 +11,7 @@ from oxillama._core.scheduling.kv_blocks cimport (
     kv_pool_retain,
 )
 from oxillama._core.request cimport num_known, num_pending, request_wants_rows
+from oxillama._core.scheduling.sequence_states cimport state_next_boundary, state_restore
 
 
 cdef int32_t blocks_for(int32_t n_tokens) noexcept nogil:
@@ -27,7 +28,7 @@ cdef bint is_at_boundary(const ox_request *request) noexcept nogil:
 
 
 cdef int32_t table_match(const ox_kv_pool *pool, ox_request *request) noexcept nogil:
-    cdef int32_t block, n = request.n_blocks
+    cdef int32_t block, n = request.n_blocks, n_whole = request.n_blocks
     # The index has K and V, but no logits.
     if not request.uses_prefix or request_wants_rows(request) or not is_at_boundary(request):
         return 0
@@ -37,10 +38,15 @@ cdef int32_t table_match(const ox_kv_pool *pool, ox_request *request) noexcept n
             break
         request.blocks[n] = block
         n += 1
-    return n - request.n_blocks
+        if pool.snapshots == NULL or pool.snapshots.of_block[block] >= 0:
+            n_whole = n
+    request.parting = max(request.parting, n * OX_KV_BLOCK)
+    return n_whole - request.n_blocks
 
 
 cdef void table_attach(ox_kv_pool *pool, ox_request *request, int32_t n_matched) noexcept nogil:
+    if n_matched > 0 and pool.snapshots != NULL:
+        state_restore(pool, request, pool.snapshots.of_block[request.blocks[request.n_blocks + n_matched - 1]])
     cdef int32_t _
     for _ in range(n_matched):
         kv_pool_retain(pool, request.blocks[request.n_blocks])
@@ -63,13 +69,23 @@ cdef void table_release(ox_kv_pool *pool, ox_request *request) noexcept nogil:
         kv_pool_release(pool, request.blocks[request.n_blocks])
 
 
-cdef bint table_leads(const ox_request *leader, const ox_request *follower) noexcept nogil:
-    cdef int32_t first = follower.num_computed_tokens
+cdef int32_t end_of_lead(const ox_kv_pool *pool, const ox_request *leader) noexcept nogil:
+    # As far as the leader must get before others can go on from there; -1: it does not get there.
+    cdef int32_t first = leader.num_computed_tokens
+    if pool.snapshots != NULL:
+        return state_next_boundary(pool, leader, first, num_known(leader))
+    return first + OX_KV_BLOCK if num_pending(leader) >= OX_KV_BLOCK else -1
+
+
+cdef bint table_leads(const ox_kv_pool *pool, const ox_request *leader, const ox_request *follower) noexcept nogil:
+    cdef int32_t first = follower.num_computed_tokens, end
     if not leader.uses_prefix or not follower.uses_prefix or request_wants_rows(follower):
         return False
-    if leader.num_computed_tokens != first:
+    # Where there are states, the follower waits for the next snapshot, several steps perhaps.
+    if leader.num_computed_tokens < first or (pool.snapshots == NULL and leader.num_computed_tokens != first):
         return False
-    if not is_at_boundary(follower) or num_pending(follower) <= OX_KV_BLOCK or num_pending(leader) < OX_KV_BLOCK:
+    end = end_of_lead(pool, leader)
+    if not is_at_boundary(follower) or end < 0 or end >= num_known(follower):
         return False
     if leader.domain.adapter_set != follower.domain.adapter_set:
         return False
@@ -77,4 +93,4 @@ cdef bint table_leads(const ox_request *leader, const ox_request *follower) noex
         return False
     if last_block(leader, follower.n_blocks) != last_block(follower, follower.n_blocks):
         return False
-    return memcmp(leader.tokens + first, follower.tokens + first, OX_KV_BLOCK * sizeof(int32_t)) == 0
+    return memcmp(leader.tokens + first, follower.tokens + first, (end - first) * sizeof(int32_t)) == 0

@@ -6,6 +6,8 @@ first time. One thread uses a pool at a time.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from oxillama._core.scheduling.snapshots cimport ox_snapshots
+
 cdef extern from "kernels.h":
     enum:
         OX_KV_BLOCK  # tokens per block
@@ -50,6 +52,7 @@ ctypedef struct ox_kv_pool:
     int32_t num_kept        # as long as no more blocks are cached, the pool rather grows than evicts
     ox_kv_grow grow         # or NULL
     void *grow_context
+    ox_snapshots *snapshots  # the owner's, of a network with recurrent state; else NULL
     int32_t free_head       # of the grown ones
     int32_t oldest          # cached blocks, by the time of their release
     int32_t newest

@@ -4,6 +4,8 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
+from oxillama._core.scheduling.snapshots cimport snapshots_forget
+
 
 cdef ox_kv_pool *kv_pool_create(int32_t n_blocks, uint64_t hash_mask) noexcept nogil:
     if n_blocks < 1:
@@ -174,6 +176,8 @@ cdef void unindex(ox_kv_pool *pool, int32_t block) noexcept nogil:
     link[0] = pool.blocks[block].chain
     pool.blocks[block].indexed = 0
     pool.blocks[block].generation += 1
+    if pool.snapshots != NULL:
+        snapshots_forget(pool.snapshots, block)
 
 
 cdef void push_free(ox_kv_pool *pool, int32_t block) noexcept nogil:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from oxillama._core.request cimport ox_request
+from oxillama._core.scheduling.snapshots cimport OX_MAX_MARKS, ox_mark
 
 # Tokens [first_position, first_position + n_tokens) of request->tokens; their blocks are in request->blocks. The rows
 # of logits that are not drawn from are kept for whoever wants to see them.
@@ -14,6 +15,9 @@ ctypedef struct ox_plan_item:
     int32_t n_draws          # of these, the last, are drawn from; the inputs of all but the first are drafts
     int32_t first_hidden     # position
     int32_t n_hidden         # rows from there on whose hidden states leave
+    int32_t restored         # snapshot that the state begins with, -1: the slot's own
+    int32_t n_marks          # states on the way that are to be kept, if that far is committed
+    ox_mark marks[OX_MAX_MARKS]
 
 # One step. Items that decode come first. Valid until apply() or the next schedule().
 ctypedef struct ox_plan:
@@ -35,5 +39,7 @@ cdef void plan_remove(ox_plan *plan, const ox_request *request) noexcept nogil
 cdef bint plan_is_alive(const ox_plan *plan, int64_t now_ns) noexcept nogil
 # The step was abandoned: nothing of it has happened but blocks.
 cdef void plan_rollback(ox_plan *plan) noexcept nogil
+# How many drafts of the item were right when so many tokens were drawn: their rows stand.
+cdef int32_t num_accepted(const ox_plan_item *item, int32_t n_appended) noexcept nogil
 # The step is over, and n_appended tokens were drawn for the item: computed is what stands before the last of them.
 cdef void item_commit(const ox_plan_item *item, int32_t n_appended) noexcept nogil

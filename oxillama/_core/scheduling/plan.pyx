@@ -56,6 +56,8 @@ cdef void plan_set(ox_plan *plan, ox_request *request, int32_t n_tokens, int32_t
     item.request = request
     item.first_position = first
     item.n_tokens = n_tokens + n_drafts
+    item.restored = -1
+    item.n_marks = 0
     item.n_draws = 1 + n_drafts if draws(request, n_tokens) else 0
     item.n_logits = item.n_tokens if request_wants_rows(request) else item.n_draws
     item.first_hidden = max(first, request.first_hidden)
@@ -87,8 +89,12 @@ cdef void plan_rollback(ox_plan *plan) noexcept nogil:
     plan_clear(plan)
 
 
-cdef void item_commit(const ox_plan_item *item, int32_t n_appended) noexcept nogil:
+cdef int32_t num_accepted(const ox_plan_item *item, int32_t n_appended) noexcept nogil:
     # The first draw follows a known token; the others stand on drafts, which are true as far as another followed them.
-    cdef int32_t n_refused = max(0, item.n_draws - max(n_appended, 1))
+    return max(0, n_appended - 1)
+
+
+cdef void item_commit(const ox_plan_item *item, int32_t n_appended) noexcept nogil:
+    cdef int32_t n_refused = max(0, item.n_draws - 1) - num_accepted(item, n_appended)
     item.request.num_computed_tokens = item.first_position + item.n_tokens - n_refused
     item.request.n_drafts = 0

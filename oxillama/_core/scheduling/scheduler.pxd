@@ -54,6 +54,7 @@ ctypedef struct ox_scheduler_stats:
     ox_atomic_i64 num_blocks_free
     ox_atomic_i64 num_blocks_cached
     ox_atomic_i64 num_blocks_referenced
+    ox_atomic_i64 num_snapshots         # recurrent states that are kept
 
 ctypedef struct ox_scheduler:
     ox_scheduler_config config

@@ -22,6 +22,7 @@ from oxillama._core.scheduling.plan cimport (
     plan_remove,
     plan_set,
 )
+from oxillama._core.scheduling.sequence_states cimport state_restore, states_commit, states_forget_plan, states_plan
 from oxillama._core.network.ranking cimport rank, remove, sort
 from oxillama._core.request cimport (
     OX_FINISH_CLOSED,
@@ -124,6 +125,7 @@ cdef ox_status scheduler_add(ox_scheduler *s, ox_request *request, int64_t now_n
 
 cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil:
     plan_clear(&s.plan)
+    states_forget_plan(s.pool)
     end_overdue(s, s.running, s.n_running, now_ns)
     end_overdue(s, s.waiting, s.n_waiting, now_ns)
     rank(s.running, s.n_running, now_ns, s.config.priority_aging_ns)
@@ -134,6 +136,7 @@ cdef ox_plan *scheduler_schedule(ox_scheduler *s, int64_t now_ns) noexcept nogil
     plan_decodes(s)  # whoever found everything but its last token in the cache
     plan_prompts(s)
     plan_drafts(s)
+    states_plan(s.pool, &s.plan)
     publish(s)
     return &s.plan
 
@@ -143,6 +146,7 @@ cdef void scheduler_apply(ox_scheduler *s, const ox_step_result *results, int64_
     s.plan.n_items = 0
     for i in range(n_items):
         commit(s, &s.plan.items[i], &results[i], now_ns)
+    states_forget_plan(s.pool)
     ox_fetch_add_relaxed_i64(&s.stats.num_steps, 1)
     ox_fetch_add_relaxed_i64(&s.stats.num_prompt_tokens, s.plan.n_tokens - s.plan.n_decode - s.plan.n_drafts)
     publish(s)
@@ -198,6 +202,8 @@ cdef void stop_running(ox_scheduler *s, ox_request *request) noexcept nogil:
     s.free_slots[s.n_free_slots] = request.slot
     s.n_free_slots += 1
     request.slot = -1
+    state_restore(s.pool, request, -1)
+    request.rolling_block = -1
     table_release(s.pool, request)
 
 
@@ -397,7 +403,7 @@ cdef bint has_leader(const ox_scheduler *s, const ox_request *request) noexcept 
     # Somebody with a share of this step computes the block that the request needs next: wait for it.
     cdef int32_t i
     for i in range(s.plan.n_items):
-        if table_leads(s.plan.items[i].request, request):
+        if table_leads(s.pool, s.plan.items[i].request, request):
             return True
     return False
 
@@ -436,6 +442,7 @@ cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result
     cdef int32_t n_accepted = max(0, result.n_tokens - 1)
     item_commit(item, result.n_tokens)
     table_register(s.pool, request, item.first_position // OX_KV_BLOCK)
+    states_commit(s.pool, item)
     request.num_accepted_drafts += n_accepted
     request.num_rejected_drafts += n_drafts - n_accepted
     ox_fetch_add_relaxed_i64(&s.stats.num_accepted_drafts, n_accepted)
@@ -475,3 +482,5 @@ cdef void publish(ox_scheduler *s) noexcept nogil:
     ox_store_relaxed_i64(&s.stats.num_blocks_free, s.pool.stats.num_free)
     ox_store_relaxed_i64(&s.stats.num_blocks_cached, s.pool.stats.num_cached)
     ox_store_relaxed_i64(&s.stats.num_blocks_referenced, s.pool.stats.num_referenced)
+    if s.pool.snapshots != NULL:
+        ox_store_relaxed_i64(&s.stats.num_snapshots, s.pool.snapshots.num_kept)

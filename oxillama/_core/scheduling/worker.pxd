@@ -11,6 +11,7 @@ from oxillama._core.ring cimport ox_ring
 from oxillama._core.scheduling.mask_thread cimport ox_mask_thread
 from oxillama._core.scheduling.plan cimport ox_plan
 from oxillama._core.scheduling.row_costs cimport ox_row_costs
+from oxillama._core.scheduling.snapshots cimport ox_snapshots
 from oxillama._core.scheduling.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
 
 # Written by the worker after each step, readable by any thread.
@@ -23,6 +24,7 @@ ctypedef struct ox_worker_stats:
 ctypedef struct ox_worker:
     ox_ring *ring
     ox_kv_pool *pool
+    ox_snapshots *snapshots         # NULL without recurrent state, or without a prefix cache
     ox_scheduler *scheduler
     ox_program *program
     int32_t n_vocab

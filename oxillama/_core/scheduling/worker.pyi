@@ -15,6 +15,7 @@ class Worker:
         queue_size: int,
         prefix_cache: bool,
         n_kept_blocks: int,
+        snapshot_tokens: int,
     ) -> None: ...
     def close(self) -> None: ...
     @property

@@ -18,7 +18,7 @@ from oxillama._core.atomics cimport (
     ox_store_release_i32,
 )
 from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candidates_free
-from oxillama._core.network.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode
+from oxillama._core.network.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode, replay
 from oxillama._core.scheduling.generation cimport finish_generation, keep_row, publish_generation, take_item
 from oxillama._core.scheduling.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.scheduling.kv_cache cimport KVCache, kv_arena_grow
@@ -47,10 +47,11 @@ from oxillama._core.ring cimport (
     ring_wake,
 )
 from oxillama._core.output.output cimport ox_output
-from oxillama._core.scheduling.plan cimport ox_plan_item, plan_is_alive, plan_rollback
+from oxillama._core.scheduling.plan cimport num_accepted, ox_plan_item, plan_is_alive, plan_rollback
 from oxillama._core.network.pooling cimport pooling_ranks
 from oxillama._core.scheduling.profile cimport ox_profile, profile_add, profile_lap
 from oxillama._core.scheduling.row_costs cimport OX_COSTED_ROWS, row_costs_observe
+from oxillama._core.scheduling.snapshots cimport snapshots_create, snapshots_destroy
 from oxillama._core.scheduling.scheduler cimport (
     scheduler_add,
     scheduler_apply,
@@ -202,6 +203,9 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
     walked = ox_monotonic_ns()
     # What becomes of an item depends on its own request alone, so the split is free. One is not worth waking anybody.
     ox_team_share(NULL if plan.n_logits <= 1 else w.program.step_team, plan.n_items, take_one_item, w)
+    for i in range(plan.n_items):
+        w.runs[i].n_accepted = num_accepted(&plan.items[i], w.results[i].n_tokens)
+    replay(w.program, &batch)
     if profile != NULL:
         profile_lap(&profile.sample_ns, walked)
     # Requests that go on are told now; those that end, by on_finish, when everything of theirs is final.
@@ -221,11 +225,18 @@ cdef void step(ox_worker *w, ox_plan *plan) noexcept nogil:
 
 
 cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogil:
-    cdef int32_t i, row = 0, output = 0
+    cdef int32_t i, row = 0, output = 0, n_kept = 0
     cdef ox_plan_item *item
     for i in range(plan.n_items):
         item = &plan.items[i]
         w.runs[i].first_row = row
+        w.runs[i].restored = item.restored
+        w.runs[i].n_drafts = max(0, item.n_draws - 1)
+        w.runs[i].first_kept = n_kept
+        w.runs[i].n_accepted = 0
+        w.runs[i].n_marks = item.n_marks
+        w.runs[i].marks = item.marks
+        n_kept += w.runs[i].n_drafts
         w.runs[i].n_tokens = item.n_tokens
         w.runs[i].first_position = item.first_position
         w.runs[i].blocks = item.request.blocks
@@ -304,11 +315,12 @@ cdef class Worker:
     """Runs a program for everybody who submits. Starts its thread at once.
 
     vocabulary: the TokenTable of the requests' text streams, or None without a tokenizer. n_kept_blocks: with more than
-    these cached, one is evicted before the KV cache grows."""
+    these cached, one is evicted before the KV cache grows. snapshot_tokens: how often recurrent states are kept, a
+    multiple of 32."""
 
     def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size,
                  int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache,
-                 int32_t n_kept_blocks):
+                 int32_t n_kept_blocks, int32_t snapshot_tokens):
         cdef int i, max_tokens = program.c.max_tokens
         self.program = program
         self._vocabulary = vocabulary
@@ -316,17 +328,22 @@ cdef class Worker:
         self.config.max_batch_size = max_batch_size
         self.config.max_batch_tokens = max_tokens
         self.config.max_outputs = program.c.max_outputs
-        # What a recurrent state has taken in, it cannot give back.
-        self.config.max_drafts = 0 if program.has_state else OX_MAX_DRAFTS
+        self.config.max_drafts = OX_MAX_DRAFTS
         self.config.max_step_ns = max_step_ns
         self.config.priority_aging_ns = priority_aging_ns
         self.config.n_ctx = n_ctx
-        self.config.prefix_cache = prefix_cache
         self.c.program = &program.c
         self.c.n_vocab = program.n_vocab
         self.c.n_threads = program.c.n_threads
         self.c.ring = ring_create(queue_size)
         self.c.pool = kv_pool_create(program.kv.n_blocks, <uint64_t>-1)
+        if program.n_snapshots > 0 and prefix_cache and self.c.pool != NULL:
+            self.c.snapshots = snapshots_create(program.n_snapshots, program.kv.n_blocks, snapshot_tokens)
+            if self.c.snapshots == NULL:
+                raise MemoryError("no memory for the worker")
+            self.c.pool.snapshots = self.c.snapshots
+        # Restoring a part of a sequence would be worse than nothing.
+        self.config.prefix_cache = prefix_cache and (self.c.snapshots != NULL or not program.has_state)
         self.c.tokens = <int32_t *>calloc(max_tokens, sizeof(int32_t))
         self.c.output_rows = <int32_t *>calloc(max_tokens, sizeof(int32_t))
         self.c.runs = <ox_run *>calloc(max_batch_size, sizeof(ox_run))
@@ -387,6 +404,7 @@ cdef class Worker:
             ring_destroy(self.c.ring)
         if self.c.pool != NULL:
             kv_pool_destroy(self.c.pool)
+        snapshots_destroy(self.c.snapshots)
         if self.c.memories != NULL:
             for i in range(self.c.n_threads):
                 ox_candidates_free(self.c.memories[i])
@@ -451,6 +469,7 @@ cdef class Worker:
             "num_accepted_drafts": ox_load_relaxed_i64(&self.c.scheduler.stats.num_accepted_drafts),
             "num_rejected_drafts": ox_load_relaxed_i64(&self.c.scheduler.stats.num_rejected_drafts),
             "num_output_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_output_tokens),
+            "num_snapshots": ox_load_relaxed_i64(&self.c.scheduler.stats.num_snapshots),
             "num_blocks_free": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_free),
             "num_blocks_cached": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_cached),
             "num_blocks_referenced": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_referenced),

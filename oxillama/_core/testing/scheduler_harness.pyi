@@ -16,6 +16,8 @@ class PlanItem(NamedTuple):
     n_draws: int
     first_hidden: int
     n_hidden: int
+    restored: int
+    marks: tuple[tuple[int, int], ...]
 
 @type_check_only
 class BlockState(TypedDict):
@@ -37,6 +39,7 @@ class RequestState(TypedDict):
     num_preemptions: int
     blocks: list[int]
     slot: int
+    restored: int
     level: int
     start_ns: int
     prefill_end_ns: int
@@ -47,7 +50,15 @@ class RequestState(TypedDict):
 @final
 class BlockPool:
     grown: list[int]
-    def __init__(self, n_blocks: int, *, hash_mask: int = ..., n_kept: int = -1) -> None: ...
+    def __init__(
+        self,
+        n_blocks: int,
+        *,
+        hash_mask: int = ...,
+        n_kept: int = -1,
+        n_snapshots: int = 0,
+        snapshot_tokens: int = 512,
+    ) -> None: ...
     def take(self) -> int: ...
     def retain(self, block: int) -> None: ...
     def release(self, block: int) -> None: ...
@@ -58,6 +69,10 @@ class BlockPool:
     def stats(self) -> dict[str, int]: ...
     @property
     def blocks(self) -> list[BlockState]: ...
+    @property
+    def snapshots(self) -> list[tuple[int, int, bool]]: ...
+    @property
+    def free_snapshots(self) -> list[int]: ...
     @property
     def free(self) -> list[int]: ...
     @property

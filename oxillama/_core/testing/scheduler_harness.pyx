@@ -50,6 +50,7 @@ from oxillama._core.scheduling.scheduler cimport (
     scheduler_observe,
     scheduler_schedule,
 )
+from oxillama._core.scheduling.snapshots cimport ox_snapshots, snapshots_create, snapshots_destroy
 from oxillama._core.status cimport OX_OK
 
 KV_BLOCK = OX_KV_BLOCK
@@ -66,6 +67,8 @@ class PlanItem(NamedTuple):
     n_draws: int
     first_hidden: int
     n_hidden: int
+    restored: int
+    marks: tuple[tuple[int, int], ...]  # (tokens of the item, snapshot)
 
 
 cdef int32_t *int32_array(object values) except NULL:
@@ -116,20 +119,28 @@ cdef void record_growth(void *context, int32_t n_blocks) noexcept nogil:
 @cython.final
 cdef class BlockPool:
     cdef ox_kv_pool *pool
+    cdef ox_snapshots *_snapshots
     cdef readonly list grown
 
-    def __cinit__(self, int32_t n_blocks, *, uint64_t hash_mask=0xFFFFFFFFFFFFFFFF, int32_t n_kept=-1):
+    def __cinit__(self, int32_t n_blocks, *, uint64_t hash_mask=0xFFFFFFFFFFFFFFFF, int32_t n_kept=-1,
+                  int32_t n_snapshots=0, int32_t snapshot_tokens=512):
         self.pool = kv_pool_create(n_blocks, hash_mask)
         if self.pool == NULL:
             raise ValueError(f"no pool of {n_blocks} blocks")
         if n_kept >= 0:
             self.pool.num_kept = n_kept
+        if n_snapshots > 0:
+            self._snapshots = snapshots_create(n_snapshots, n_blocks, snapshot_tokens)
+            if self._snapshots == NULL:
+                raise MemoryError
+            self.pool.snapshots = self._snapshots
         self.pool.grow = record_growth
         self.pool.grow_context = <void *> self
         self.grown = []
 
     def __dealloc__(self):
         kv_pool_destroy(self.pool)
+        snapshots_destroy(self._snapshots)
 
     def _checked(self, int32_t block, bint referenced):
         if not 0 <= block < self.pool.stats.n_blocks or (referenced and self.pool.blocks[block].num_references < 1):
@@ -173,6 +184,23 @@ cdef class BlockPool:
     @property
     def blocks(self):
         return block_states(self.pool)
+
+    @property
+    def snapshots(self):
+        """(block or -1, readers, whether it is reserved) of each."""
+        cdef int32_t i
+        s = self._snapshots
+        return [(s.all[i].block, s.all[i].num_readers, bool(s.all[i].is_reserved))
+                for i in range(0 if s == NULL else s.n)]
+
+    @property
+    def free_snapshots(self):
+        cdef int32_t snapshot = -1 if self._snapshots == NULL else self._snapshots.free_head
+        found = []
+        while snapshot >= 0:
+            found.append(snapshot)
+            snapshot = self._snapshots.all[snapshot].next
+        return found
 
     @property
     def free(self):
@@ -297,12 +325,13 @@ cdef class Scheduler:
         """A list of PlanItem."""
         with nogil:
             self.plan = scheduler_schedule(self.scheduler, now_ns)
-        cdef int32_t i
+        cdef int32_t i, k
         items = []
         for i in range(self.plan.n_items):
             item = &self.plan.items[i]
             items.append(PlanItem(item.request.id, item.first_position, item.n_tokens, item.n_logits, item.n_draws,
-                                  item.first_hidden, item.n_hidden))
+                                  item.first_hidden, item.n_hidden, item.restored,
+                                  tuple((item.marks[k].n_tokens, item.marks[k].snapshot) for k in range(item.n_marks))))
         return items
 
     @property
@@ -377,6 +406,7 @@ cdef class Scheduler:
             "num_preemptions": r.num_preemptions,
             "blocks": [r.blocks[i] for i in range(r.n_blocks)],
             "slot": r.slot,
+            "restored": r.restored,
             "level": r.level,
             "start_ns": r.start_ns,
             "prefill_end_ns": r.prefill_end_ns,

@@ -145,15 +145,6 @@ def test_in_a_crowd_with_preemption_a_request_writes_what_it_writes_alone(name: 
     assert [completion.token_ids for completion in crowd] == alone
 
 
-def test_prompts_are_not_cached_where_there_is_a_state() -> None:
-    with opened("lfm2moe") as engine:
-        prompt = PROMPT * 2
-        first = engine.generate(prompt, max_tokens=4, temperature=0)
-        again = engine.generate(prompt, max_tokens=4, temperature=0)
-        assert again.usage.cached_tokens == 0
-        assert again.token_ids == first.token_ids
-
-
 def test_a_draft_head_is_left_out(tmp_path: Path) -> None:
     trunk = HYBRIDS["qwen3next"]
     n = trunk.keys["block_count"]
