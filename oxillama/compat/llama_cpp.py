@@ -1,0 +1,433 @@
+"""`llama_cpp.Llama`, as far as programs commonly use it, over an `Engine`.
+
+    from oxillama.compat.llama_cpp import Llama
+
+Names, defaults and the shapes of the replies are llama-cpp-python's (read off version 0.3.36). What an argument cannot
+mean here is refused by name; docs/migration.md has the differences."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from oxillama.compat.arguments import Foreign
+from oxillama.engine import Engine
+from oxillama.errors import InvalidRequestError
+from oxillama.sampling.params import SamplingParams
+from oxillama.structured.grammar import Grammar
+from oxillama.tokenizer import Tokenizer
+
+RANDOM_SEED = 0xFFFFFFFF
+# ggml's numbers of the cache types that there are here.
+KV_TYPES = {0: "f32", 1: "f16", 8: "q8_0", 30: "bf16"}
+POOLINGS: Mapping[int, str | None] = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
+
+_LOADING = Foreign(
+    "n_gpu_layers split_mode main_gpu tensor_split use_mlock numa offload_kqv flash_attn op_offload swa_full no_perf "
+    "n_ubatch n_threads_batch logits_all embedding attention_type spm_infill",
+    neutral={
+        "vocab_only": False,
+        "kv_overrides": None,
+        "rope_scaling_type": -1,
+        "rope_freq_base": 0.0,
+        "rope_freq_scale": 0.0,
+        "yarn_ext_factor": -1.0,
+        "yarn_attn_factor": 1.0,
+        "yarn_beta_fast": 32.0,
+        "yarn_beta_slow": 1.0,
+        "yarn_orig_ctx": 0,
+        "lora_base": None,
+        "chat_handler": None,
+        "draft_model": None,
+        "tokenizer": None,
+    },
+)
+_COMPILED = {"tfs_z": 1.0, "stopping_criteria": None, "logits_processor": None}
+_COMPLETION = Foreign("", neutral={**_COMPILED, "suffix": None})
+_CHAT = Foreign("", neutral={**_COMPILED, "functions": None, "function_call": None})
+_GENERATE = Foreign("reset penalize_nl", neutral=_COMPILED)
+
+
+class LlamaGrammar:
+    """`llama_cpp.LlamaGrammar`: `from_string` of GBNF, `from_json_schema` of a schema as JSON text."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
+
+    @classmethod
+    def from_string(cls, grammar: str, verbose: bool = True) -> Self:
+        return cls(Grammar.gbnf(grammar))
+
+    @classmethod
+    def from_file(cls, file: str | os.PathLike[str], verbose: bool = True) -> Self:
+        with open(file, encoding="utf-8") as source:
+            return cls.from_string(source.read())
+
+    @classmethod
+    def from_json_schema(cls, json_schema: str, verbose: bool = True) -> Self:
+        return cls(Grammar.json_schema(json.loads(json_schema)))
+
+
+class Llama:
+    """A model as llama-cpp-python opens it. Unlike there, any number of threads may use it at once.
+
+    n_ctx: 0 is the trained length. seed: of requests that bring none; each then draws its own numbers from it in turn.
+    verbose: whether loading shows its progress. chat_format: a name or a template of `oxillama.chat.templates`.
+    The engine itself is `.engine`, for what llama_cpp has no call for."""
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str],
+        *,
+        n_ctx: int = 512,
+        n_batch: int = 512,
+        n_threads: int | None = None,
+        seed: int = RANDOM_SEED,
+        use_mmap: bool = True,
+        pooling_type: int = -1,
+        type_k: int | None = None,
+        type_v: int | None = None,
+        chat_format: str | None = None,
+        last_n_tokens_size: int = 64,
+        lora_path: str | None = None,
+        lora_scale: float = 1.0,
+        verbose: bool = True,
+        **foreign: Any,
+    ) -> None:
+        _LOADING.check("Llama", foreign)
+        if pooling_type not in POOLINGS:
+            known = ", ".join(map(str, POOLINGS))
+            raise InvalidRequestError(
+                f"pooling_type must be one of {known}, found {pooling_type!r}", param="pooling_type"
+            )
+        self.model_path = os.fspath(model_path)
+        self._pooling = POOLINGS[pooling_type]
+        self._repeat_last_n = last_n_tokens_size
+        self._next_seed = None if seed == RANDOM_SEED else seed
+        self.engine = Engine(
+            model_path,
+            n_ctx=n_ctx or None,
+            n_threads=n_threads,
+            max_batch_tokens=max(n_batch, n_ctx) if self._pooling else None,
+            kv_dtype=_kv_type(type_k, type_v),
+            mmap=use_mmap,
+            chat_template=chat_format,
+            progress=None if verbose else False,
+        )
+        self._lora = None
+        if lora_path is not None:
+            self.engine.load_lora("lora", lora_path)
+            self._lora = [("lora", lora_scale)]
+
+    # --- text
+
+    def create_completion(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = 16,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        logprobs: int | None = None,
+        echo: bool = False,
+        stop: str | Sequence[str] | None = (),
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        top_k: int = 40,
+        stream: bool = False,
+        seed: int | None = None,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        grammar: LlamaGrammar | Grammar | None = None,
+        logit_bias: Mapping[int, float] | None = None,
+        **foreign: Any,
+    ) -> dict[str, Any] | Iterator[dict[str, Any]]:
+        """OpenAI's completion as a dictionary, or an iterator of its chunks. max_tokens None or below 1: to the end of
+        the context. logits processors and stopping criteria are refused: sampling is compiled."""
+        _COMPLETION.check("create_completion", foreign)
+        params = self._params(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            min_p=min_p,
+            typical_p=typical_p,
+            logprobs=logprobs,
+            stop=stop,
+            frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty,
+            repeat_penalty=repeat_penalty,
+            top_k=top_k,
+            seed=seed,
+            mirostat=mirostat_mode,
+            mirostat_tau=mirostat_tau,
+            mirostat_eta=mirostat_eta,
+            grammar=grammar,
+            logit_bias=logit_bias,
+        )
+        tokens = prompt if isinstance(prompt, str) else list(prompt)
+        echoed = "" if not echo else tokens if isinstance(tokens, str) else self.engine.detokenize(tokens)
+        name = {"model": model or self.model_path}
+        if stream:
+            return self._completion_chunks(tokens, params, echoed, name)
+        shape = self.engine.generate(tokens, params, queue_timeout=None).to_dict() | name
+        shape["choices"][0]["text"] = echoed + shape["choices"][0]["text"]
+        return shape
+
+    __call__ = create_completion
+
+    def _completion_chunks(
+        self, prompt: str | list[int], params: SamplingParams, echoed: str, name: dict[str, str]
+    ) -> Iterator[dict[str, Any]]:
+        with self.engine.stream(prompt, params, queue_timeout=None) as chunks:
+            for chunk in chunks:
+                shape = chunk.to_dict() | name
+                shape.pop("usage", None)
+                shape["choices"][0]["text"] = echoed + shape["choices"][0]["text"]
+                echoed = ""
+                yield shape
+
+    def create_chat_completion(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 40,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        stream: bool = False,
+        stop: str | Sequence[str] | None = (),
+        seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        grammar: LlamaGrammar | Grammar | None = None,
+        logit_bias: Mapping[int, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        **foreign: Any,
+    ) -> dict[str, Any] | Iterator[dict[str, Any]]:
+        """OpenAI's chat completion as a dictionary, or an iterator of its chunks, under the model's own template."""
+        _CHAT.check("create_chat_completion", foreign)
+        params = self._params(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            min_p=min_p,
+            typical_p=typical_p,
+            logprobs=(top_logprobs or 0) if logprobs else None,
+            stop=stop,
+            frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty,
+            repeat_penalty=repeat_penalty,
+            top_k=top_k,
+            seed=seed,
+            mirostat=mirostat_mode,
+            mirostat_tau=mirostat_tau,
+            mirostat_eta=mirostat_eta,
+            grammar=grammar,
+            logit_bias=logit_bias,
+        )
+        options: dict[str, Any] = {"response_format": response_format, "tools": tools, "queue_timeout": None}
+        if tool_choice is not None:
+            options["tool_choice"] = tool_choice
+        name = {"model": model or self.model_path}
+        if stream:
+            return self._chat_chunks(messages, params, options, name)
+        return self.engine.chat(messages, params, **options).to_dict() | name
+
+    def _chat_chunks(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        params: SamplingParams,
+        options: dict[str, Any],
+        name: dict[str, str],
+    ) -> Iterator[dict[str, Any]]:
+        with self.engine.stream_chat(messages, params, **options) as chunks:
+            for chunk in chunks:
+                shape = chunk.to_dict() | name
+                shape.pop("usage", None)
+                yield shape
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        *,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.8,
+        repeat_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        grammar: LlamaGrammar | Grammar | None = None,
+        **foreign: Any,
+    ) -> Iterator[int]:
+        """The ids of a completion as they are drawn, to the end of the context unless the caller stops asking. It ends
+        at an end token, which is not among them."""
+        _GENERATE.check("generate", foreign)
+        params = self._params(
+            max_tokens=None,
+            temperature=temp,
+            top_p=top_p,
+            min_p=min_p,
+            typical_p=typical_p,
+            stop=None,
+            frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty,
+            repeat_penalty=repeat_penalty,
+            top_k=top_k,
+            seed=None,
+            mirostat=mirostat_mode,
+            mirostat_tau=mirostat_tau,
+            mirostat_eta=mirostat_eta,
+            grammar=grammar,
+        )
+        with self.engine.stream(list(tokens), params, queue_timeout=None) as chunks:
+            for chunk in chunks:
+                yield from (token for token in chunk.token_ids if not self._tokenizer.is_eog(token))
+
+    # --- embeddings
+
+    def create_embedding(self, input: str | Sequence[str], model: str | None = None) -> dict[str, Any]:  # noqa: A002
+        """OpenAI's list of embeddings as a dictionary; the vectors are not normalised."""
+        texts = [input] if isinstance(input, str) else list(input)
+        vectors, count = self.embed(texts, return_count=True)
+        data = [{"object": "embedding", "embedding": row, "index": index} for index, row in enumerate(vectors)]
+        usage = {"prompt_tokens": count, "total_tokens": count}
+        return {"object": "list", "data": data, "model": model or self.model_path, "usage": usage}
+
+    def embed(
+        self,
+        input: str | Sequence[str],  # noqa: A002  # the name there
+        normalize: bool = False,
+        truncate: bool = True,
+        return_count: bool = False,
+    ) -> Any:
+        """A list of floats for a text, a list of those for a list. truncate: cut texts to the context instead of
+        refusing them."""
+        texts = [input] if isinstance(input, str) else list(input)
+        ids = [self.engine.tokenize(text) for text in texts]
+        if truncate:
+            ids = [one[: self.engine.n_ctx - 1] for one in ids]
+        found = self.engine.embed(ids, pooling=self._pooling, normalize=normalize).tolist() if ids else []
+        result = found[0] if isinstance(input, str) else found
+        return (result, sum(map(len, ids))) if return_count else result
+
+    # --- tokens
+
+    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
+        """The ids of UTF-8 bytes."""
+        return self.engine.tokenize(text.decode(), add_special=add_bos, parse_special=special)
+
+    def detokenize(
+        self, tokens: Sequence[int], prev_tokens: Sequence[int] | None = None, special: bool = False
+    ) -> bytes:
+        """The bytes of ids. prev_tokens: what stands before them."""
+        before = self._tokenizer.decode_bytes(prev_tokens or (), skip_special=not special)
+        return self._tokenizer.decode_bytes([*(prev_tokens or ()), *tokens], skip_special=not special)[len(before) :]
+
+    def token_bos(self) -> int:
+        return _or_minus_one(self._tokenizer.bos_id)
+
+    def token_eos(self) -> int:
+        return _or_minus_one(self._tokenizer.eos_id)
+
+    def token_nl(self) -> int:
+        return _or_minus_one(self._tokenizer.newline_id)
+
+    # --- what it is
+
+    def n_ctx(self) -> int:
+        return self.engine.n_ctx
+
+    def n_vocab(self) -> int:
+        return self.engine.n_vocab
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The file's key-value pairs as texts."""
+        return {key: str(value) for key, value in self.engine.metadata.items()}
+
+    def set_seed(self, seed: int) -> None:
+        """The seed of requests that bring none."""
+        self._next_seed = seed
+
+    def reset(self) -> None:
+        """Nothing to do: no request leaves state behind for the next."""
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        if self.engine.tokenizer is None:
+            raise InvalidRequestError("the model has no tokenizer", param="model_path")
+        return self.engine.tokenizer
+
+    def _params(
+        self,
+        *,
+        max_tokens: int | None,
+        stop: str | Sequence[str] | None,
+        repeat_penalty: float,
+        top_k: int,
+        seed: int | None,
+        grammar: LlamaGrammar | Grammar | None,
+        **fields: Any,
+    ) -> SamplingParams:
+        if seed is None and self._next_seed is not None:
+            seed, self._next_seed = self._next_seed, self._next_seed + 1
+        options = {
+            **fields,
+            "max_tokens": None if max_tokens is None or max_tokens < 1 else max_tokens,
+            "stop": [stop] if isinstance(stop, str) else list(stop or ()),
+            "repetition_penalty": repeat_penalty,
+            "repeat_last_n": self._repeat_last_n,
+            "top_k": max(top_k, 0),
+            "seed": None if seed == RANDOM_SEED else seed,
+            "grammar": grammar.grammar if isinstance(grammar, LlamaGrammar) else grammar,
+            "lora": self._lora,
+        }
+        return SamplingParams(**{name: value for name, value in options.items() if value is not None})
+
+
+def _kv_type(key: int | None, value: int | None) -> str:
+    if key != value or (key is not None and key not in KV_TYPES):
+        known = ", ".join(map(str, KV_TYPES))
+        raise InvalidRequestError(
+            f"type_k and type_v must be the same one of {known}, found {key!r} and {value!r}", param="type_k"
+        )
+    return "f16" if key is None else KV_TYPES[key]
+
+
+def _or_minus_one(token: int | None) -> int:
+    return -1 if token is None else token
