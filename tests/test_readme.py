@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from oxillama.cli import COMMANDS
+from oxillama.demo import demo_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -29,8 +31,27 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def python_blocks() -> list[str]:
-    return PYTHON_BLOCK.findall((REPOSITORY / "README.md").read_text("utf-8"))
+def python_blocks(document: Path) -> list[str]:
+    return PYTHON_BLOCK.findall(document.read_text("utf-8"))
+
+
+README = REPOSITORY / "README.md"
+PROGRAMS = [document for document in DOCUMENTS if document != README and python_blocks(document)]
+
+
+def run(code: str, folder: Path) -> str:
+    """What a program prints that finds a model.gguf where it runs."""
+    (folder / "model.gguf").symlink_to(demo_path())
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
@@ -61,11 +82,13 @@ def test_the_readme_shows_every_command() -> None:
     assert set(re.findall(r"^    oxillama (\w+)", section, re.MULTILINE)) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("number", range(len(python_blocks())))
-def test_the_readme_s_python_runs(number: int) -> None:
-    code = python_blocks()[number]
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120, cwd=REPOSITORY
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip()
+@pytest.mark.parametrize("number", range(len(python_blocks(README))))
+def test_the_readme_s_python_runs(number: int, tmp_path: Path) -> None:
+    """Each block by itself: it is copied by itself."""
+    assert run(python_blocks(README)[number], tmp_path).strip()
+
+
+@pytest.mark.parametrize("document", PROGRAMS, ids=relative)
+def test_python_in_the_documents_runs(document: Path, tmp_path: Path) -> None:
+    """The blocks of a page one after the other: later ones use what earlier ones made."""
+    run("\n".join(python_blocks(document)), tmp_path)
