@@ -7,12 +7,13 @@ ARGS ?=
 SESSION_SECONDS ?= 2700
 VENV := .venv
 CLIENTS := $(VENV)/clients
+RAY := $(VENV)/ray
 BUILD := build/dev
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow test-browser test-real soak lint format dev bench compare sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow test-clients test-ray test-browser test-real soak lint format dev bench compare sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +21,7 @@ help:
 	@echo 'make serve      the same for the HTTP server and its chat page (ARGS="model.gguf --port 8000")'
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
 	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor, pydantic-ai) against a running server'
+	@echo 'make test-ray   replicas and data actors on a local Ray'
 	@echo 'make test-browser  the chat page in Chromium (Debian: chromium); screenshots go to build/screenshots'
 	@echo 'make test-real  real models (SmolLM2, Gemma 3), fetched into ~/.cache/oxillama or OXILLAMA_REAL_MODELS'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
@@ -46,6 +48,9 @@ test-slow: dev $(VENV)/test.stamp
 
 test-clients: dev $(VENV)/test.stamp $(CLIENTS)/stamp
 	$(PY) -m pytest -m clients $(ARGS)
+
+test-ray: dev $(VENV)/test.stamp $(RAY)/stamp
+	$(PY) -m pytest -m ray $(ARGS)
 
 test-browser: dev $(VENV)/browser.stamp
 	$(PY) -m pytest -m browser $(ARGS)
@@ -108,10 +113,10 @@ $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
 	@touch $@
 
-$(CLIENTS)/stamp: pyproject.toml | $(PY)
-	$(PY) -m venv --clear $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
-	$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --quiet --group clients
+$(CLIENTS)/stamp $(RAY)/stamp: $(VENV)/%/stamp: pyproject.toml | $(PY)
+	$(PY) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --group $*
 	@touch $@
 
 # The editable install compiles into $(BUILD)/lib, which is kept: only modules whose sources changed are compiled again.

@@ -40,6 +40,8 @@ _LOADING = Foreign(
         "yarn_beta_slow": 1.0,
         "yarn_orig_ctx": 0,
         "lora_base": None,
+        "lora_path": None,
+        "lora_scale": 1.0,
         "chat_handler": None,
         "draft_model": None,
         "tokenizer": None,
@@ -92,8 +94,6 @@ class Llama:
         type_v: int | None = None,
         chat_format: str | None = None,
         last_n_tokens_size: int = 64,
-        lora_path: str | None = None,
-        lora_scale: float = 1.0,
         verbose: bool = True,
         **foreign: Any,
     ) -> None:
@@ -117,10 +117,6 @@ class Llama:
             chat_template=chat_format,
             progress=None if verbose else False,
         )
-        self._lora = None
-        if lora_path is not None:
-            self.engine.load_lora("lora", lora_path)
-            self._lora = [("lora", lora_scale)]
 
     # --- text
 
@@ -415,7 +411,6 @@ class Llama:
             "top_k": max(top_k, 0),
             "seed": None if seed == RANDOM_SEED else seed,
             "grammar": grammar.grammar if isinstance(grammar, LlamaGrammar) else grammar,
-            "lora": self._lora,
         }
         return SamplingParams(**{name: value for name, value in options.items() if value is not None})
 
