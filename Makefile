@@ -34,7 +34,7 @@ help:
 	@echo 'make dist       source distribution and wheel, into dist/'
 	@echo 'make clean      remove what was built (distclean: .venv too)'
 
-demo: dev
+demo: dev $(VENV)/structured.stamp
 	$(VENV)/bin/oxillama run --demo --raw -p "Once upon a time" $(ARGS)
 
 serve: dev $(VENV)/server.stamp
@@ -108,7 +108,7 @@ $(PY):
 		"$$python" -m venv --clear $(VENV)
 	$(INSTALL) --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/build.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
+$(VENV)/build.stamp $(VENV)/structured.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
 $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
 	@touch $@

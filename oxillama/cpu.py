@@ -8,17 +8,20 @@ from typing import Any
 
 from oxillama._core.network.kernels import active_level, compiled_levels, usable_levels
 from oxillama.limits import default_threads
+from oxillama.structured.backend import backend_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CpuInfo:
-    """`isa` is the level in use; `usable` and `compiled` are levels from slow to fast; `threads` is the default."""
+    """`isa` is the level in use; `usable` and `compiled` are levels from slow to fast; `threads` is the default.
+    `grammar_engine` is what grammars run on, and how; None: nothing is installed for them."""
 
     isa: str
     usable: tuple[str, ...]
     compiled: tuple[str, ...]
     threads: int
     model_name: str
+    grammar_engine: str | None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -32,6 +35,7 @@ def cpu_info() -> CpuInfo:
         compiled=compiled_levels(),
         threads=default_threads(),
         model_name=_model_name(),
+        grammar_engine=backend_name(),
     )
 
 

@@ -247,7 +247,8 @@ class Engine(ProcessBound):
         return handle
 
     async def asubmit(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> RequestHandle:
-        handle = await beside_if_long(partial(self.prepare, prompt, params, **options), size=prompt_size(prompt))
+        size = self._admission.work_size(prompt_size(prompt), params, options)
+        handle = await beside_if_long(partial(self.prepare, prompt, params, **options), size=size)
         await handle.aenter()
         return handle
 
@@ -269,7 +270,7 @@ class Engine(ProcessBound):
         or, where queue_timeout allows a wait, by the first chunk. A long prompt is read beside the event loop when its
         first chunk is asked for, which then raises all of that."""
         prepare = partial(self.prepare, prompt, params, **options)
-        if (size := prompt_size(prompt)) > INLINE:
+        if (size := self._admission.work_size(prompt_size(prompt), params, options)) > INLINE:
             return CompletionStream(Later(prepare, size))
         handle = prepare()
         handle.try_enter()
@@ -393,7 +394,7 @@ class Engine(ProcessBound):
         loop when its first chunk is asked for, which then raises all of that."""
         messages, size = measured(messages)
         prepare = partial(self.prepare_chat, messages, params, **options)
-        if size > INLINE:
+        if (size := self._admission.work_size(size, params, options)) > INLINE:
             return ChatStream(Later(prepare, size))
         handle = prepare()
         handle.try_enter()

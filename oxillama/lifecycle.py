@@ -18,6 +18,7 @@ from oxillama.config import SNAPSHOT_TOKENS, SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.network.loader import LoadedModel
 from oxillama.results.stats import EngineStats
+from oxillama.structured.backend import backend_name
 from oxillama.values import moment_after
 
 # "loading" is for whoever shows an engine that is not there yet.
@@ -109,7 +110,7 @@ class Lifecycle:
             self.worker.wake()
 
     def stats(self) -> EngineStats:
-        return EngineStats.from_worker(self.worker.stats())
+        return EngineStats.from_worker(self.worker.stats(), grammar_engine=backend_name())
 
     # --- the end
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from oxillama._core.scheduling.worker import Worker
 from oxillama.errors import AdapterError, ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model
+from oxillama.requests.beside import INLINE
 from oxillama.requests.completion_builder import RequestSpec
 from oxillama.requests.pairs import Pairs
 from oxillama.sampling.params import EmbeddingParams, SamplingParams
@@ -44,7 +45,10 @@ class Admission:
         self._queue_size = queue_size
         self._speculates = speculates
         self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
-        self._grammars = GrammarCompiler(self._tokenizer, self._n_vocab)
+        if self._tokenizer is None:
+            self._grammars = GrammarCompiler(None, self._n_vocab)
+        else:
+            self._grammars = GrammarCompiler.of(self._tokenizer, self._n_vocab)
         self._pairs: Pairs | None = None
 
     def require_tokenizer(self) -> Tokenizer:
@@ -58,6 +62,11 @@ class Admission:
         if not heads.has_logits:
             does = "it embeds texts and ranks documents" if heads.scores else "it embeds texts"
             raise InvalidRequestError(f"the model {self._model.name!r} generates no text: {does}", param="model")
+
+    def work_size(self, size: int, params: SamplingParams | None, options: Mapping[str, Any]) -> int:
+        """As for `beside`: the `size` of a prompt, or more where a grammar is to be compiled."""
+        grammar = options.get("grammar") if params is None else params.grammar
+        return size if self._grammars.is_ready(grammar) else max(size, INLINE + 1)
 
     def generation(
         self, prompt: Prompt, params: SamplingParams, cache_salt: str | None

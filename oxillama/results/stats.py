@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class EngineStats:
     stalled_seconds: float  # since the worker last moved, be it by one layer; 0 when it has nothing to do
     queue_seconds: float  # from submit to the first step, on average
     ttft_seconds: float  # from submit to the first token, on average
+    grammar_engine: str | None = None  # what grammars run on, and how; None: nothing is installed for them
 
     @classmethod
-    def from_worker(cls, raw: dict[str, int]) -> EngineStats:
+    def from_worker(cls, raw: dict[str, int], *, grammar_engine: str | None = None) -> EngineStats:
         busy = raw["busy_ns"] / 1e9
         tokens = raw["num_prompt_tokens"] + raw["num_output_tokens"]
         # At rest, the worker has no heartbeat; between its last request and its rest it has one that tells nothing.
@@ -78,7 +80,8 @@ class EngineStats:
             stalled_seconds=max(0, raw["now_ns"] - raw["heartbeat_ns"]) / 1e9 if is_busy else 0.0,
             queue_seconds=raw["queue_ns"] / 1e9 / max(1, raw["num_started"]),
             ttft_seconds=raw["ttft_ns"] / 1e9 / max(1, raw["num_first_tokens"]),
+            grammar_engine=grammar_engine,
         )
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -15,9 +15,12 @@ from oxillama._core.sampling.sampler import SamplerMemory
 from oxillama.errors import InvalidRequestError
 from oxillama.sampling.params import SamplingParams
 from oxillama.sampling.sequence_breakers import TextVocabulary
+from oxillama.structured.masks import packed
+from oxillama.structured.session import GrammarSession
 
 Tokens: TypeAlias = Sequence[int] | NDArray[np.integer]
 History: TypeAlias = Tokens | tuple[Tokens, Tokens]
+Mask: TypeAlias = GrammarSession | Tokens | NDArray[np.bool_]
 
 # Sums of sampling weights are exact up to here; OX_ROW_MAX_VOCAB of the core.
 MAX_VOCAB = 2**19
@@ -65,20 +68,33 @@ class Sampler:
         """The seed of every draw: that of the parameters, or the one drawn when the sampler was made."""
         return self.params.seed or 0
 
-    def probs(self, logits: ArrayLike, history: History = (), position: int = 0) -> NDArray[np.float32]:
+    def probs(
+        self, logits: ArrayLike, history: History = (), position: int = 0, *, mask: Mask | None = None
+    ) -> NDArray[np.float32]:
         """Return the distribution that ``sample`` draws from for choice 0: float32 [n_vocab], sum 1.
 
         ``logits`` is [n_vocab], finite. ``history`` is ``(prompt, output)`` or the output alone, as token ids;
         ``position`` counts the tokens generated before this one. The position matters to ``min_tokens`` and to the
-        coin that XTC tosses. Raises NumericalError for NaN or infinity, InvalidRequestError for anything else.
+        coin that XTC tosses. ``mask`` is what a grammar allows here: the session of one, bool [n_vocab], or the ids.
+        Raises NumericalError for NaN or infinity, InvalidRequestError for anything else.
         """
         self._refuse_mirostat()
-        return self._probs(logits, history, position, 0, None)
+        return self._probs(logits, history, position, 0, None, mask)
 
-    def sample(self, logits: ArrayLike, history: History = (), position: int = 0, choice: int = 0) -> int:
-        """Return the token that the engine would generate here; arguments and errors are those of ``probs``."""
+    def sample(
+        self,
+        logits: ArrayLike,
+        history: History = (),
+        position: int = 0,
+        choice: int = 0,
+        *,
+        mask: Mask | None = None,
+    ) -> int:
+        """Return the token that the engine would generate here; arguments and errors are those of ``probs``.
+
+        A session is not moved on: that is ``session.accept(token)``."""
         self._refuse_mirostat()
-        return self._sample(logits, history, position, choice, None)[0]
+        return self._sample(logits, history, position, choice, None, mask)[0]
 
     def session(self, *, choice: int = 0) -> SamplerSession:
         """Return the state of one sequence, which mirostat needs; without mirostat the state is empty."""
@@ -92,31 +108,50 @@ class Sampler:
         return self.params.mirostat != 0 and self.params.temperature != 0
 
     def _probs(
-        self, logits: ArrayLike, history: History, position: int, choice: int, mu: float | None
+        self,
+        logits: ArrayLike,
+        history: History,
+        position: int,
+        choice: int,
+        mu: float | None,
+        mask: Mask | None = None,
     ) -> NDArray[np.float32]:
         row = _row(logits)
+        words = None if mask is None else self._words(mask, row.size)
         prompt, output = _split(history, row.size)
         out = np.empty(row.size, dtype=np.float32)
         with self._lock:
             compiled, memory = self._prepare(row.size, prompt.size + output.size)
             memory.probs(
-                compiled, row, prompt, output, out, mu=mu,
+                compiled, row, prompt, output, out, mu=mu, mask=words,
                 position=_counter("position", position), choice=_counter("choice", choice),
             )  # fmt: skip
         return out
 
     def _sample(
-        self, logits: ArrayLike, history: History, position: int, choice: int, mu: float | None
+        self,
+        logits: ArrayLike,
+        history: History,
+        position: int,
+        choice: int,
+        mu: float | None,
+        mask: Mask | None = None,
     ) -> tuple[int, float | None]:
         row = _row(logits)
+        words = None if mask is None else self._words(mask, row.size)
         prompt, output = _split(history, row.size)
         with self._lock:
             compiled, memory = self._prepare(row.size, prompt.size + output.size)
             token, _, _, mu = memory.sample(
-                compiled, row, prompt, output, mu=mu,
+                compiled, row, prompt, output, mu=mu, mask=words,
                 position=_counter("position", position), choice=_counter("choice", choice),
             )  # fmt: skip
         return token, mu
+
+    def _words(self, mask: Mask, n_vocab: int) -> NDArray[np.uint32]:
+        if isinstance(mask, GrammarSession):
+            return mask.words(self._tokenizer, n_vocab)
+        return packed(mask, n_vocab)
 
     def _prepare(self, n_vocab: int, n_history: int) -> tuple[CompiledSampling, SamplerMemory]:
         if self._compiled is None or self._memory is None or self._memory.n_vocab != n_vocab:
@@ -150,13 +185,15 @@ class SamplerSession:
             raise InvalidRequestError(f"mu must be finite, found {value!r}", param="mu")
         self._mu = float(value)
 
-    def probs(self, logits: ArrayLike, history: History = (), position: int = 0) -> NDArray[np.float32]:
+    def probs(
+        self, logits: ArrayLike, history: History = (), position: int = 0, *, mask: Mask | None = None
+    ) -> NDArray[np.float32]:
         """Return the distribution of the next ``sample`` with these arguments; leaves the state alone."""
-        return self._sampler._probs(logits, history, position, self._choice, self._mu)
+        return self._sampler._probs(logits, history, position, self._choice, self._mu, mask)
 
-    def sample(self, logits: ArrayLike, history: History = (), position: int = 0) -> int:
+    def sample(self, logits: ArrayLike, history: History = (), position: int = 0, *, mask: Mask | None = None) -> int:
         """Return a token and advance the state."""
-        token, self._mu = self._sampler._sample(logits, history, position, self._choice, self._mu)
+        token, self._mu = self._sampler._sample(logits, history, position, self._choice, self._mu, mask)
         return token
 
 

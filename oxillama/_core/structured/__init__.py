@@ -1,0 +1,1 @@
+"""What fills the contract of a constraint: llguidance, by its C functions or by its Python classes."""
