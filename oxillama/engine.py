@@ -43,6 +43,7 @@ from oxillama.results.chat import ChatCompletion
 from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
 from oxillama.sampling.params import EmbeddingParams, SamplingParams, chosen_params
+from oxillama.structured.response_format import ResponseFormat
 from oxillama.values import integer, real
 
 # Far more than helps.
@@ -316,7 +317,7 @@ class Engine(ProcessBound):
         params: SamplingParams | None = None,
         *,
         tools: object = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: ResponseFormat = None,
         template_kwargs: Mapping[str, Any] | None = None,
         continue_final_message: bool | None = None,
         add_generation_prompt: bool = True,
@@ -332,23 +333,24 @@ class Engine(ProcessBound):
         template_kwargs: variables for the model's template. continue_final_message: the model goes on with a last
         message of the assistant, and the reply is what it adds; None: it does wherever there is one. With
         add_generation_prompt=False the prompt ends where the messages do. reasoning_format: "auto" splits what the
-        model thinks off into `reasoning_content`, "none" leaves it in the content. options: the fields of
-        SamplingParams, instead of `params`. queue_timeout, cache_salt: as for submit().
+        model thinks off into `reasoning_content`, "none" leaves it in the content. response_format: OpenAI's mapping, a
+        type (a pydantic model, dataclass, TypedDict ...) or a Grammar; the reply's message then has `.parsed`. options:
+        the fields of SamplingParams, instead of `params`. queue_timeout, cache_salt: as for submit().
 
         Raises what submit() raises, with the path of what is wrong in `.param`, and TemplateError."""
         wanted = ReplyOptions(tools, response_format, reasoning_format)
-        chosen = chosen_params(params, options)
+        chosen = wanted.held(chosen_params(params, options))
         self._admission.require_logits()
         conversation = self._require_conversation()
         rendering = ChatOptions(None, template_kwargs, continue_final_message, add_generation_prompt)
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
+        chosen = wanted.after_thinking(chosen, conversation, prompt)
         try:
             request = self.prepare(prompt.ids, chosen, queue_timeout=queue_timeout, cache_salt=cache_salt)
         except InvalidRequestError as error:
-            if error.param == "prompt":
-                error.param = "messages"
+            error.param = wanted.own_name(error.param)
             raise
-        return ChatHandle(request, wanted.format(conversation, prompt, stops=chosen.stop))
+        return ChatHandle(request, wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar))
 
     def submit_chat(
         self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any

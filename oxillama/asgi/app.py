@@ -37,6 +37,7 @@ from oxillama.asgi.paths import OnePath
 from oxillama.asgi.request_log import RequestLog, record_of
 from oxillama.asgi.service import EngineFactory, Opening, Service
 from oxillama.asgi.settings import Limits, Settings
+from oxillama.asgi.structure import HEADER
 from oxillama.asgi.suggestion import unknown_route
 from oxillama.asgi.throttle import Throttle
 from oxillama.asgi.trusted_hosts import TrustedHosts
@@ -160,7 +161,7 @@ def _middleware(service: Service) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms"],
+        expose_headers=["x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms", HEADER],
     )
     limits = settings.limits
     throttle = Middleware(Throttle, limits=limits)

@@ -14,11 +14,12 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
-from oxillama.asgi.request_log import record_of
-from oxillama.asgi.sampling import NO_STRUCTURE, SAMPLING_FIELDS, SamplingFields, check_best_of
+from oxillama.asgi.request_log import RequestRecord, record_of
+from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.sse import EventStream
 from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
+from oxillama.asgi.structure import RESPONSE_FORMAT
 from oxillama.engine import Engine
 from oxillama.requests.chat import ChatHandle
 from oxillama.sampling.params import SamplingParams
@@ -50,7 +51,7 @@ FIELDS = FieldTable(
     harmless("prompt_cache_key prompt_cache_options prompt_cache_retention", "the prefix cache needs no hints"),
     refused("tools functions", _TOOLS, neutral=([],)),
     refused("tool_choice function_call", _TOOLS, neutral=("none", "auto")),
-    refused("response_format", NO_STRUCTURE, neutral=({"type": "text"},)),
+    RESPONSE_FORMAT,
     refused("modalities", "replies are text", neutral=(["text"],)),
     refused("audio", "replies are text"),
     refused("verbosity", NO_VERBOSITY, neutral=("medium",)),
@@ -71,6 +72,7 @@ class ChatRequest(SamplingFields, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     reasoning_effort: str | None = None
+    response_format: Any = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     chat_template_kwargs: dict[str, Any] | None = None
@@ -87,7 +89,7 @@ async def create_chat_completion(request: Request) -> Response:
     engine = service.engine
     params = _params(body, service)
     with_usage = include_usage(body.stream, body.stream_options)
-    handle = await on_conversation(request, body.messages, lambda: _prepare(engine, body, params, service))
+    handle = await on_conversation(request, body.messages, lambda: _prepare(engine, body, params, service, record))
     generation = Generation([handle], record)
     await until_disconnected(request.receive, generation.enter)
     reply = ChatReply(handle, generation, model=record.model)
@@ -111,14 +113,19 @@ def _params(body: ChatRequest, service: Service) -> SamplingParams:
     return params
 
 
-def _prepare(engine: Engine, body: ChatRequest, params: SamplingParams, service: Service) -> ChatHandle:
-    return engine.prepare_chat(
-        body.messages,
-        params,
-        template_kwargs=template_kwargs(body.reasoning_effort, body.chat_template_kwargs),
-        continue_final_message=body.continue_final_message,
-        add_generation_prompt=body.add_generation_prompt is not False,
-        reasoning_format="none" if body.reasoning_format == "none" else "auto",
-        queue_timeout=service.limits.queue_timeout,
-        cache_salt=body.cache_salt,
-    )
+def _prepare(
+    engine: Engine, body: ChatRequest, params: SamplingParams, service: Service, record: RequestRecord
+) -> ChatHandle:
+    shape = body.shape(body.response_format)
+    shape.tell(record)
+    with shape.errors():
+        return engine.prepare_chat(
+            body.messages,
+            params.replace(grammar=shape.grammar),
+            template_kwargs=template_kwargs(body.reasoning_effort, body.chat_template_kwargs),
+            continue_final_message=body.continue_final_message,
+            add_generation_prompt=body.add_generation_prompt is not False,
+            reasoning_format="none" if body.reasoning_format == "none" else "auto",
+            queue_timeout=service.limits.queue_timeout,
+            cache_salt=body.cache_salt,
+        )

@@ -68,12 +68,17 @@ async def create_completion(request: Request) -> Response:
     with_usage = include_usage(body.stream, body.stream_options)
 
     def prepare() -> tuple[list[Prompt], list[RequestHandle]]:
+        shape = body.shape()
+        shape.tell(record)
+        held = params.replace(grammar=shape.grammar)
         prompts = _prompts(body, engine, service)
-        return prompts, [
-            _prepare(engine, prompt, params, body, service, first=prompt is prompts[0]) for prompt in prompts
-        ]
+        with shape.errors():
+            return prompts, [
+                _prepare(engine, prompt, held, body, service, first=prompt is prompts[0]) for prompt in prompts
+            ]
 
-    prompts, requests = await on_body(request, prepare)
+    # How long a schema takes is not told by the length of the body.
+    prompts, requests = await on_body(request, prepare, tells_time=not body.is_structured)
     generation = Generation(requests, record)
     await until_disconnected(request.receive, generation.enter)
     reply = CompletionReply(engine, generation, requests, prompts, model=record.model, params=params)

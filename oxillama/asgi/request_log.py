@@ -47,6 +47,7 @@ class RequestRecord:
     timings: list[Timings] = field(default_factory=list)
     finish_reasons: list[str] = field(default_factory=list)
     token_gaps: TokenGaps = field(default_factory=TokenGaps)
+    headers: dict[str, str] = field(default_factory=dict)  # of the reply, besides its own
 
     @property
     def logged_status(self) -> int:
@@ -106,6 +107,7 @@ class RequestLog:
                 record.first_byte = time.monotonic()
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = record.id
+                headers.update(record.headers)
                 headers["openai-processing-ms"] = str(round(record.seconds * 1000))
             await send(message)
 

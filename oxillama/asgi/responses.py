@@ -23,14 +23,17 @@ from oxillama.asgi.large_replies import beside, in_pieces, json_reply
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.response_events import ResponseBuilder
 from oxillama.asgi.response_input import InputMessages
-from oxillama.asgi.sampling import NO_STRUCTURE, SAMPLING_FIELDS, SamplingFields
+from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 from oxillama.asgi.sse import EventStream, event
+from oxillama.asgi.structure import Shape
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.chat import ChatHandle
 from oxillama.results.chat import ChatCompletion, ChatCompletionChunk
 from oxillama.sampling.params import SamplingParams
+from oxillama.structured.grammar import Grammar
+from oxillama.structured.response_format import schema_options_grammar
 
 # Shared with chats, but for what a response has under another name or not at all.
 _OTHER_NAMES = frozenset({"n", "best_of", "n_predict", "max_tokens", "max_completion_tokens"})
@@ -48,7 +51,9 @@ FIELDS = FieldTable(
     implemented("max_output_tokens", "reasoning included; nothing: to the end of the context"),
     implemented("top_logprobs", "with `include: [message.output_text.logprobs]`"),
     implemented("stream", "events instead of one reply"),
-    implemented("text", "`format` of the type text only; `verbosity` as in a chat: nothing but medium"),
+    implemented(
+        "text", "`format` of the type text, json_object or json_schema; `verbosity` as in a chat: nothing but medium"
+    ),
     implemented("include", "`message.output_text.logprobs`; the others add to items that there never are"),
     implemented("metadata", "at most 16 texts of 512 characters, given back"),
     _sampling_fields(),
@@ -86,15 +91,20 @@ Includable = Literal[
 
 
 class TextFormat(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
-    """The only format that replies have yet."""
+    """Any text."""
 
 
-class ObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
-    """Refused by name, whatever else it says."""
+class ObjectFormat(msgspec.Struct, tag_field="type", tag="json_object", forbid_unknown_fields=True):
+    """Any JSON object."""
 
 
-class SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
-    """Refused by name, whatever else it says."""
+class SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", forbid_unknown_fields=True):
+    """JSON of a schema; its name and description are for OpenAI's models."""
+
+    name: str | None = None
+    description: str | None = None
+    schema: Any = None
+    strict: bool | None = None
 
 
 class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -103,8 +113,6 @@ class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def check(self) -> None:
         """Raises HTTPError for what no reply can be yet."""
-        if isinstance(self.format, ObjectFormat | SchemaFormat):
-            raise unsupported("text.format.type", NO_STRUCTURE)
         if self.verbosity not in (None, "medium"):
             raise unsupported("text.verbosity", NO_VERBOSITY)
 
@@ -137,6 +145,21 @@ class ResponsesRequest(SamplingFields, kw_only=True):
     @property
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ())
+
+    @property
+    def format(self) -> dict[str, Any]:
+        """The format of the text, as the client said it."""
+        shape = self.text.format if self.text is not None and self.text.format is not None else TextFormat()
+        said: dict[str, Any] = msgspec.to_builtins(shape)
+        return {name: value for name, value in said.items() if value is not None}
+
+    def text_shape(self) -> Shape:
+        """What the text must look like. Never on the event loop, see `StructureFields.shape`."""
+        shape = None if self.text is None else self.text.format
+        if isinstance(shape, SchemaFormat):
+            options = {"schema": shape.schema, "strict": shape.strict}
+            return self.shape(schema_options_grammar(options, "text.format"), "text.format")
+        return self.shape(Grammar.json_object() if isinstance(shape, ObjectFormat) else None, "text.format")
 
     @property
     def effort(self) -> str | None:
@@ -173,7 +196,7 @@ class ResponsesRequest(SamplingFields, kw_only=True):
             "reasoning": {"effort": self.effort, "summary": None},
             "service_tier": "default",
             "temperature": 1.0 if self.temperature is None else self.temperature,
-            "text": {"format": {"type": "text"}, "verbosity": "medium"},
+            "text": {"format": self.format, "verbosity": "medium"},
             "tool_choice": self.tool_choice or "auto",
             "top_logprobs": self.top_logprobs or 0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
@@ -196,15 +219,18 @@ async def responses(request: Request) -> Response:
     engine = service.engine
 
     def prepare() -> ChatHandle:
+        shape = body.text_shape()
+        shape.tell(record)
         try:
-            return engine.prepare_chat(
-                conversation.messages,
-                params,
-                template_kwargs=template_kwargs(body.effort, body.chat_template_kwargs),
-                continue_final_message=False,
-                queue_timeout=service.limits.queue_timeout,
-                cache_salt=body.cache_salt,
-            )
+            with shape.errors():
+                return engine.prepare_chat(
+                    conversation.messages,
+                    params.replace(grammar=shape.grammar),
+                    template_kwargs=template_kwargs(body.effort, body.chat_template_kwargs),
+                    continue_final_message=False,
+                    queue_timeout=service.limits.queue_timeout,
+                    cache_salt=body.cache_salt,
+                )
         except InvalidRequestError as error:
             raise conversation.relocated(error) from None
 

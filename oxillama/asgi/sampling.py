@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgspec
-
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import harmless, implemented, refused
 from oxillama.asgi.settings import Limits
+from oxillama.asgi.structure import STRUCTURE_FIELDS, StructureFields
 from oxillama.errors import InvalidRequestError
 from oxillama.sampling.params import SamplingParams
 
@@ -26,7 +25,6 @@ ALIASES = {
 RANGES = {"temperature": (0.0, 2.0), "presence_penalty": (-2.0, 2.0), "frequency_penalty": (-2.0, 2.0)}
 MAX_BIAS = 100.0
 MAX_PRIORITY = 2**31 - 1
-NO_STRUCTURE = "structured output is not supported by this version"
 
 SAMPLING_FIELDS = [
     *implemented("temperature", "from 0 to 2"),
@@ -64,8 +62,7 @@ SAMPLING_FIELDS = [
     *implemented("banned_tokens", "token ids that are never drawn", "oxillama"),
     *implemented("deadline", "seconds from submission, after which the request ends with 504", "oxillama"),
     *refused("samplers", "the order of the sampling stages is fixed", "llama-server"),
-    *refused("grammar json_schema", NO_STRUCTURE, "llama-server"),
-    *refused("guided_json guided_regex guided_choice guided_grammar structured_outputs", NO_STRUCTURE, "vllm"),
+    *STRUCTURE_FIELDS,
     *refused("lora", "adapters are not supported by this version", "llama-server", neutral=([],)),
     *harmless("id_slot", "any place will do", "llama-server"),
     *refused("n_keep n_discard", "nothing is ever truncated", "llama-server", neutral=(0,)),
@@ -85,7 +82,7 @@ SAMPLING_FIELDS = [
 Bias = float | bool
 
 
-class SamplingFields(msgspec.Struct, kw_only=True):
+class SamplingFields(StructureFields, kw_only=True):
     """The fields that chats and completions share. None: not given. The limits of values are SamplingParams' own."""
 
     temperature: float | None = None
@@ -188,9 +185,10 @@ def check_best_of(params: SamplingParams, *, stream: bool) -> None:
         raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
 
 
+_OTHERS = {"cache_salt", *StructureFields.__struct_fields__}
 # The last two are a chat's and a response's own.
 _SAMPLING_NAMES = (
-    *(name for name in SamplingFields.__struct_fields__ if name != "cache_salt"),
+    *(name for name in SamplingFields.__struct_fields__ if name not in _OTHERS),
     "max_completion_tokens",
     "max_output_tokens",
 )

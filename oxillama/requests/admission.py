@@ -24,6 +24,7 @@ from oxillama.requests.completion_builder import RequestSpec
 from oxillama.requests.pairs import Pairs
 from oxillama.sampling.params import EmbeddingParams, SamplingParams
 from oxillama.structured.compiler import GrammarCompiler
+from oxillama.structured.grammar import Grammar
 from oxillama.tokenizer import Tokenizer
 from oxillama.values import refused
 
@@ -120,6 +121,7 @@ class Admission:
             stops=tuple(params.stop),
             n=params.n,
             wants_logprobs=params.logprobs is not None,
+            grammar=params.grammar if isinstance(params.grammar, Grammar) else None,
             expires=_expiry(params.deadline),
         )
         return handles, spec

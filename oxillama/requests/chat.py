@@ -192,6 +192,7 @@ class ChatHandle:
             usage=replace(completion.usage, reasoning_tokens=sum(map(self._num_reasoning_tokens, completion.choices))),
             seed=completion.seed,
             timings=completion.timings,
+            warnings=completion.warnings,
             id=self.id,
             model=completion.model,
             created=completion.created,
@@ -201,9 +202,10 @@ class ChatHandle:
         splitter = self._format.splitter()
         parts = (splitter.push(choice.text), splitter.finish())
         reasoning, content = ("".join(texts) for texts in zip(*parts, strict=True))
+        reader = self._format.grammar if choice.finish_reason == "stop" else None
         return ChatChoice(
             index=choice.index,
-            message=ChatMessage(content=content, reasoning_content=reasoning or None),
+            message=ChatMessage(content=content, reasoning_content=reasoning or None, grammar=reader),
             token_ids=choice.token_ids,
             finish_reason=choice.finish_reason,
             stop_reason=choice.stop_reason,

@@ -21,6 +21,7 @@ from oxillama.results.completion import (
 )
 
 if TYPE_CHECKING:
+    from oxillama.structured.grammar import Grammar
     from oxillama.tokenizer import Tokenizer
 
 # What ends a choice normally; everything else raises.
@@ -38,6 +39,7 @@ class RequestSpec:
     stops: tuple[str, ...] = field(default=(), repr=False)
     n: int = 1
     wants_logprobs: bool = False
+    grammar: Grammar | None = field(default=None, repr=False)
     expires: float = math.inf  # on the monotonic clock
 
 
@@ -142,6 +144,7 @@ class CompletionBuilder:
             usage=self.usage,
             seed=self.spec.seed,
             timings=self.timings,
+            warnings=self.spec.grammar.warnings if self.spec.grammar else (),
             id=self.spec.id,
             model=self.spec.model,
             created=self.spec.created,
@@ -202,6 +205,7 @@ class CompletionBuilder:
             finish_reason=FINISH_REASONS.get(choice.handle.finish_reason or ""),
             stop_reason=self._stop_reason(choice),
             logprobs=self._logprobs(tuple(choice.events)) if self.spec.wants_logprobs else None,
+            grammar=self.spec.grammar,
         )
 
     def _stop_reason(self, choice: _Choice) -> str | int | None:

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oxillama.results.completion import FinishReason, Logprobs, Timings, Usage
+
+if TYPE_CHECKING:
+    from oxillama.structured.grammar import Grammar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -21,6 +24,13 @@ class ChatMessage:
     content: str
     reasoning_content: str | None = None
     role: str = "assistant"
+    grammar: Grammar | None = field(default=None, compare=False)  # of a reply that is whole
+
+    @property
+    def parsed(self) -> Any:
+        """The value of the content under a grammar of JSON: decoded, or an instance of the type that was passed. None
+        for other replies and for one that was cut; ValueError where it is no such value."""
+        return self.grammar.decode(self.content) if self.grammar is not None and self.grammar.is_json else None
 
     def to_dict(self) -> dict[str, Any]:
         shape: dict[str, Any] = {"role": self.role, "content": self.content, "refusal": None}
@@ -70,6 +80,7 @@ class ChatCompletion:
     usage: Usage
     seed: int
     timings: Timings = field(default_factory=Timings)
+    warnings: tuple[str, ...] = ()
     id: str = ""
     model: str = ""
     created: int = 0
@@ -82,6 +93,11 @@ class ChatCompletion:
     def text(self) -> str:
         """The message's content."""
         return self.message.content
+
+    @property
+    def parsed(self) -> Any:
+        """The message's value, see `ChatMessage.parsed`."""
+        return self.message.parsed
 
     @property
     def token_ids(self) -> tuple[int, ...]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import codecs
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from oxillama.structured.grammar import Grammar
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
@@ -130,6 +133,13 @@ class CompletionChoice:
     finish_reason: FinishReason | None
     stop_reason: str | int | None = None
     logprobs: Logprobs | None = None
+    grammar: Grammar | None = field(default=None, compare=False)
+
+    @property
+    def parsed(self) -> Any:
+        """The value of the text under a grammar of JSON: decoded, or an instance of the type that was passed. None for
+        other texts and for one that was cut; ValueError where it is no such value."""
+        return _parsed(self.grammar, self.text, self.finish_reason)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -153,7 +163,7 @@ class Completion:
     each token of the prompt given those before it; the first has NaN and no alternatives.
 
     ``seed`` repeats the request: with the same prompt and parameters it gives the same tokens. ``created`` is in
-    Unix seconds.
+    Unix seconds. ``warnings`` say where a grammar holds less than its schema asks.
     """
 
     choices: tuple[CompletionChoice, ...]
@@ -161,6 +171,7 @@ class Completion:
     seed: int
     timings: Timings = field(default_factory=Timings)
     prompt_logprobs: Logprobs | None = None
+    warnings: tuple[str, ...] = ()
     id: str = ""
     model: str = ""
     created: int = 0
@@ -168,6 +179,11 @@ class Completion:
     @property
     def text(self) -> str:
         return self.choices[0].text
+
+    @property
+    def parsed(self) -> Any:
+        """As `CompletionChoice.parsed`, of choice 0."""
+        return self.choices[0].parsed
 
     @property
     def token_ids(self) -> tuple[int, ...]:
@@ -245,6 +261,10 @@ class CompletionChunk:
             f"CompletionChunk(index={self.index}, text=<{len(self.text)} characters>, "
             f"token_ids=<{len(self.token_ids)} tokens>, finish_reason={self.finish_reason!r}{usage})"
         )
+
+
+def _parsed(grammar: Grammar | None, text: str, finish_reason: FinishReason | None) -> Any:
+    return grammar.decode(text) if grammar is not None and grammar.is_json and finish_reason == "stop" else None
 
 
 def _json_number(value: float) -> float | None:

@@ -19,7 +19,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         ([TOOL], None, "auto", "tools"),
         ("search", None, "auto", "tools"),
         ([{"name": "f"}], None, "auto", "tools[0]"),
-        (None, {"type": "json_object"}, "auto", "response_format"),
+        (None, {"type": "json_schema"}, "auto", "response_format.json_schema"),
         (None, {"type": 5}, "auto", "response_format"),
         (None, "json", "auto", "response_format"),
         (None, None, "deep", "reasoning_format"),

@@ -17,6 +17,7 @@ from oxillama import (
     ContextLengthError,
     DeadlineExceeded,
     Engine,
+    Grammar,
     GrammarError,
     InvalidRequestError,
     QueueFullError,
@@ -253,7 +254,7 @@ def test_a_full_queue_refuses(open_long: Callable[..., Engine]) -> None:
     ("options", "param"),
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": "json"}, "response_format"),
         ({"reasoning_format": "deep"}, "reasoning_format"),
         ({"continue_final_message": True}, "continue_final_message"),
@@ -276,12 +277,14 @@ def test_wrong_options_are_named(demo: Engine, options: dict[str, Any], param: s
     assert error.value.param == param
 
 
-def test_text_is_the_response_format_there_is(demo: Engine) -> None:
+def test_text_is_a_response_format_like_none(demo: Engine) -> None:
     no_tools: list[list[object] | tuple[object, ...]] = [[], ()]
     for none in no_tools:
         assert demo.chat(TURN, max_tokens=1, response_format={"type": "text"}, tools=none).token_ids
     with pytest.raises(GrammarError):
         demo.chat(TURN, response_format={"type": "json_schema"})
+    with pytest.raises(InvalidRequestError, match="both say what the reply looks like"):
+        demo.chat(TURN, response_format={"type": "json_object"}, grammar=Grammar.regex("a"))
 
 
 def test_unknown_options_are_no_parameters(demo: Engine) -> None:

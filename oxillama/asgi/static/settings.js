@@ -22,10 +22,13 @@ export class Settings {
 
   // Fields of a request; what was left empty is left to the server.
   parameters() {
-    const { temperature, maxTokens, seed } = this.#form.elements;
+    const { temperature, maxTokens, seed, schema } = this.#form.elements;
     const parameters = { temperature: Number(temperature.value) };
     if (maxTokens.value) parameters.max_tokens = Number(maxTokens.value);
     if (seed.value) parameters.seed = Number(seed.value);
+    if (schema.value.trim()) {
+      parameters.response_format = { type: "json_schema", json_schema: { name: "reply", schema: JSON.parse(schema.value) } };
+    }
     return parameters;
   }
 
@@ -39,9 +42,19 @@ export class Settings {
   }
 
   #changed() {
-    const { temperature } = this.#form.elements;
+    const { temperature, schema } = this.#form.elements;
+    schema.setCustomValidity(schema.value.trim() && !isObject(schema.value) ? "A JSON schema is an object in JSON." : "");
     this.#form.querySelector("output").value = Number(temperature.value).toFixed(2);
     const fields = [...this.#form.elements].filter((field) => field.name);
     sessionStorage.setItem(STORED, JSON.stringify(Object.fromEntries(fields.map(({ name, value }) => [name, value]))));
+  }
+}
+
+function isObject(text) {
+  try {
+    const value = JSON.parse(text);
+    return value !== null && typeof value === "object" && !Array.isArray(value);
+  } catch {
+    return false;
   }
 }
