@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oxillama import Completion, Engine
 from oxillama._core.testing.drafter_harness import draft_counts
-from tests.drafting import drafting, facts
+from tests.drafting import cheap_rows, drafting, facts
 
 PROMPTS = [
     "Once upon a time there was a fox who had a hat. The fox was happy",
@@ -167,3 +167,53 @@ def test_an_engine_that_speculates_gives_the_same() -> None:
             options: dict[str, Any] = {"max_tokens": 50, "temperature": seed / 4, "seed": seed}
             expected = engine(1, 4096).generate(PROMPTS[2], **options)
             assert facts(speculating.generate(PROMPTS[2], **options)) == facts(expected)
+
+
+class TestPrediction:
+    """A text that the caller expects: no bit of the result depends on it."""
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        requests=st.lists(st.tuples(st.sampled_from(PROMPTS), chains), min_size=1, max_size=4),
+        edits=st.lists(st.tuples(st.integers(0, 200), st.text(max_size=4)), max_size=4),
+        n_threads=st.sampled_from([1, 2]),
+        kv_cache_tokens=st.sampled_from([160, 4096]),
+    )
+    def test_right_and_wrong_ones_change_nothing(
+        self,
+        requests: list[tuple[str, dict[str, Any]]],
+        edits: list[tuple[int, str]],
+        n_threads: int,
+        kv_cache_tokens: int,
+    ) -> None:
+        expected = [engine(1, 4096).generate(prompt, **options) for prompt, options in requests]
+        running = []
+        with cheap_rows():
+            for (prompt, options), completion in zip(requests, expected, strict=True):
+                text = completion.text
+                for place, inserted in edits:
+                    text = text[:place] + inserted + text[place + 1 :]
+                running.append(engine(n_threads, kv_cache_tokens).submit(prompt, prediction=text, **options))
+        found = [request.result() for request in running]
+        assert [facts(completion) for completion in found] == [facts(completion) for completion in expected]
+
+    def test_a_right_one_saves_steps_and_is_counted(self) -> None:
+        options: dict[str, Any] = {"max_tokens": 60, "temperature": 0.8, "seed": 5, "ignore_eos": True}
+        demo = engine(1, 4096)
+        expected = demo.generate(PROMPTS[0], **options)
+        before = demo.stats()
+        with cheap_rows():
+            found = demo.generate(PROMPTS[0], prediction=expected.text, **options)
+        after = demo.stats()
+        assert facts(found) == facts(expected)
+        accepted = found.usage.accepted_prediction_tokens
+        assert after.steps - before.steps == 60 - accepted
+        assert accepted > 30
+        assert after.tokens_per_pass > 1
+        assert 0 < after.draft_acceptance <= 1
+
+    def test_an_empty_one_and_a_long_one_are_as_good_as_none(self) -> None:
+        demo = engine(1, 4096)
+        expected = demo.generate(PROMPTS[1], max_tokens=20, temperature=0)
+        for text in ("", "x " * 20000):
+            assert facts(demo.generate(PROMPTS[1], prediction=text, max_tokens=20, temperature=0)) == facts(expected)

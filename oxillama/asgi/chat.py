@@ -47,7 +47,6 @@ FIELDS = FieldTable(
     implemented("reasoning_format", "`none` leaves what the model thinks in the content", "llama-server"),
     harmless("store metadata", "nothing is stored"),
     harmless("parallel_tool_calls", "says something only where there are tools"),
-    harmless("prediction", "makes OpenAI's replies quicker, not different"),
     harmless("prompt_cache_key prompt_cache_options prompt_cache_retention", "the prefix cache needs no hints"),
     refused("tools functions", _TOOLS, neutral=([],)),
     refused("tool_choice function_call", _TOOLS, neutral=("none", "auto")),

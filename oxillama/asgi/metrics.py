@@ -156,6 +156,8 @@ class EngineCollector(Collector):
             ("waiting", "Sequences accepted and not in the batch", stats.waiting),
             ("queue_depth", "Sequences submitted and not accepted yet", stats.queue_depth),
             ("step_seconds", "Duration of the last step", stats.step_seconds),
+            ("draft_acceptance", "Share of the tokens computed ahead that were written", stats.draft_acceptance),
+            ("tokens_per_pass", "Tokens written per pass over a sequence", stats.tokens_per_pass),
         ):
             yield GaugeMetricFamily(f"oxillama_engine_{name}", text, value=value)
         for name, text, value in (

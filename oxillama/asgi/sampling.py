@@ -7,6 +7,7 @@ from typing import Any
 
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import harmless, implemented, refused
+from oxillama.asgi.prediction import MEANING, Prediction
 from oxillama.asgi.settings import Limits
 from oxillama.asgi.structure import STRUCTURE_FIELDS, StructureFields
 from oxillama.errors import InvalidRequestError
@@ -31,6 +32,7 @@ SAMPLING_FIELDS = [
     *implemented("presence_penalty frequency_penalty", "from -2 to 2"),
     *implemented("top_p seed n", "as in OpenAI's API"),
     *implemented("stop", "a text or a list of texts; an empty one stops nothing"),
+    *implemented("prediction", MEANING),
     *implemented("logit_bias", "token ids (as decimal keys) to biases from -100 to 100"),
     *harmless("user", "names the end user to OpenAI"),
     *harmless("service_tier", "there is one tier"),
@@ -128,6 +130,7 @@ class SamplingFields(StructureFields, kw_only=True):
     cache_salt: str | None = None
     priority: int | None = None
     deadline: float | None = None
+    prediction: Prediction | None = None
 
     def to_params(
         self,
@@ -147,6 +150,8 @@ class SamplingFields(StructureFields, kw_only=True):
             options["stop"] = _stops(options["stop"], limits)
         if "logit_bias" in options:
             options["logit_bias"] = _biases(options["logit_bias"], limits)
+        if "prediction" in options:
+            options["prediction"] = options["prediction"].text
         for name in ("n", "best_of"):
             if options.get(name, 1) > limits.max_choices:
                 raise refusal(f"{name} is {options[name]}, at most {limits.max_choices} are allowed", name)

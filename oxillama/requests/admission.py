@@ -31,6 +31,8 @@ from oxillama.values import refused
 # What `{architecture}.pooling_type` of a file means. 0 says nothing, as most generating models do.
 POOLING_TYPES = {0: "mean", 1: "mean", 2: "cls", 3: "last"}
 RANK_TYPE = 4
+# Of a predicted text so much is read for each token that there is room for.
+PREDICTION_BYTES_PER_TOKEN = 8
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 
@@ -91,6 +93,7 @@ class Admission:
         with DefaultFloatMode():
             sampling = scored.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
         room = self._model.n_ctx - len(ids)
+        prediction = self._prediction(params.prediction, room)
         constraints = self._grammars.constraints(params.grammar, n_choices)
         handles = [
             Handle(
@@ -110,6 +113,7 @@ class Admission:
                 cache_prompt=params.cache_prompt,
                 salt=salt,
                 constraint=constraints[choice],
+                prediction=prediction,
             )
             for choice in range(n_choices)
         ]
@@ -125,6 +129,15 @@ class Admission:
             expires=_expiry(params.deadline),
         )
         return handles, spec
+
+    def _prediction(self, text: str | None, room: int) -> npt.NDArray[np.int32] | None:
+        """The tokens of an expected text, as far as a reply may follow them."""
+        if not text:
+            return None
+        # A token has so many bytes at most on average; what could not be reached is not read.
+        most = PREDICTION_BYTES_PER_TOKEN * room
+        ids = self.require_tokenizer().encode(text[:most], add_special=False)
+        return np.array(ids, dtype=np.int32)
 
     def evaluation(self, prompt: Prompt, *, keep_logits: bool) -> tuple[list[Handle], RequestSpec]:
         """A handle that keeps the logits of the prompt, or scores it."""

@@ -36,6 +36,8 @@ class EngineStats:
     output_tokens: int
     accepted_draft_tokens: int  # of these, that were drafted and computed ahead
     rejected_draft_tokens: int  # computed ahead in vain
+    draft_acceptance: float  # share of the drafted tokens that were accepted; 0 without any
+    tokens_per_pass: float  # output tokens per pass over a sequence that wrote; 1 without drafts, 0 without tokens
     tokens_per_second: float  # prompt and output tokens per busy second
     kv_blocks_free: int
     kv_blocks_cached: int  # free, but still good for a prefix hit
@@ -52,6 +54,7 @@ class EngineStats:
     @classmethod
     def from_worker(cls, raw: dict[str, int], *, grammar_engine: str | None = None) -> EngineStats:
         busy = raw["busy_ns"] / 1e9
+        accepted = raw["num_accepted_drafts"]
         tokens = raw["num_prompt_tokens"] + raw["num_output_tokens"]
         # At rest, the worker has no heartbeat; between its last request and its rest it has one that tells nothing.
         is_busy = raw["heartbeat_ns"] > 0 and raw["queue_depth"] + raw["num_running"] + raw["num_waiting"] > 0
@@ -69,6 +72,8 @@ class EngineStats:
             output_tokens=raw["num_output_tokens"],
             accepted_draft_tokens=raw["num_accepted_drafts"],
             rejected_draft_tokens=raw["num_rejected_drafts"],
+            draft_acceptance=accepted / max(1, accepted + raw["num_rejected_drafts"]),
+            tokens_per_pass=raw["num_output_tokens"] / max(1, raw["num_output_tokens"] - accepted),
             tokens_per_second=tokens / busy if busy else 0.0,
             kv_blocks_free=raw["num_blocks_free"],
             kv_blocks_cached=raw["num_blocks_cached"],

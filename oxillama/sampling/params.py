@@ -68,6 +68,7 @@ _COUNTED = {
     "stop": "texts",
     "stop_token_ids": "tokens",
     "lora": "adapters",
+    "prediction": "characters",
 }
 
 
@@ -90,7 +91,9 @@ class SamplingParams:
     ``prompt_logprobs`` are how many alternatives to tell for each token of the output and of the prompt; a prompt that
     is scored is not looked up in the prefix cache. ``grammar`` is what the whole output must look like; it says where
     the output may end, so a complete output that can only end does so even under ``min_tokens`` and ``ignore_eos``, and
-    bans or biases that leave none of its tokens are a GrammarError with the code ``dead_end``.
+    bans or biases that leave none of its tokens are a GrammarError with the code ``dead_end``. ``prediction`` is a text
+    that the output is expected to follow for the most part, as an edited file follows the old one: what of it comes
+    true is computed several tokens at a time, and what does not changes nothing.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
 
@@ -138,6 +141,7 @@ class SamplingParams:
     n: int = 1
     best_of: int | None = None
     grammar: Grammar | ConstraintSource | None = None
+    prediction: str | None = None
     lora: str | Sequence[tuple[str, float]] | None = None
     cache_prompt: bool = True
     priority: int = 0
@@ -166,6 +170,8 @@ class SamplingParams:
         self._set("lora", _adapters("lora", self.lora))
         if self.grammar is not None and not isinstance(self.grammar, (Grammar, ConstraintSource)):
             raise refused("grammar", "a Grammar", self.grammar)
+        if self.prediction is not None and not isinstance(self.prediction, str):
+            raise refused("prediction", "a str", self.prediction)
         if self.best_of is not None and self.best_of < self.n:
             raise refused("best_of", f"at least n ({self.n})", self.best_of)
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:

@@ -15,6 +15,7 @@ from oxillama.testing.tiny_models import TinyModel
 from tests.asgi import events
 from tests.asgi.chain_model import write_chain_model
 from tests.asgi.replies import error_of
+from tests.drafting import cheap_rows
 
 HI = [{"role": "user", "content": "Who are you?"}]
 TURNS = [
@@ -256,7 +257,7 @@ def test_what_cannot_be_done_is_named(client: TestClient, body: dict[str, Any], 
         {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "functions": None},
         {"response_format": {"type": "text"}, "modalities": ["text"]},
         {"store": True, "metadata": {"a": "b"}, "user": "u", "service_tier": "auto", "safety_identifier": "x"},
-        {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prediction": {"type": "content", "content": "x"}},
+        {"prompt_cache_key": "k", "prompt_cache_retention": "24h"},
         {"tools": None, "audio": None, "logprobs": None, "top_logprobs": None, "stream_options": None},
         {"logprobs": False, "verbosity": "medium", "tool_choice": "none"},
     ],
@@ -303,3 +304,36 @@ def test_special_tokens_in_a_message_are_text(client: TestClient, demo: Engine) 
         for text in ("ab", f"a{control}b")
     ]
     assert counts[1] - counts[0] > 2
+
+
+class TestPrediction:
+    """OpenAI's predicted outputs."""
+
+    @pytest.mark.parametrize("parts", [False, True])
+    def test_a_predicted_text_changes_no_reply_and_is_counted(self, client: TestClient, parts: bool) -> None:
+        options = {"seed": 1, "max_tokens": 40, "temperature": 0}
+        expected = chat(client, **options)
+        text = expected["choices"][0]["message"]["content"]
+        content = [{"type": "text", "text": text[:9]}, {"type": "text", "text": text[9:]}] if parts else text
+        with cheap_rows():
+            found = chat(client, **options, prediction={"type": "content", "content": content})
+        assert found["choices"] == expected["choices"]
+        details = found["usage"]["completion_tokens_details"]
+        assert details["accepted_prediction_tokens"] > 10
+        assert details["rejected_prediction_tokens"] >= 0
+        assert expected["usage"]["completion_tokens_details"]["accepted_prediction_tokens"] == 0
+
+    @pytest.mark.parametrize(
+        "prediction",
+        [
+            "text",
+            {"type": "content"},
+            {"type": "other", "content": "x"},
+            {"type": "content", "content": 5},
+            {"type": "content", "content": [{"type": "image_url", "text": "x"}]},
+            {"type": "content", "content": "x", "more": 1},
+        ],
+    )
+    def test_what_is_no_prediction_is_named(self, client: TestClient, prediction: Any) -> None:
+        body = {"messages": HI, "max_tokens": 2, "prediction": prediction}
+        assert error_of(client.post("/v1/chat/completions", json=body), 400)["param"].startswith("prediction")

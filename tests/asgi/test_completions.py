@@ -15,6 +15,7 @@ from oxillama.asgi import create_app
 from oxillama.testing.tiny_models import BOS, FIRST_BYTE, TinyModel
 from tests.asgi import events
 from tests.asgi.replies import error_of
+from tests.drafting import cheap_rows
 
 PROMPT = "Once upon a time"
 
@@ -313,3 +314,13 @@ def test_it_runs_on_either_event_loop(demo: Engine, backend: str) -> None:
         return events.texts_by_choice(events.complete(replies[1].text))[0]
 
     assert anyio.run(ask, backend=backend) == demo.generate(PROMPT, seed=7, max_tokens=20).text
+
+
+def test_a_predicted_text_changes_nothing_and_is_counted(client: TestClient) -> None:
+    options = {"prompt": "One day", "seed": 1, "max_tokens": 40, "temperature": 0}
+    expected = complete(client, **options)
+    prediction = {"type": "content", "content": expected["choices"][0]["text"]}
+    with cheap_rows():
+        found = complete(client, **options, prediction=prediction)
+    assert found["choices"] == expected["choices"]
+    assert found["usage"]["completion_tokens_details"]["accepted_prediction_tokens"] > 10

@@ -16,6 +16,7 @@ from oxillama.asgi import Limits, create_app
 from oxillama.asgi.request_log import RequestRecord
 from tests.asgi.chain_model import write_chain_model
 from tests.asgi.replies import error_of
+from tests.drafting import cheap_rows
 from tests.patience import growing_limits
 
 OPTIONS = {"max_output_tokens": 12, "temperature": 0}
@@ -150,7 +151,7 @@ def test_thinking_is_an_item_of_its_own(thinker: TestClient) -> None:
     assert whole["completed_at"] >= whole["created_at"]
     # The end token is one too.
     assert whole["usage"]["output_tokens"] == len(THINKING) + 1
-    assert whole["usage"]["output_tokens_details"] == {"reasoning_tokens": 5}
+    assert whole["usage"]["output_tokens_details"]["reasoning_tokens"] == 5
 
 
 def test_thinking_is_streamed(thinker: TestClient) -> None:
@@ -388,3 +389,14 @@ def test_counts_reach_the_record(demo: Engine) -> None:
         assert record.finish_reasons == ["length"]
         assert len(record.timings) == 1
     assert [record.stream for record in records] == [False, True]
+
+
+def test_a_predicted_text_changes_nothing_and_is_counted(client: TestClient) -> None:
+    options = {"input": "One day", "max_output_tokens": 40, "temperature": 0}
+    expected = ask(client, **options)["output"][0]["content"][0]["text"]
+    with cheap_rows():
+        found = ask(client, **options, prediction={"type": "content", "content": expected})
+    assert found["output"][0]["content"][0]["text"] == expected
+    details = found["usage"]["output_tokens_details"]
+    assert details["accepted_prediction_tokens"] > 10
+    assert details["rejected_prediction_tokens"] >= 0

@@ -57,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "best_of": None,
     "grammar": None,
     "lora": None,
+    "prediction": None,
     "cache_prompt": True,
     "priority": 0,
     "deadline": None,
@@ -124,6 +125,8 @@ REFUSED: list[tuple[str, Any]] = [
     ("n", 0),
     ("best_of", 0),
     ("lora", 5),
+    ("prediction", 5),
+    ("prediction", b"text"),
     ("lora", [("name",)]),
     ("lora", [("", 1.0)]),
     ("cache_prompt", None),
@@ -184,6 +187,7 @@ def test_values_of_other_types_are_normalised() -> None:
         "top_k": np.int64(4),
         "stop": "end",
         "lora": "style",
+        "prediction": "an expected text",
         "banned_tokens": np.array([1, 2]),
     }
     params = SamplingParams(**given_values)
@@ -223,6 +227,7 @@ def test_repr_shows_counts_and_never_text() -> None:
 
 def test_errors_do_not_quote_text_either() -> None:
     cases: list[dict[str, Any]] = [{"temperature": "secret"}, {"stop": [b"secret"]}, {"lora": [("secret", "secret")]}]
+    cases.append({"prediction": ["secret"]})
     for options in cases:
         with pytest.raises(InvalidRequestError) as caught:
             SamplingParams(**options)

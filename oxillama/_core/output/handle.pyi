@@ -48,6 +48,7 @@ class Handle:
         normalize: bool = True,
         second_start: int = -1,
         constraint: Constraint | None = None,
+        prediction: npt.NDArray[np.int32] | None = None,
     ) -> None: ...
     def cancel(self) -> None: ...
     @property

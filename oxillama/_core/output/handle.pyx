@@ -41,6 +41,7 @@ from oxillama._core.network.pooling cimport (
     pooling_create,
     pooling_span,
 )
+from oxillama._core.scheduling.prediction cimport prediction_create
 from oxillama._core.scheduling.prompt_lookup cimport prompt_lookup_create
 from oxillama._core.output.prompt_scores cimport ox_prompt_scores, prompt_scores_create
 from oxillama._core.request cimport (
@@ -128,13 +129,15 @@ cdef class Handle:
     classifier's scores. second_start: where in the prompt the second of two texts begins, or -1.
     n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
     keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text.
-    constraint: taken over; what every token of the output must agree with."""
+    constraint: taken over; what every token of the output must agree with. prediction: int32 [n], tokens that the
+    caller expects to be written."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  bint speculates=False, int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True,
                  bytes salt=b"", int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None,
-                 int32_t dimensions=0, bint normalize=True, int32_t second_start=-1, Constraint constraint=None):
+                 int32_t dimensions=0, bint normalize=True, int32_t second_start=-1, Constraint constraint=None,
+                 const int32_t[::1] prediction=None):
         cdef double seconds
         cdef int32_t width
         cdef int kind
@@ -205,6 +208,11 @@ cdef class Handle:
             self.request.constraint = constraint.release()
         if speculates:
             self.request.drafter = prompt_lookup_create(<int32_t>prompt.shape[0] + max_output)
+            if self.request.drafter == NULL:
+                raise MemoryError("no memory for the request's drafts")
+        if prediction is not None and prediction.shape[0] > 0:
+            self.request.drafter = prediction_create(
+                &prediction[0], <int32_t>min(prediction.shape[0], <Py_ssize_t>2**30), self.request.drafter)
             if self.request.drafter == NULL:
                 raise MemoryError("no memory for the request's drafts")
 

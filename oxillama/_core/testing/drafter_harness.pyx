@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free, malloc
 
 from oxillama._core.output.handle cimport Handle
 from oxillama._core.sampling.philox cimport OX_RANDOM_DRAW, ox_random_bits, ox_random_uniform
+from oxillama._core.scheduling.prediction cimport prediction_create
 from oxillama._core.scheduling.prompt_lookup cimport prompt_lookup_create
 from oxillama._core.request cimport (
     OX_MAX_DRAFTS,
@@ -82,9 +83,9 @@ def draft_counts(Handle handle not None):
     return handle.request.num_accepted_drafts, handle.request.num_rejected_drafts
 
 
-cdef struct EagerLookup:
+cdef struct EagerDrafter:
     ox_drafter base
-    ox_drafter *lookup
+    ox_drafter *drafter
     ox_row_costs costs      # every row is free
 
 
@@ -96,29 +97,37 @@ cdef void make_free(ox_row_costs *costs) noexcept nogil:
 
 cdef int32_t propose_eagerly(ox_drafter *base, const ox_request *request, ox_row_costs *costs, int32_t n_rows,
                              int32_t most, int32_t *drafts) noexcept nogil:
-    cdef EagerLookup *eager = <EagerLookup *> base
+    cdef EagerDrafter *eager = <EagerDrafter *> base
     make_free(&eager.costs)
-    return eager.lookup.propose(eager.lookup, request, &eager.costs, 1, most, drafts)
+    return eager.drafter.propose(eager.drafter, request, &eager.costs, 1, most, drafts)
 
 
 cdef void destroy_eager(ox_drafter *base) noexcept nogil:
-    cdef EagerLookup *eager = <EagerLookup *> base
-    eager.lookup.destroy(eager.lookup)
+    cdef EagerDrafter *eager = <EagerDrafter *> base
+    eager.drafter.destroy(eager.drafter)
     free(eager)
 
 
 def attach_lookup(Handle handle not None):
     """Lets a request that was not submitted yet have what is found in its text, whatever it costs."""
-    cdef EagerLookup *eager = <EagerLookup *> calloc(1, sizeof(EagerLookup))
+    if handle.request.drafter != NULL:
+        handle.request.drafter.destroy(handle.request.drafter)
+    handle.request.drafter = prompt_lookup_create(handle.request.n_prompt + handle.request.max_output)
+    if handle.request.drafter == NULL:
+        raise MemoryError
+    make_eager(handle)
+
+
+def make_eager(Handle handle not None):
+    """Lets the drafter of a request that was not submitted yet, if it has one, believe that rows cost nothing."""
+    if handle.request.drafter == NULL:
+        return
+    cdef EagerDrafter *eager = <EagerDrafter *> calloc(1, sizeof(EagerDrafter))
     if eager == NULL:
         raise MemoryError
     eager.base.propose = propose_eagerly
     eager.base.destroy = destroy_eager
-    eager.lookup = prompt_lookup_create(handle.request.n_prompt + handle.request.max_output)
-    if eager.lookup == NULL:
-        raise MemoryError
-    if handle.request.drafter != NULL:
-        handle.request.drafter.destroy(handle.request.drafter)
+    eager.drafter = handle.request.drafter
     handle.request.drafter = &eager.base
 
 
@@ -135,15 +144,19 @@ cdef class RowCosts:
 
 @cython.final
 cdef class PromptLookup:
-    """A request that nobody computes, and its drafter."""
+    """A request that nobody computes, and its drafter: the lookup, behind a prediction if there is one."""
 
     cdef ox_request *request
 
-    def __cinit__(self, const int32_t[::1] prompt not None, int32_t max_output=1000):
+    def __cinit__(self, const int32_t[::1] prompt not None, int32_t max_output=1000,
+                  const int32_t[::1] prediction=None):
         self.request = request_create(&prompt[0], <int32_t> prompt.shape[0], max_output)
         if self.request == NULL:
             raise MemoryError
         self.request.drafter = prompt_lookup_create(<int32_t> prompt.shape[0] + max_output)
+        if prediction is not None:
+            self.request.drafter = prediction_create(&prediction[0], <int32_t> prediction.shape[0],
+                                                     self.request.drafter)
 
     def __dealloc__(self):
         request_unref(self.request)
