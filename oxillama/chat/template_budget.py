@@ -44,10 +44,30 @@ class Budget:
     """What is left for one rendering."""
 
     def __init__(self, given: object = ()) -> None:
+        self._given = given
+        self._given_lists: set[int] | None = None
         self.max_characters = BASE_CHARACTERS + GROWTH * size_held(given)
         self._written = 0
         self._made = 0
         self._until = time.thread_time() + MAX_SECONDS
+
+    def was_given(self, value: list[Any]) -> bool:
+        """Whether a list is a part of what the template was given."""
+        if self._given_lists is None:
+            self._given_lists = set()
+            pending, seen = [self._given], set[int]()
+            while pending:
+                one = pending.pop()
+                if id(one) in seen:
+                    continue
+                seen.add(id(one))
+                if isinstance(one, list):
+                    self._given_lists.add(id(one))
+                if isinstance(one, list | tuple):
+                    pending.extend(one)
+                elif isinstance(one, Mapping):
+                    pending.extend(one.values())
+        return id(value) in self._given_lists
 
     def write(self, characters: int) -> None:
         """The template writes text."""

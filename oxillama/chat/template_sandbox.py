@@ -12,7 +12,7 @@ from jinja2.compiler import CodeGenerator, Frame, operators
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -27,6 +27,7 @@ _STRUCTURAL = frozenset(
     {"abs", "attr", "batch", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "map"}
     | {"reject", "rejectattr", "reverse", "round", "select", "selectattr", "slice", "sum"}
 )
+_QUEUE_METHODS = frozenset({"append", "pop"})
 # Tests that compare, under each of their names, or write what they test.
 _WEIGHED_TESTS = frozenset(
     {"==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le", "in"}
@@ -132,6 +133,12 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             divides: Any = self.tests[name]
             self.tests[name] = _divided(divides)
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        # Some templates keep a queue in a list. Those that the caller passed stay as they are.
+        if attr in _QUEUE_METHODS and type(obj) is list and not current_budget().was_given(obj):
+            return True
+        return super().is_safe_attribute(obj, attr, value)
+
     def spend(self, characters: int) -> None:
         """Runs at the beginning of every loop's body and every macro, with the characters that stand in it."""
         current_budget().write(1 + characters)
@@ -155,8 +162,12 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         budget = current_budget()
-        budget.check_integers((*args, *kwargs.values()))
+        if not isinstance(function, Macro):
+            # What a macro does with a number is looked at there.
+            budget.check_integers((*args, *kwargs.values()))
         owner = getattr(function, "__self__", None)
+        if type(owner) is list and getattr(function, "__name__", "") == "append":
+            self._check_appended(owner, args)
         if isinstance(function, BuiltinMethodType | MethodType):
             # What is made while it is looked at can only be looked at once.
             args = tuple(list(value) if isinstance(value, Iterator) else value for value in args)
@@ -167,6 +178,12 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             budget.check_text(*args, owner if isinstance(owner, list | tuple | Set | ValuesView) else None)
         budget.check_text(*(value for value in args if isinstance(value, tuple)))  # `varargs` is a tuple of them
         return self._made(super().call(context, function, *args, **kwargs))
+
+    def _check_appended(self, owner: list[Any], values: tuple[Any, ...]) -> None:
+        # No list may come to hold itself, so none takes another.
+        if any(not isinstance(value, str | int | float | None) for value in values):
+            raise SecurityError("the template appends something else than a text or a number")
+        current_budget().check_text(owner, *values)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         # The sandbox puts a function of its own in the place of `str.format`, which hides whose method it is.
