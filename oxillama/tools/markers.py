@@ -15,21 +15,8 @@ from oxillama.tools.syntax import ReplySyntax
 SENTINEL = "\ud800"
 
 _MARKERS = frozenset(
-    [
-        "section_open",
-        "section_close",
-        "head",
-        "other_heads",
-        "close",
-        "argument_head",
-        "argument_close",
-        "quote",
-        "think_open",
-        "think_close",
-        "answer_open",
-        "answer_close",
-        "ends",
-    ]
+    {"section_open", "section_close", "head", "other_heads", "close", "argument_head", "argument_close", "quote"}
+    | {"think_open", "think_close", "answer_open", "answer_close", "ends"}
 )
 
 

@@ -7,46 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from oxillama.chat import render
 from oxillama.chat.reasoning import KNOWN_TAGS
-from oxillama.chat.template_traits import template_traits
-from oxillama.errors import TemplateError
 from oxillama.tools.syntax import ReplySyntax, escaped
 from oxillama.tools.table import known_syntax
-
-_ASK, _NEXT = "qopening", "znextturn"
-_THOUGHT, _ANSWER = "kthinkinge", "wansweringo"
-# Nine alphanumerics, which every template takes.
-_IDS = ("idcall001", "pxcall932")
-_TAG = re.compile(r"<[^<>\s][^<>]*>|\[/?[A-Z_]{2,}\]|\]<\]\w+\[>\[|.", re.DOTALL)
-_FIRST: dict[str, Any] = {"kapone": "vostrq", "ltwoe": 4271}
-_SECOND: dict[str, Any] = {"mthreed": "xrtext", "nfoury": 9358}
-
-
-@dataclass(frozen=True)
-class _Call:
-    name: str
-    arguments: dict[str, Any]
-    call_id: str
-
-    def message(self, *, joined: bool) -> dict[str, Any]:
-        arguments = json.dumps(self.arguments) if joined else self.arguments
-        return {"id": self.call_id, "type": "function", "function": {"name": self.name, "arguments": arguments}}
-
-
-_ONE = _Call("alphafn", _FIRST, _IDS[0])
-_TWO = _Call("betagn", _SECOND, _IDS[1])
+from oxillama.tools.trial import ANSWER, FIRST, IDS, ONE, THOUGHT, TWO, Trial, TrialCall, is_tag, tags_of
 
 
 @lru_cache(maxsize=128)
 def probe(template: str) -> ReplySyntax:
     """How a reply under this template is written. Takes some ten renderings the first time; never raises."""
     known = known_syntax(template)
-    trial = _Trial(template)
+    trial = Trial(template)
     thinking = _thinking(trial)
     if known is not None:
         given = {one: value for one, value in thinking.items() if not getattr(known, one)}
@@ -56,90 +31,37 @@ def probe(template: str) -> ReplySyntax:
     return ReplySyntax(**({"name": "none"} | calls | thinking), text_arguments=trial.joined)
 
 
-class _Trial:
-    """A template, and what it makes of some conversations."""
-
-    def __init__(self, template: str) -> None:
-        self.template = template
-        self.joined = template_traits(template).joins_arguments
-        self._takes_empty = True
-        self.prompt = self.render([], prompt=True)
-        self.prompts = [
-            self.prompt,
-            *(self.render([], prompt=True, enable_thinking=on, thinking=on) for on in (True, False)),
-        ]
-        self.declares = "alphafn" in self.prompt
-
-    def render(self, messages: list[dict[str, Any]], *, prompt: bool = False, tools: bool = True, **kwargs: Any) -> str:
-        conversation = [{"role": "user", "content": _ASK}, *messages]
-        try:
-            return render(
-                self.template,
-                conversation,
-                tools=_TOOLS if tools else None,
-                add_generation_prompt=prompt,
-                bos_token="<bos>",
-                eos_token="<eos>",
-                **kwargs,
-            )
-        except TemplateError:
-            if tools and "alphafn" not in json.dumps(messages):
-                return self.render(messages, prompt=prompt, tools=False, **kwargs)
-            return ""
-
-    def said(self, *messages: dict[str, Any], **kwargs: Any) -> str:
-        """What is written after the last thing that the user asked, without the beginning of the reply."""
-        text = self.render(list(messages), **kwargs)
-        place = text.rfind(_ASK)
-        if place < 0:
-            return ""
-        return text[max((_common(text, prompt) for prompt in self.prompts), default=0) or place + len(_ASK) :]
-
-    def calling(self, *calls: _Call, content: str = "") -> str:
-        message = {
-            "role": "assistant",
-            "content": content,
-            "tool_calls": [call.message(joined=self.joined) for call in calls],
-        }
-        return self.said(message)
-
-    def after(self, text: str) -> str:
-        """What a template writes behind an answer."""
-        said = self.said({"role": "assistant", "content": _ANSWER}, {"role": "user", "content": _NEXT})
-        return said.partition(text)[2].partition(_NEXT)[0]
-
-
 # --- reasoning
 
 
-def _thinking(trial: _Trial) -> dict[str, Any]:
+def _thinking(trial: Trial) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    answered = trial.said({"role": "assistant", "content": _ANSWER})
-    before, _, after = answered.partition(_ANSWER)
+    answered = trial.said({"role": "assistant", "content": ANSWER})
+    before, _, after = answered.partition(ANSWER)
     thought = ""
     for message in (
-        {"role": "assistant", "content": _ANSWER, "reasoning_content": _THOUGHT},
+        {"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT},
         {
             "role": "assistant",
             "content": "",
-            "reasoning_content": _THOUGHT,
-            "tool_calls": [_ONE.message(joined=trial.joined)],
+            "reasoning_content": THOUGHT,
+            "tool_calls": [ONE.message(joined=trial.joined)],
         },
-        {"role": "assistant", "content": _ANSWER, "reasoning": _THOUGHT, "thinking": _THOUGHT},
+        {"role": "assistant", "content": ANSWER, "reasoning": THOUGHT, "thinking": THOUGHT},
     ):
         text = trial.render([message], enable_thinking=True, thinking=True)
-        place = text.rfind(_ASK)
-        if place >= 0 and _THOUGHT in text[place:]:
-            thought = text[place + len(_ASK) :]
+        place = text.rfind(ASK)
+        if place >= 0 and THOUGHT in text[place:]:
+            thought = text[place + len(ASK) :]
             break
     if thought:
-        opening, _, rest = thought.partition(_THOUGHT)
-        tags = [tag for tag in _tags(opening.rstrip()) if tag.strip()]
-        closing = [tag for tag in _tags(rest.lstrip()) if tag.strip()]
-        if tags and closing and _is_tag(closing[0]):
+        opening, _, rest = thought.partition(THOUGHT)
+        tags = [tag for tag in tags_of(opening.rstrip()) if tag.strip()]
+        closing = [tag for tag in tags_of(rest.lstrip()) if tag.strip()]
+        if tags and closing and is_tag(closing[0]):
             found["think_open"] = _last_marker(opening)
             found["think_close"] = closing[0]
-            if (gap := rest.partition(_ANSWER)[0].partition(closing[0])[2].strip()) and _ANSWER in rest:
+            if (gap := rest.partition(ANSWER)[0].partition(closing[0])[2].strip()) and ANSWER in rest:
                 found["answer_open"] = (gap,)
     else:
         for known in KNOWN_TAGS:
@@ -147,41 +69,37 @@ def _thinking(trial: _Trial) -> dict[str, Any]:
                 found |= {"think_open": known.opening, "think_close": known.closing}
                 break
     opened = before.rpartition(found["think_close"])[2].strip() if "think_close" in found else before.strip()
-    if opened and _is_tag(opened) and opened != found.get("think_open"):
+    if opened and is_tag(opened) and opened != found.get("think_open"):
         found["answer_open"] = (opened,)
     if "answer_open" in found:
-        ended = [tag for tag in _tags(after.strip()) if tag.strip()]
+        ended = [tag for tag in tags_of(after.strip()) if tag.strip()]
         name = re.sub(r"\W", "", found["answer_open"][0].upper().replace("START", ""))
-        if ended and _is_tag(ended[0]) and re.sub(r"\W", "", ended[0].upper().replace("END", "")) == name:
+        if ended and is_tag(ended[0]) and re.sub(r"\W", "", ended[0].upper().replace("END", "")) == name:
             found["answer_close"] = (ended[0],)
     return found
 
 
-def _is_tag(text: str) -> bool:
-    return len(text) > 2 and text[0] in "<[" and text[-1] in ">]"
-
-
 def _last_marker(text: str) -> str:
     """The last tag of a text, with the word that may stand behind it."""
-    tags = _tags(text.rstrip())
-    place = max((i for i, tag in enumerate(tags) if _is_tag(tag)), default=0)
+    tags = tags_of(text.rstrip())
+    place = max((i for i, tag in enumerate(tags) if is_tag(tag)), default=0)
     return "".join(tags[place:]).strip()
 
 
 # --- calls
 
 
-def _calls(trial: _Trial, think_close: str) -> dict[str, Any]:
+def _calls(trial: Trial, think_close: str) -> dict[str, Any]:
     """The fields that say how calls are written; none where the template writes none."""
-    one = trial.calling(_ONE)
-    if _ONE.name not in one:
+    one = trial.calling(ONE)
+    if ONE.name not in one:
         return {"declares": trial.declares}
-    both = trial.calling(_ONE, _TWO)
-    parallel = _TWO.name in both and both.index(_ONE.name) < both.rindex(_TWO.name)
+    both = trial.calling(ONE, TWO)
+    parallel = TWO.name in both and both.index(ONE.name) < both.rindex(TWO.name)
     turn = _Turn(both if parallel else one, parallel, trial, think_close)
     found = _json(turn) or _arguments(turn) or _python(turn) or _braces(turn) or _tagged(turn)
     if found and "<![CDATA[" in trial.template:
-        marked = _Call(_ONE.name, {"kapone": "l<r&s"}, _IDS[0])
+        marked = TrialCall(ONE.name, {"kapone": "l<r&s"}, IDS[0])
         found["cdata"] = "<![CDATA[l<r&s]]>" in trial.calling(marked)
     if not found:
         return {"declares": trial.declares}
@@ -191,10 +109,10 @@ def _calls(trial: _Trial, think_close: str) -> dict[str, Any]:
 class _Turn:
     """A rendered turn with one or two calls."""
 
-    def __init__(self, text: str, parallel: bool, trial: _Trial, think_close: str) -> None:
+    def __init__(self, text: str, parallel: bool, trial: Trial, think_close: str) -> None:
         if think_close:
             # A template may write empty thinking before its calls.
-            begin = text.index(_ONE.name)
+            begin = text.index(ONE.name)
             text = text[:begin].rpartition(think_close)[2] + text[begin:]
         self.text = text
         self.parallel = parallel
@@ -210,16 +128,16 @@ class _Turn:
         return before, between, after[:cut]
 
     @property
-    def calls(self) -> tuple[_Call, ...]:
-        return (_ONE, _TWO) if self.parallel else (_ONE,)
+    def calls(self) -> tuple[TrialCall, ...]:
+        return (ONE, TWO) if self.parallel else (ONE,)
 
 
-def _turn_ends(trial: _Trial) -> list[str]:
+def _turn_ends(trial: Trial) -> list[str]:
     ends = ["<eos>"]
-    last = trial.said({"role": "assistant", "content": _ANSWER}).partition(_ANSWER)[2].strip()
+    last = trial.said({"role": "assistant", "content": ANSWER}).partition(ANSWER)[2].strip()
     if last:
-        ends += [last, *filter(_is_tag, _tags(last))]
-    followed = [tag for tag in _tags(trial.after(_ANSWER).strip()) if _is_tag(tag)]
+        ends += [last, *filter(is_tag, tags_of(last))]
+    followed = [tag for tag in tags_of(trial.after(ANSWER).strip()) if is_tag(tag)]
     return [*ends, *followed[:1]]
 
 
@@ -236,15 +154,15 @@ def _json(turn: _Turn) -> dict[str, Any] | None:
     first = objects[0]
     keys = {"name_key": None, "arguments_key": "arguments", "id_key": None}
     for key, value in first.items():
-        if value == _ONE.name:
+        if value == ONE.name:
             keys["name_key"] = key
-        elif value == _FIRST and key != _ONE.name:
+        elif value == FIRST and key != ONE.name:
             keys["arguments_key"] = key
         elif key != "type":
-            keys["id_key"] = key if key != _ONE.name else None
+            keys["id_key"] = key if key != ONE.name else None
     ids = "none"
     if keys["id_key"] is not None:
-        ids = "nine" if first[keys["id_key"]] == _IDS[0] else "model"
+        ids = "nine" if first[keys["id_key"]] == IDS[0] else "model"
     before, between, after = turn.around(spans)
     if before.rstrip().endswith("[") and after.lstrip().startswith("]") and (not between or between.strip() == ","):
         return {
@@ -260,7 +178,7 @@ def _json(turn: _Turn) -> dict[str, Any] | None:
     return {"codec": "json", **marks, **keys, "ids": ids}
 
 
-def _object_with(text: str, start: int, call: _Call) -> tuple[int, int, dict[str, Any]] | None:
+def _object_with(text: str, start: int, call: TrialCall) -> tuple[int, int, dict[str, Any]] | None:
     """The innermost JSON object from `start` on that has both the name and the arguments of a call."""
     decoder = json.JSONDecoder()
     for found in re.finditer(r"\{", text[start:]):
@@ -302,7 +220,7 @@ def _arguments(turn: _Turn) -> dict[str, Any] | None:
     return {"codec": "arguments", **marks, "ids": ids}
 
 
-def _slotted(text: str, call: _Call) -> str:
+def _slotted(text: str, call: TrialCall) -> str:
     """A marker with slots where the name, the id and numbers that count stand."""
     for found, slot in ((call.name, "\0name\1"), (call.call_id, "\0id\1")):
         text = text.replace(found, slot)
@@ -332,7 +250,7 @@ def _marks(before: str, between: str, after: str, *, parallel: bool) -> dict[str
     """What stands around all calls, around each, and between two: put together again it is what was written."""
     if not parallel:
         return {"head": before.lstrip(), "close": after.rstrip()}
-    opening, middle, closing = _tags(before), _tags(between), _tags(after)
+    opening, middle, closing = tags_of(before), tags_of(between), tags_of(after)
     size = _shared(opening[::-1], middle[::-1])
     rest = middle[: len(middle) - size]
     shared = _shared(rest, closing)
@@ -415,19 +333,19 @@ def _tagged(turn: _Turn) -> dict[str, Any] | None:
             return None
         places.append(found)
     first = places[0]
-    name_end = text.rfind(_ONE.name, 0, first.start()) + len(_ONE.name)
-    if name_end < len(_ONE.name):
+    name_end = text.rfind(ONE.name, 0, first.start()) + len(ONE.name)
+    if name_end < len(ONE.name):
         return None
-    lead, between = _tags(text[name_end : first.start()]), _tags(first["between"])
+    lead, between = tags_of(text[name_end : first.start()]), tags_of(first["between"])
     size = _shared(lead[::-1], between[::-1])
     if size == 0 and between:
         return None
     gap, kinds = _key_end(first["gap"], first["gap2"])
     closing = "".join(between[: len(between) - size])
-    if (key := next(iter(_FIRST))) in closing:
+    if (key := next(iter(FIRST))) in closing:
         closing = closing.replace(key, "{key}")
     argument_head = escaped("".join(lead[len(lead) - size :])) + "{key}" + gap
-    closing, separator = _split_end(closing, text[places[-1].end() :], key, list(_FIRST)[1])
+    closing, separator = _split_end(closing, text[places[-1].end() :], key, list(FIRST)[1])
     spans = [
         (text.find(call.name, 0 if i == 0 else places[0].end()), found.end())
         for i, (call, found) in enumerate(zip(turn.calls, places, strict=True))
@@ -438,7 +356,7 @@ def _tagged(turn: _Turn) -> dict[str, Any] | None:
     for index, (call, found) in enumerate(zip(turn.calls, places, strict=True)):
         start = 0
         if index:
-            start = places[0].end() + len(closing.replace("{key}", list(_FIRST)[1]))
+            start = places[0].end() + len(closing.replace("{key}", list(FIRST)[1]))
         said = _slotted(text[start : found.start()], call)
         tail = escaped("".join(lead[len(lead) - size :]))
         heads.append(said[: len(said) - len(tail)] if tail and said.endswith(tail) else said)
@@ -457,7 +375,7 @@ def _tagged(turn: _Turn) -> dict[str, Any] | None:
 
 def _split_end(between: str, after: str, key: str, last_key: str) -> tuple[str, str]:
     """What ends every argument, and what stands only between two. ``after``: what follows the last one."""
-    tags, rest = _tags(between), _tags(after.replace(last_key, "{key}"))
+    tags, rest = tags_of(between), tags_of(after.replace(last_key, "{key}"))
     shared = _shared(tags, rest)
     return "".join(tags[:shared]) or between, "".join(tags[shared:]) if shared else ""
 
@@ -474,38 +392,3 @@ def _key_end(text_gap: str, number_gap: str) -> tuple[str, tuple[tuple[str, str]
     place = differing[0]
     gap = escaped("".join(one[:place])) + "{kind}" + escaped("".join(one[place + 1 :]))
     return gap, ((one[place], "string"), (other[place], "json"))
-
-
-# --- texts
-
-
-def _tags(text: str) -> list[str]:
-    return _TAG.findall(text)
-
-
-def _common(text: str, prompt: str) -> int:
-    """How long both begin alike, in whole tags; 0 where the prompt does not have what was asked in the common part."""
-    size = 0
-    for one, other in zip(_tags(text), _tags(prompt), strict=False):
-        if one != other:
-            break
-        size += len(one)
-    return size if _ASK in text[:size] else 0
-
-
-def _tool(call: _Call) -> dict[str, Any]:
-    properties = {
-        key: {"type": "string" if isinstance(value, str) else "integer", "description": "what"}
-        for key, value in call.arguments.items()
-    }
-    return {
-        "type": "function",
-        "function": {
-            "name": call.name,
-            "description": "does",
-            "parameters": {"type": "object", "properties": properties, "required": list(properties)},
-        },
-    }
-
-
-_TOOLS = [_tool(_ONE), _tool(_TWO)]

@@ -143,7 +143,8 @@ def test_a_tagged_call_that_is_cut_has_what_there_is() -> None:
         (
             "kimi-k3",
             "<|open|>think<|sep|>a<|close|>think<|sep|><|open|>response<|sep|>Hi<|close|>response<|sep|>"
-            '<|open|>tools<|sep|><|open|>call tool="f9" index="1"<|sep|><|open|>argument key="city" type="string"<|sep|>'
+            '<|open|>tools<|sep|><|open|>call tool="f9" index="1"<|sep|>'
+            '<|open|>argument key="city" type="string"<|sep|>'
             "7<|close|>argument<|sep|><|close|>call<|sep|><|close|>tools<|sep|><|close|>message<|sep|><|end_of_msg|>",
             Reply("a", "Hi", [("f9", '{"city": "7"}')], [True]),
         ),
