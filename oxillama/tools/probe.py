@@ -14,7 +14,7 @@ from typing import Any
 from oxillama.chat.reasoning import KNOWN_TAGS
 from oxillama.tools.syntax import ReplySyntax, escaped
 from oxillama.tools.table import known_syntax
-from oxillama.tools.trial import ANSWER, FIRST, IDS, ONE, THOUGHT, TWO, Trial, TrialCall, is_tag, tags_of
+from oxillama.tools.trial import ANSWER, ASK, FIRST, IDS, ONE, THOUGHT, TWO, Trial, TrialCall, is_tag, tags_of
 
 
 @lru_cache(maxsize=128)
