@@ -30,7 +30,7 @@ PARAMETERS: dict[str, Any] = {
     },
     "required": [],
 }
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": name, "description": "Does it.", "parameters": PARAMETERS}}
     for name in ("get_weather", "look-up", "f9")
 ]
