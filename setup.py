@@ -16,12 +16,15 @@ CORE = "oxillama/_core"
 DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
 SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undefined"
 MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf.file gguf.scan"
+LEVELS = os.environ.get("OXILLAMA_LEVELS", "").split()  # kernels of these only, for example "reference base"
 # What the tests reach of the core is built in a checkout and stays out of a wheel.
 IN_A_WHEEL = "bdist_wheel" in sys.argv
 
 compile_args = ["-std=c11", "-fopenmp-simd", "-pthread", "-ffp-contract=off", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 # -g1 names lines in a sanitizer's report; tracking variables too (-g) takes gcc minutes per kernel file.
 compile_args += ["-O1", "-g1" if SANITIZE else "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
+if LEVELS:
+    compile_args.append("-DOX_SOME_LEVELS")
 link_args = ["-pthread"]
 if platform.machine() in ("x86_64", "AMD64"):
     compile_args.append("-march=x86-64-v2")
@@ -30,7 +33,13 @@ if SANITIZE:
     link_args.append(f"-fsanitize={SANITIZE}")
 
 # C files that belong to one extension only. One kernel file per instruction set: the pragma in it sets the target.
-SOURCES = {"network.kernels": sorted(glob(f"{CORE}/csrc/kernels_*.c"))}
+SOURCES = {
+    "network.kernels": [
+        source
+        for source in sorted(glob(f"{CORE}/csrc/kernels_*.c"))
+        if not LEVELS or os.path.basename(source).removeprefix("kernels_").removesuffix(".c") in LEVELS
+    ]
+}
 # Modules that contain kernels, and the headers that all the others share.
 KERNEL_MODULES = {"network.kernels", "testing.kernel_harness", "testing.attention_harness", "gguf.quantize"}
 SHIMS = [
@@ -67,8 +76,9 @@ def headers(name: str) -> list[str]:
 
 def extension(pyx: str) -> Extension:
     name = module(pyx)
-    # UBSan's checks of every step of the unrolled kernels take a quarter of an hour to compile.
-    unchecked = ["-fno-sanitize=undefined"] if SANITIZE and name == "network.kernels" else []
+    # UBSan's checks of every step of the unrolled kernels take a quarter of an hour to compile, and optimising them
+    # under AddressSanitizer takes four times as long as not to; the tests' few products are quick either way.
+    unchecked = ["-fno-sanitize=undefined", "-O0"] if SANITIZE and name == "network.kernels" else []
     return Extension(
         f"oxillama._core.{name}",
         [pyx, *SOURCES.get(name, [])],

@@ -10,6 +10,17 @@
 #  include <sys/auxv.h>
 #endif
 
+/* A build of some levels only (OXILLAMA_LEVELS, see setup.py): those that are not linked are null, and so not usable. */
+#if defined(OX_SOME_LEVELS)
+#  pragma weak ox_kernels_base
+#  pragma weak ox_kernels_avx2
+#  pragma weak ox_kernels_avxvnni
+#  pragma weak ox_kernels_avx512vnni
+#  pragma weak ox_kernels_avx512bf16
+#  pragma weak ox_kernels_neon
+#  pragma weak ox_kernels_neon_dot
+#endif
+
 static const ox_kernels *const ox_compiled_levels[] = {
     &ox_kernels_reference,
 #if defined(__x86_64__)
@@ -29,6 +40,8 @@ static const ox_kernels *const ox_compiled_levels[] = {
 enum { OX_COMPILED_LEVELS = sizeof(ox_compiled_levels) / sizeof(ox_compiled_levels[0]) };
 
 static inline int ox_level_usable(const ox_kernels *level) {
+    if (level == 0)
+        return 0;
 #if defined(__x86_64__)
     if (level != &ox_kernels_reference && level != &ox_kernels_base) {
         unsigned eax, ebx, ecx, edx;
@@ -62,7 +75,7 @@ static inline int ox_level_usable(const ox_kernels *level) {
 #  endif
     }
 #endif
-    return level != 0;
+    return 1;
 }
 
 #endif

@@ -17,13 +17,13 @@ cdef const ox_kernels* active_kernels() noexcept nogil:
 
 cdef const ox_kernels* kernels_of(str level) except NULL:
     for i in range(OX_COMPILED_LEVELS):
-        if ox_compiled_levels[i].name.decode() == level and ox_level_usable(ox_compiled_levels[i]):
+        if ox_level_usable(ox_compiled_levels[i]) and ox_compiled_levels[i].name.decode() == level:
             return ox_compiled_levels[i]
     raise ValueError(f"instruction-set level {level!r} is not usable here; usable: {', '.join(usable_levels())}")
 
 
 def compiled_levels():
-    return tuple([ox_compiled_levels[i].name.decode() for i in range(OX_COMPILED_LEVELS)])
+    return tuple([ox_compiled_levels[i].name.decode() for i in range(OX_COMPILED_LEVELS) if ox_compiled_levels[i]])
 
 
 def usable_levels():
