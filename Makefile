@@ -13,7 +13,8 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow test-clients test-ray test-browser test-real soak lint format dev bench compare sanitize neon dist clean distclean FORCE
+.PHONY: help demo serve test test-slow test-clients test-ray test-browser test-real mutations soak lint format dev bench compare \
+	sanitize neon dist clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +29,7 @@ help:
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
 	@echo 'make bench      prefill and decode speed (ARGS="model.gguf --profile", else the embedded model)'
 	@echo 'make compare    the same beside llama.cpp (ARGS="model.gguf --peer-python PATH")'
+	@echo 'make mutations  deliberate mistakes, each of which a test must see (ARGS="ring": those about it)'
 	@echo 'make soak       10 minutes of random work, then a look at what is left (ARGS="--seconds 60")'
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
@@ -60,6 +62,9 @@ test-browser: dev $(VENV)/browser.stamp
 test-real: dev $(VENV)/test.stamp
 	-$(PY) -m tools.real_models
 	$(PY) -m pytest -m real $(ARGS)
+
+mutations: dev $(VENV)/test.stamp
+	$(PY) -m tools.mutations $(ARGS)
 
 soak: dev $(VENV)/test.stamp
 	$(PY) benchmarks/soak.py $(ARGS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from oxillama import (
     UnsupportedModelError,
 )
 from oxillama.asgi import create_app
-from oxillama.asgi.errors import http_error, too_many
+from oxillama.asgi.errors import ErrorsToReplies, http_error, too_many
+from oxillama.asgi.request_log import RequestRecord
 from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import GGUFWriter
 from oxillama.testing.tiny_models import TinyModel
@@ -106,3 +108,21 @@ def nan_model(path: Path) -> None:
             if name == "token_embd.weight":
                 data[50] = np.nan
             writer.add_tensor(name, data)
+
+
+def test_a_reply_that_breaks_off_does_not_look_whole() -> None:
+    sent: list[Any] = []
+
+    async def breaks_off(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise KeyError("secret")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "oxillama.record": RequestRecord(id="x", method="POST", path="/")}
+    # The server learns of it, and cuts the connection instead of ending the body.
+    with pytest.raises(KeyError):
+        asyncio.run(ErrorsToReplies(breaks_off)(scope, cast(Any, None), send))
+    assert [message.get("more_body") for message in sent] == [None, True]

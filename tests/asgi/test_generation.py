@@ -263,3 +263,21 @@ def test_the_text_before_a_failure_is_delivered() -> None:
     with pytest.raises(DeadlineExceeded):
         asyncio.run(read())
     assert found == [[(0, CompletionChunk(text="text"))]]
+
+
+def test_what_is_left_of_a_reply_is_cancelled(open_long: Callable[..., Engine]) -> None:
+    engine = open_long()
+
+    async def leave() -> None:
+        handles = [engine.prepare("x", ignore_eos=True) for _ in range(2)]
+        record = RequestRecord(id="x", method="POST", path="/")
+        generation: Any = Generation(handles, record)
+        await generation.enter()
+        async with contextlib.aclosing(generation.chunks()) as chunks:
+            await anext(chunks)
+        # The handles are alive: nobody has dropped them.
+        eventually(lambda: all(handle.done for handle in handles))
+        assert [handle.finish_reasons for handle in handles] == [("cancelled",)] * 2
+        assert record.finish_reasons == ["cancelled"] * 2
+
+    asyncio.run(leave())

@@ -208,6 +208,15 @@ def test_a_long_prompt_does_not_hold_up_a_short_one() -> None:
     assert plan[long] >= 64
 
 
+def test_behind_the_first_the_shortest_prompt_comes_next() -> None:
+    worker = Worker(128, max_batch_tokens=128, n_ctx=4096)
+    first = worker.add(prompt(2000))
+    worker.step()
+    long = worker.add(prompt(500, 3000))
+    short = worker.add(prompt(40, 5000))
+    assert tokens_of(worker.step()) == {first: 64, short: 40, long: 24}
+
+
 def test_short_prompts_do_not_hold_up_a_long_one() -> None:
     worker = Worker(400, max_batch_tokens=128, n_ctx=4096)
     long = worker.add(prompt(1600), max_output=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,7 +12,8 @@ import pytest
 
 from oxillama import Engine, EngineClosedError, SamplingParams
 from oxillama._core.memory import Pages
-from tests.patience import eventually
+from oxillama.testing.tiny_models import TinyModel
+from tests.patience import eventually, is_idle
 
 
 def test_everybody_who_waits_for_a_worker_that_dies_is_told(open_long: Callable[..., Engine]) -> None:
@@ -55,6 +57,27 @@ def test_two_waiters_of_one_request_both_see_its_end(demo: Engine) -> None:
                 pool.submit(handle.result),
             ]
             assert len({outcome.result(20).token_ids for outcome in found}) == 1
+
+
+def test_a_step_that_nobody_waits_for_is_not_finished(tmp_path: Path) -> None:
+    path = tmp_path / "deep.gguf"
+    TinyModel(n_layers=16, n_embd=128, n_ff=256, n_ctx=4096, tokenizer=True).write(path)
+    with Engine(path, n_threads=1, max_batch_tokens=2048, progress=False) as engine:
+
+        def num_steps() -> int:
+            counted: int = engine._worker.stats()["num_steps"]
+            return counted
+
+        # The cancellation may come too late for a step, but not for all of them.
+        for letter in "abcdefgh":
+            before = num_steps()
+            handle = engine.submit(letter * 2000)
+            eventually(lambda: engine.stats().running == 1)
+            handle.cancel()
+            eventually(lambda: is_idle(engine))
+            if num_steps() == before:
+                return
+        pytest.fail("every step was carried to its end")
 
 
 @pytest.fixture

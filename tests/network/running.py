@@ -71,8 +71,15 @@ class Network:
     """A described network, ready to run on float32 weights and a float32 cache."""
 
     def __init__(
-        self, tensors: dict[str, Array], describe: Callable[[Graph], None], *, max_tokens: int = 64, n_threads: int = 1
+        self,
+        tensors: dict[str, Array],
+        describe: Callable[[Graph], None],
+        *,
+        max_tokens: int = 64,
+        n_threads: int = 1,
+        n_blocks: int = N_BLOCKS,
     ) -> None:
+        self.n_blocks = n_blocks
         made_up = MadeUp(tensors)
         graph = Graph(made_up)
         describe(graph)
@@ -81,14 +88,14 @@ class Network:
         made_up.packer = WeightPacker(n_bytes)
         stores = [(store.n_head_kv, store.k_dim, store.v_dim) for store in graph.stores]
         self.program = emit(
-            lowered, made_up, kv=KVCache("f32", stores=stores, n_blocks=N_BLOCKS), n_threads=n_threads, n_slots=4
+            lowered, made_up, kv=KVCache("f32", stores=stores, n_blocks=n_blocks), n_threads=n_threads, n_slots=4
         )
         made_up.packer.pack(lambda n_bytes: None)
 
     def run(self, *sequences: list[int], first_positions: list[int] | None = None) -> list[Array]:
         """The result's row for each token of each sequence, which continue at their first positions."""
         firsts = first_positions or [0] * len(sequences)
-        per_sequence = N_BLOCKS // max(1, len(sequences))
+        per_sequence = self.n_blocks // max(1, len(sequences))
         runs = [
             (len(tokens), first, np.arange(i * per_sequence, (i + 1) * per_sequence, dtype=np.int32))
             for i, (tokens, first) in enumerate(zip(sequences, firsts, strict=True))

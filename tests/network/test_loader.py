@@ -409,3 +409,10 @@ def test_what_is_loaded_is_logged_without_text(path: Path, caplog: pytest.LogCap
 def test_bad_options_are_said_before_the_file_is_opened(path: Path) -> None:
     with pytest.raises(InvalidRequestError):
         Engine(path, kv_dtype="f64")
+
+
+def test_a_step_evaluates_a_block_of_rows(path: Path) -> None:
+    write(path)
+    with Engine(path, n_threads=1, max_batch_size=1, progress=False) as engine:
+        engine.logits([1] * 64)
+        assert engine._worker.stats()["num_steps"] == 2
