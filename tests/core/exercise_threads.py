@@ -6,6 +6,7 @@ Python's threads read of it, they read beside it. They poll as well as sleep, si
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,10 +57,8 @@ def drive_the_engine(n_threads: int) -> None:
             if i % 2:
                 engine.stats()
                 handle.cancel()
-                try:
+                with contextlib.suppress(RequestCancelled):
                     handle.result()
-                except RequestCancelled:
-                    pass
             return ""
 
         def loop(i: int) -> str:
