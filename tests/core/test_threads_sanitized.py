@@ -26,11 +26,15 @@ MODULES = [
     "scheduling.kv_blocks",
     "scheduling.kv_cache",
     "scheduling.mailbox",
+    "scheduling.mask_thread",
     "scheduling.plan",
     "scheduling.room",
     "scheduling.scheduler",
+    "scheduling.sequence_states",
+    "scheduling.snapshots",
     "scheduling.ticket",
     "scheduling.worker",
+    "testing.constraint_harness",
     "testing.ring_harness",
 ]
 
