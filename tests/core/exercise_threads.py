@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 
 from oxillama import Engine, RequestCancelled
+from oxillama._core.constraint import Constraint
+from oxillama._core.testing.constraint_harness import Sieve
 from oxillama._core.testing.ring_harness import RequestRing, stress
 
 PROMPTS = ["Once upon a time", "One day", "The little dog", "x"]
+
+
+class Even:
+    def constraint(self, n_vocab: int, end_tokens: Sequence[int]) -> Constraint:
+        return Sieve(n_vocab, modulus=2, remainders=(0,), ends=end_tokens)
 
 
 def drive_the_ring() -> None:
@@ -79,7 +86,12 @@ def drive_the_engine(n_threads: int) -> None:
             engine.embed(["a fox", "a bear"])
             return str(engine.logprobs(engine.tokenize(PROMPTS[i % 4]))[-1])
 
-        ways: list[Callable[[int], str]] = [poll, sleep, stream, leave, loop, score]
+        def hold(i: int) -> str:
+            # The masks are made by a thread of their own, beside the forward pass.
+            prompt = PROMPTS[i % 4]
+            return engine.generate(prompt, max_tokens=24, n=2, seed=i, grammar=Even(), queue_timeout=None).text
+
+        ways: list[Callable[[int], str]] = [poll, sleep, stream, leave, loop, score, hold]
         with ThreadPoolExecutor(len(ways)) as pool:
             for i in range(2):
                 for outcome in [pool.submit(way, i) for way in ways]:

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.sanitizer
 
 # Whatever two threads touch. Kernels are not built so: what they write, the team's barriers order, which are.
 MODULES = [
+    "constraint",
     "memory",
     "network.executor",
     "network.pooling",
