@@ -8,15 +8,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import anyio
 import pytest
-
-from oxillama import Engine, EngineClosedError
-from tests.patience import eventually
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIMIT = 90  # seconds; machines are busy
@@ -504,23 +498,3 @@ def test_the_host_s_floating_point_mode_changes_no_result(undisturbed: str, bits
     changed = FLOAT_MODE.replace("{bits}", str(bits)).replace("{check}", check)
     # The mode is the host's: it must still be there afterwards.
     assert run(changed + FLOAT_WORK + check) == undisturbed
-
-
-def test_a_drain_tells_those_who_wait_for_room(open_long: Callable[..., Engine]) -> None:
-    engine = open_long(max_batch_size=1, queue_size=1)
-    running = engine.submit("x", ignore_eos=True)
-    eventually(lambda: engine.stats().queue_depth == 0)
-    queued = engine.submit("x", ignore_eos=True)
-
-    async def wait_for_room() -> None:
-        with anyio.fail_after(20):
-            await engine.agenerate("y", queue_timeout=None)
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(anyio.run, wait_for_room)
-        eventually(lambda: engine._worker.stats()["num_in_line"] == 1)
-        assert not engine.drain(timeout=0)
-        with pytest.raises(EngineClosedError, match="draining"):
-            waiting.result()
-    assert not running.done
-    assert not queued.done
