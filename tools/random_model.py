@@ -10,6 +10,7 @@ import argparse
 import functools
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import GGUFWriter
 from oxillama.testing.random_blocks import FORMATS
 
@@ -155,8 +157,10 @@ def _syllables() -> list[str]:
     return [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in ("a", "e", "i", "o", "u", "ai")]
 
 
-def add_metadata(writer: GGUFWriter, name: str, shape: Shape, file_type: str) -> None:
-    """Add everything llama.cpp asks for, a tokenizer included."""
+def add_metadata(
+    writer: GGUFWriter, name: str, shape: Shape, file_type: str, vocab: str | os.PathLike[str] | None = None
+) -> None:
+    """Add everything llama.cpp asks for, a tokenizer included: that of the file `vocab`, or a made-up one."""
     arch = shape.architecture
     writer.add("general.architecture", arch)
     writer.add("general.name", f"random {name}")
@@ -183,6 +187,12 @@ def add_metadata(writer: GGUFWriter, name: str, shape: Shape, file_type: str) ->
         writer.add(f"{arch}.{key}", number, "uint32")
     writer.add(f"{arch}.rope.freq_base", shape.rope_freq_base, "float32")
     writer.add(f"{arch}.attention.layer_norm_rms_epsilon", 1e-5, "float32")
+    if vocab is not None:
+        with GGUFFile(vocab) as file:
+            for key, value in file.metadata.items():
+                if key.startswith("tokenizer."):
+                    writer.add(key, value)
+        return
     tokens, types, merges = vocabulary(shape.vocab_size)
     writer.add("tokenizer.ggml.model", "gpt2")
     writer.add("tokenizer.ggml.pre", "llama-bpe" if arch == "llama" else "qwen2")
@@ -215,15 +225,24 @@ def small_values(size: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.float
     return np.random.default_rng(seed).normal(0, DEVIATION, size).astype(np.float32)
 
 
-def write_model(path: Path, name: str, file_type: str, *, seed: int = 0, block_count: int | None = None) -> None:
+def write_model(
+    path: Path,
+    name: str,
+    file_type: str,
+    *,
+    seed: int = 0,
+    block_count: int | None = None,
+    vocab: str | os.PathLike[str] | None = None,
+) -> None:
     """Write the shape `name` (a key of SHAPES) as `file_type` (a key of FILE_TYPES) to `path`.
 
-    `block_count` cuts the number of layers. Raises KeyError for unknown names.
+    `block_count` cuts the number of layers, `vocab` is a file whose tokenizer it gets, of as many tokens as the shape
+    has. Raises KeyError for unknown names.
     """
     shape = SHAPES[name]
     shape = replace(shape, block_count=block_count or shape.block_count)
     with GGUFWriter(path) as writer:
-        add_metadata(writer, name, shape, file_type)
+        add_metadata(writer, name, shape, file_type, vocab)
         for number, (tensor, size) in enumerate(tensor_shapes(shape)):
             key = (seed, number)
             if tensor.endswith((".bias", "attn_sinks.weight")):
@@ -243,8 +262,16 @@ def main() -> None:
     parser.add_argument("--type", choices=FILE_TYPES, default="Q4_0", dest="file_type")
     parser.add_argument("--layers", type=int, help="write only so many layers")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--vocab", type=Path, help="a GGUF file whose tokenizer to take, instead of a made-up one")
     options = parser.parse_args()
-    write_model(options.path, options.shape, options.file_type, seed=options.seed, block_count=options.layers)
+    write_model(
+        options.path,
+        options.shape,
+        options.file_type,
+        seed=options.seed,
+        block_count=options.layers,
+        vocab=options.vocab,
+    )
     print(f"{options.path}: {options.path.stat().st_size / 1e6:.1f} MB")
 
 

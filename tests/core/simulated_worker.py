@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from oxillama._core.testing.constraint_harness import Sieve
 from oxillama._core.testing.scheduler_harness import KV_BLOCK, MAX_DRAFTS, BlockPool, PlanItem, Scheduler
 
 GENERATE, EMBED, EVALUATE = range(3)
 NONE, STOP, LENGTH, CANCELLED, DEADLINE, ERROR, CLOSED = range(7)
+COMPLETE = 1  # of the constraint's states
 SECOND = 1_000_000_000
 
 Domain = tuple[int, int, int]
@@ -17,20 +19,37 @@ Decide = Callable[[int, int], int]  # (request id, tokens of output so far) -> f
 Draft = Callable[[int, list[int]], list[int]]  # (request id, tokens that will be drawn) -> drafts
 
 
-def sampled_token(tokens: Sequence[int]) -> int:
-    return hash(tuple(tokens)) % 5
+N_VOCAB = 40  # of a request with a constraint; others have five tokens
 
 
-def continuation(tokens: Sequence[int], n: int) -> list[int]:
+def sampled_token(tokens: Sequence[int], allowed: Sequence[int] = range(5)) -> int:
+    return allowed[hash(tuple(tokens)) % len(allowed)]
+
+
+def continuation(tokens: Sequence[int], n: int, allowed: Sequence[int] = range(5)) -> list[int]:
     """The next `n` tokens that will be drawn."""
     known = list(tokens)
     for _ in range(n):
-        known.append(sampled_token(known))
+        known.append(sampled_token(known, allowed))
     return known[len(tokens) :]
 
 
 def drafts_of(item: PlanItem) -> int:
     return max(0, item.n_draws - 1)
+
+
+@dataclass
+class Form:
+    """What a constraint allows, everywhere until so many tokens were drawn."""
+
+    sieve: Sieve
+    allowed: list[int]
+    length: int
+
+    @classmethod
+    def of(cls, modulus: int, remainder: int, length: int) -> Form:
+        sieve = Sieve(N_VOCAB, modulus=modulus, remainders=[remainder], length=length)
+        return cls(sieve, list(range(remainder, N_VOCAB, modulus)), length)
 
 
 @dataclass
@@ -46,6 +65,7 @@ class Sent:
     hidden: tuple[int, int] = (0, 0)
     drafts: list[int] = field(default_factory=list)  # behind the tokens, as long as nothing was drawn
     sampled: list[int] = field(default_factory=list)
+    form: Form | None = None
     scored: list[int] = field(default_factory=list)  # how often each token of the prompt gave a row
 
 
@@ -106,6 +126,7 @@ class Worker:
         cache_prompt: bool = True,
         scores_prompt: bool = False,
         hidden: tuple[int, int] | None = None,
+        form: Form | None = None,
     ) -> int:
         request = self.scheduler.add(
             prompt,
@@ -118,8 +139,9 @@ class Worker:
             scores_prompt=scores_prompt,
             hidden=hidden,
             now_ns=self.now,
+            constraint=None if form is None else form.sieve,
         )
-        self.sent[request] = Sent(list(prompt), len(prompt), max_output, kind, domain, scores_prompt)
+        self.sent[request] = Sent(list(prompt), len(prompt), max_output, kind, domain, scores_prompt, form=form)
         self.sent[request].scored = [0] * len(prompt)
         if kind == EMBED:
             self.sent[request].hidden = hidden or (0, len(prompt))
@@ -130,7 +152,8 @@ class Worker:
         for request in self.scheduler.running:
             sent = self.sent[request]
             n = min(MAX_DRAFTS, max(0, sent.max_output - len(sent.sampled) - 1))
-            sent.drafts = draft(request, continuation(sent.tokens, n))[:n]
+            allowed = range(5) if sent.form is None else sent.form.allowed
+            sent.drafts = draft(request, continuation(sent.tokens, n, allowed))[:n]
             self.scheduler.draft(request, sent.drafts)
 
     def schedule(self) -> list[PlanItem]:
@@ -148,6 +171,8 @@ class Worker:
         assert sum(item.n_logits - min(item.n_draws, 1) for item in self.plan) <= self.n_extra_logits
         for item in self.plan:
             self.check_and_fill(item)
+            if item.n_draws > 0 and self.sent[item.request].form is not None:
+                self.scheduler.prepare_masks(item.request, N_VOCAB, item.n_draws - 1)
         return self.plan
 
     def is_decode(self, item: PlanItem) -> bool:
@@ -229,16 +254,29 @@ class Worker:
         sent = self.sent[item.request]
         for i in range(item.n_draws):
             token = sampled_token(sent.tokens)
+            completed = False
+            if sent.form is not None:
+                assert self.scheduler.mask(item.request, N_VOCAB) == (0, sent.form.allowed)
+                token = sampled_token(sent.tokens, sent.form.allowed)
+                completed = self.scheduler.take(item.request, token) == COMPLETE
+                assert completed == (len(sent.sampled) + 1 == sent.form.length)
             is_drafted = self.scheduler.append(item.request, token)
             assert is_drafted == (i < len(sent.drafts) and sent.drafts[i] == token)
             sent.tokens.append(token)
             sent.sampled.append(token)
-            reason = decide(item.request, len(sent.sampled))
+            reason = STOP if completed else decide(item.request, len(sent.sampled))
             if reason != NONE or not is_drafted:
-                sent.drafts = []
+                self.end_item(item.request)
                 return i + 1, reason
-        sent.drafts = []
+        self.end_item(item.request)
         return item.n_draws, NONE
+
+    def end_item(self, request: int) -> None:
+        sent = self.sent[request]
+        sent.drafts = []
+        if sent.form is not None:
+            assert self.scheduler.settle(request) == 0
+            assert sent.form.sieve.misuse is None
 
     def rollback(self) -> None:
         """The step was abandoned."""

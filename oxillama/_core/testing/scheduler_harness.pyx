@@ -7,6 +7,14 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from oxillama._core.atomics cimport ox_load_relaxed_i64
+from oxillama._core.constraint cimport (
+    Constraint,
+    constraint_mask,
+    constraint_prepare,
+    constraint_settle,
+    constraint_take,
+    ox_constraint_status,
+)
 from oxillama._core.scheduling.kv_blocks cimport (
     OX_KV_BLOCK,
     kv_pool_create,
@@ -274,7 +282,7 @@ cdef class Scheduler:
     def add(
         self, prompt, *, int32_t max_output=16, int32_t kind=0, int32_t priority=0, int64_t deadline_ns=0,
         domain=(0, 0, 0), bint cache_prompt=True, bint scores_prompt=False, hidden=None, int64_t now_ns=0,
-        int64_t arrival_ns=0
+        int64_t arrival_ns=0, Constraint constraint=None
     ):
         """Returns the request's id; ValueError when it is refused. hidden: (first, end), else all of an embedding's."""
         cdef ox_prefix_domain d = domain_of(domain)
@@ -291,6 +299,8 @@ cdef class Scheduler:
         request.arrival_ns = arrival_ns
         request.domain = d
         request.cache_prompt = cache_prompt
+        if constraint is not None:
+            request.constraint = constraint.release()
         if kind == OX_REQUEST_EMBED:
             request.first_hidden, request.end_hidden = (0, len(prompt)) if hidden is None else hidden
         status = scheduler_add(self.scheduler, request_ref(request), now_ns)
@@ -311,6 +321,27 @@ cdef class Scheduler:
         for i in range(n):
             request.tokens[num_known(request) + i] = tokens[i]
         request.n_drafts = n
+
+    def prepare_masks(self, request_id, int32_t n_vocab, int32_t n_drafts):
+        """What the mask thread does while the forward pass runs."""
+        request = self._request(request_id)
+        constraint_prepare(request.constraint, n_vocab, request.n_output, request.tokens + num_known(request), n_drafts)
+
+    def mask(self, request_id, int32_t n_vocab):
+        """(status, ids that may be drawn next); None: there is no mask."""
+        cdef ox_constraint_status status
+        request = self._request(request_id)
+        mask = constraint_mask(request.constraint, request.n_output, &status)
+        ids = None if mask == NULL else [i for i in range(n_vocab) if (mask[i >> 5] >> (i & 31)) & 1]
+        return <int> status, ids
+
+    def take(self, request_id, int32_t token):
+        """What the constraint says of a drawn token."""
+        return <int> constraint_take(self._request(request_id).constraint, token)
+
+    def settle(self, request_id):
+        """The item is over."""
+        return <int> constraint_settle(self._request(request_id).constraint)
 
     def append(self, request_id, int32_t token):
         """What the output stage does with a drawn token. True: it had been drafted."""
