@@ -327,3 +327,61 @@ def test_a_bias_cannot_bring_a_banned_token_back() -> None:
     assert np.flatnonzero(found == 0).tolist() == [4, 5]
     with pytest.raises(InvalidRequestError, match="no token"):
         Chain(SamplingParams(banned_tokens=range(N_VOCAB), logit_bias={4: 100.0})).probs(row)
+
+
+# One stage at a time beside temperature: with several, the cut of one hides what another would have shown.
+STAGES: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.0},
+    {"temperature": 2.5},
+    {"top_k": 3},
+    {"top_p": 0.4},
+    {"min_p": 0.3},
+    {"typical_p": 0.4},
+    {"top_a": 0.5},
+    {"top_n_sigma": 0.6},
+    {"epsilon_cutoff": 0.1},
+    {"eta_cutoff": 0.2},
+    {"xtc_probability": 1.0, "xtc_threshold": 0.05},
+    {"dynatemp_range": 0.99, "dynatemp_exponent": 5.0, "temperature": 1.0},
+    {"mirostat": 1},
+    {"mirostat": 2, "mirostat_tau": 2.0},
+    {"repetition_penalty": 1.7},
+    {"presence_penalty": 1.0, "frequency_penalty": 0.5},
+    {"dry_multiplier": 2.0, "dry_allowed_length": 1, "dry_sequence_breakers": []},
+    {"logit_bias": {3: 4.0, 5: -math.inf}},
+    {"banned_tokens": [1, 2, 3]},
+    {"ignore_eos": True},
+    {"min_tokens": 3},
+    {"logprobs": 4},
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: ",".join(stage) or "none")
+@settings(max_examples=30, deadline=None)
+@given(
+    noise=st.integers(0, 2**32),
+    spread=st.sampled_from([0.0, 0.5, 3.0]),
+    share=st.sampled_from([0.02, 0.3, 0.9]),
+    history=histories,
+    position=st.integers(0, 5),
+)
+def test_a_mask_draws_what_bans_of_the_others_draw(
+    stage: dict[str, Any], noise: int, spread: float, share: float, history: tuple[list[int], list[int]], position: int
+) -> None:
+    """However the mask is applied, before the draw or after it: the same token, mirostat's state and logprobs."""
+    rng = np.random.default_rng(noise)
+    row = (rng.normal(size=N_VOCAB) * spread).astype(np.float32)
+    for seed in range(12):
+        allowed = rng.random(N_VOCAB) < share
+        params = SamplingParams(seed=seed, **({"temperature": 1.0} | stage))
+        bans = [*params.banned_tokens, *(int(token) for token in np.flatnonzero(~allowed))]
+        mu = 3.0 if params.mirostat else None
+        try:
+            expected = Chain(params.replace(banned_tokens=bans)).sample(row, history, position, mu=mu)
+        except InvalidRequestError as error:
+            with pytest.raises(InvalidRequestError, match=str(error)):
+                Chain(params).sample(row, history, position, mu=mu, mask=mask_words(allowed))
+            continue
+        found = Chain(params).sample(row, history, position, mu=mu, mask=mask_words(allowed))
+        assert repr(found) == repr(expected)
