@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from oxillama.errors import GrammarError
 from oxillama.structured.gbnf_lark import gbnf_to_lark
@@ -14,6 +14,10 @@ from oxillama.structured.lark import checked_lark, lark_text
 from oxillama.structured.patterns import PatternError, whole_pattern
 from oxillama.structured.schema_document import loaded
 from oxillama.structured.typed_schema import TypedSchema, is_type
+
+if TYPE_CHECKING:
+    from oxillama.structured.session import GrammarSession
+    from oxillama.tokenizer import Tokenizer
 
 GrammarKind = Literal["json_schema", "regex", "lark"]
 
@@ -111,6 +115,12 @@ class Grammar:
         except RecursionError:
             raise ValueError("the reply has too many values inside one another") from None
         return value if self.target is None else self.target.decode(value)
+
+    def session(self, tokenizer: Tokenizer | None = None, *, n_vocab: int | None = None) -> GrammarSession:
+        """A text in the making, for `Sampler.probs(mask=)` and tests of one's own; see `GrammarSession`."""
+        from oxillama.structured.session import GrammarSession
+
+        return GrammarSession(self, tokenizer, n_vocab=n_vocab)
 
     def __repr__(self) -> str:
         return f"Grammar(kind={self.kind!r}, length={len(self.text)})"

@@ -20,7 +20,7 @@ GRAMMAR = Grammar("regex", "(yes|no)( [0-9]+)?")
 
 
 def test_a_session_tells_what_may_follow() -> None:
-    session = GrammarSession(GRAMMAR, TOKENIZER)
+    session = GRAMMAR.session(TOKENIZER)
     first = session.allowed()
     assert {TOKENIZER.token_bytes(token)[:1] for token in first} == {b"y", b"n"}
     assert not session.is_complete
@@ -52,7 +52,7 @@ def test_the_end_of_a_text() -> None:
 )
 def test_the_chain_draws_what_is_allowed(seed: int, params: SamplingParams) -> None:
     logits = np.random.default_rng(seed).normal(scale=3, size=TOKENIZER.n_vocab).astype(np.float32)
-    session = GrammarSession(GRAMMAR)
+    session = GRAMMAR.session()
     sampler = Sampler(params, tokenizer=TOKENIZER, eog_tokens=TOKENIZER.eog_ids)
     try:
         probs = sampler.probs(logits, mask=session)
