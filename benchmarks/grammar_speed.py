@@ -55,7 +55,12 @@ class Meter:
 
     def rate(self, n_sequences: int, held_to: Grammar | None) -> float:
         """Tokens per second of so many sequences, from the first token of the last of them on."""
+        return self.rates(n_sequences, held_to)[0]
+
+    def rates(self, n_sequences: int, held_to: Grammar | None) -> tuple[float, float]:
+        """The same, and tokens per second of this process's processor time, which others do not take away."""
         self.n_runs += 1
+        used = time.process_time()
         handles = [
             self.engine.submit(
                 PROMPT, max_tokens=self.n_tokens, ignore_eos=True, seed=1000 * self.n_runs + i, grammar=held_to
@@ -67,7 +72,8 @@ class Meter:
         times = [core.times for handle in handles for core in handle.handles]
         begin, end = max(time[3] for time in times), max(time[4] for time in times)
         # The tokens before that moment are some steps' worth, the same in each case.
-        return n_sequences * (self.n_tokens - 1) / (end - begin)
+        n_tokens = n_sequences * (self.n_tokens - 1)
+        return n_tokens / (end - begin), n_tokens / (time.process_time() - used)
 
     def first_token(self, held_to: Grammar | None) -> float:
         """Milliseconds from the call to the first token."""
@@ -115,19 +121,23 @@ def measure(meter: Meter, options: argparse.Namespace) -> dict[str, Any]:
     sizes = [1, 16]
     kinds = list(ITEMS)
     rates: dict[str, list[float]] = {}
+    processor: dict[str, list[float]] = {}
     first: list[float] = []
     tries: list[float] = []
     for kind in kinds:
         meter.rate(1, grammar(kind))  # compiles
     for _ in range(options.rounds):
         for size in sizes:
-            plain = meter.rate(size, None)
+            plain = meter.rates(size, None)
             for kind in kinds:
-                rates.setdefault(f"{kind} {size}", []).append(meter.rate(size, grammar(kind)) / plain)
+                found = meter.rates(size, grammar(kind))
+                rates.setdefault(f"{kind} {size}", []).append(found[0] / plain[0])
+                processor.setdefault(f"{kind} {size}", []).append(found[1] / plain[1])
         first += [meter.first_token(grammar("objects")) - meter.first_token(None) for _ in range(5)]
         tries.append(trie_ms(meter.engine))
     return {
         "ratios": {name: spread(values) for name, values in rates.items()},
+        "processor_ratios": {name: spread(values) for name, values in processor.items()},
         "first_token_ms": spread(first),
         "trie_ms": spread(tries),
     }
