@@ -26,6 +26,7 @@ from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.hub import fetch
 from oxillama.lifecycle import Lifecycle, State
 from oxillama.limits import default_threads
+from oxillama.network.draft import load_draft
 from oxillama.network.loader import load_model
 from oxillama.network.memory_plan import open_model
 from oxillama.process_bound import ProcessBound
@@ -56,16 +57,17 @@ class Engine(ProcessBound):
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
     available memory. n_threads: None: what this process may use, see `oxillama.limits`. max_batch_size: sequences that
     advance together. max_batch_tokens: most tokens of one step; None: 512, or n_ctx if the model reads texts as a
-    whole. max_step_ms: how long a step may take while somebody is generating. queue_size: requests submitted
-    and not yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0". kv_cache_tokens: tokens that all sequences share,
-    promised at once and taken with use; None: 4 x n_ctx, or 1024 x max_batch_size if more, within n_ctx x
-    max_batch_size and half of the available memory. prefix_cache: reuse the KV of common beginnings.
-    prefix_cache_tokens: so many of them are kept before memory grows for others; None: a quarter of kv_cache_tokens, at
-    least n_ctx. speculation: "auto": while few sequences run, what followed the same tokens earlier in a request is
+    whole. max_step_ms: how long a step may take while somebody is generating. queue_size: requests submitted and not
+    yet running. kv_dtype: "f16", "f32", "bf16" or "q8_0". kv_cache_tokens: tokens that all sequences share, promised at
+    once and taken with use; None: 4 x n_ctx, or 1024 x max_batch_size if more, within n_ctx x max_batch_size and half
+    of the available memory. prefix_cache: reuse the KV of common beginnings. prefix_cache_tokens: so many of them are
+    kept before memory grows for others; None: a quarter of kv_cache_tokens, at least n_ctx. draft: the file of a small
+    model of the same vocabulary that guesses while few sequences run, as long as that makes tokens cheaper; results are
+    the same. speculation: "auto": while few sequences run, what followed the same tokens earlier in a request is
     computed ahead, and kept where the model writes it; results are the same. mmap: map the file instead of reading it.
     chat_template: instead of the file's own: a Jinja template, a name (chatml, llama3, mistral, gemma ...) or the path
-    of a file, see `oxillama.chat.templates`; one that leaves out what the messages say is a TemplateError.
-    progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
+    of a file, see `oxillama.chat.templates`; one that leaves out what the messages say is a TemplateError. progress:
+    True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
 
@@ -83,6 +85,7 @@ class Engine(ProcessBound):
         kv_cache_tokens: int | None = None,
         prefix_cache: bool = True,
         prefix_cache_tokens: int | None = None,
+        draft: str | os.PathLike[str] | None = None,
         speculation: str = "off",
         mmap: bool = True,
         chat_template: str | os.PathLike[str] | None = None,
@@ -99,13 +102,18 @@ class Engine(ProcessBound):
             loaded = load_model(
                 path, cache=cache, scheduler=scheduler, n_threads=n_threads, progress=progress, file=file
             )
+        guessing = None
+        if draft is not None:
+            with loaded.reservation.released_on_failure(), open_model(draft, mmap=mmap) as file, DefaultFloatMode():
+                guessing = load_draft(draft, file, loaded, cache=cache, scheduler=scheduler, progress=progress)
         self._scheduler = scheduler
         self._model = loaded.model
+        self._memory = loaded.model.plan.memory + guessing.memory if guessing else loaded.model.plan.memory
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
         with loaded.reservation.released_on_failure():
             self._conversation = Conversation(self.tokenizer, self._metadata, given) if self.tokenizer else None
-            self._lifecycle = Lifecycle(loaded, scheduler)
+            self._lifecycle = Lifecycle(loaded, scheduler, guessing)
         self._worker = self._lifecycle.worker
         self._admission = Admission(
             self._model, self._worker, queue_size=scheduler.queue_size, speculates=scheduler.speculation == "auto"
@@ -189,7 +197,7 @@ class Engine(ProcessBound):
 
     @property
     def memory(self) -> Memory:
-        return self._model.plan.memory
+        return self._memory
 
     @property
     def program(self) -> Program | None:

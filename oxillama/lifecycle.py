@@ -16,6 +16,7 @@ from oxillama._core.scheduling.ticket import Ticket
 from oxillama._core.scheduling.worker import Worker
 from oxillama.config import SNAPSHOT_TOKENS, SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
+from oxillama.network.draft import DraftModel
 from oxillama.network.loader import LoadedModel
 from oxillama.results.stats import EngineStats
 from oxillama.structured.backend import backend_name
@@ -35,7 +36,7 @@ _open: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 class Lifecycle:
     """Starts the worker of a loaded model. Whatever enters the worker's queue does so here, from any thread."""
 
-    def __init__(self, loaded: LoadedModel, scheduler: SchedulerConfig) -> None:
+    def __init__(self, loaded: LoadedModel, scheduler: SchedulerConfig, draft: DraftModel | None = None) -> None:
         model = loaded.model
         self.worker = Worker(
             loaded.program,
@@ -48,6 +49,8 @@ class Lifecycle:
             prefix_cache=scheduler.prefix_cache,
             n_kept_blocks=model.plan.n_kept_blocks,
             snapshot_tokens=SNAPSHOT_TOKENS,
+            draft=None if draft is None else draft.program,
+            draft_n_ctx=0 if draft is None else draft.n_ctx,
         )
         self._queue_size = scheduler.queue_size
         self._state: State = "ready"

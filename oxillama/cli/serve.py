@@ -98,6 +98,7 @@ def _engine_options(args: SimpleNamespace) -> dict[str, Any]:
         "queue_size": args.queue_size,
         "kv_cache_tokens": args.kv_cache_tokens,
         "prefix_cache": not args.no_prefix_cache,
+        "draft": args.draft,
         "speculation": args.speculation,
         "chat_template": args.chat_template,
         "prefix_cache_tokens": args.prefix_cache_tokens,

@@ -126,6 +126,12 @@ def options() -> list[click.Parameter]:
             section=ENGINE,
         ),
         Option(
+            "--draft",
+            metavar="FILE",
+            help="a small model of the same vocabulary that guesses ahead while few sequences run",
+            section=ENGINE,
+        ),
+        Option(
             "--chat-template",
             metavar="FILE|NAME",
             help="chat template instead of the model's own: a file, or the name of a usual one, say chatml",

@@ -161,13 +161,13 @@ def load_model(
     read, and UnsupportedModelError for a sound one that needs what this version does not have."""
     check_kind(file)
     tensors = FileTensors(file)
-    graph, architecture = _describe(file, tensors, cache.n_ctx)
+    graph, architecture = describe_network(file, tensors, cache.n_ctx)
     # The model outlives the file, whose mapping or copy is of no use once the weights are packed.
     metadata = file.metadata.detached()
     tokenizer = read_tokenizer(metadata, architecture.n_vocab)
     _warn_of_length(cache.n_ctx, architecture.n_ctx_train)
     matrices = graph.matrices()
-    weight_bytes = _weight_bytes(file, matrices)
+    weight_bytes = packed_weight_bytes(file, matrices)
     n_whole = (cache.n_ctx or architecture.n_ctx_train) if graph.looks_ahead else 0
     max_outputs = scheduler.max_batch_size + EVALUATION_ROWS
     lowered = lower(graph, max_tokens=scheduler.step_tokens(n_whole), max_outputs=max_outputs)
@@ -188,13 +188,13 @@ def load_model(
     )
     if cache.n_ctx is None and plan.n_ctx < architecture.n_ctx_train:
         # Some families compute otherwise in a long context: what counts is the one that there is memory for.
-        graph, architecture = _describe(file, tensors, plan.n_ctx)
+        graph, architecture = describe_network(file, tensors, plan.n_ctx)
         max_tokens = scheduler.step_tokens(plan.n_ctx if graph.looks_ahead else 0)
         lowered = lower(graph, max_tokens=max_tokens, max_outputs=max_outputs)
     with (
         reservation.released_on_failure(),
         reporting(
-            progress, total=sum(_source_bytes(file, matrix) for matrix in matrices), label="loading", unit="B"
+            progress, total=sum(source_bytes(file, matrix) for matrix in matrices), label="loading", unit="B"
         ) as tell,
     ):
         try:
@@ -218,7 +218,7 @@ def load_model(
     return LoadedModel(model, program, reservation)
 
 
-def _describe(file: GGUFFile, tensors: FileTensors, n_ctx: int | None) -> tuple[Graph, Architecture]:
+def describe_network(file: GGUFFile, tensors: FileTensors, n_ctx: int | None) -> tuple[Graph, Architecture]:
     """The network of a file, for a context of n_ctx tokens or the one that it was trained for."""
     graph = Graph(tensors)
     architecture = read_architecture(file.metadata, graph, n_ctx=n_ctx)
@@ -265,12 +265,12 @@ def _check_unused(file: GGUFFile, graph: Graph) -> None:
         )
 
 
-def _source_bytes(file: GGUFFile, matrix: Matrix) -> int:
+def source_bytes(file: GGUFFile, matrix: Matrix) -> int:
     info = file.tensor(matrix.name)
     return info.n_bytes // math.prod(info.shape[1:]) * matrix.rows * matrix.stack
 
 
-def _weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
+def packed_weight_bytes(file: GGUFFile, matrices: list[Matrix]) -> int:
     total = 0
     for matrix in matrices:
         n_bytes = packed_bytes(matrix.type_id, matrix.rows, matrix.k) * matrix.stack

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from oxillama._core.gguf.ggml_types import GGML_TYPES
 from oxillama._core.network.operations import is_row_wise
 from oxillama._core.network.program import REST_FORM, Program, activation_form, buffer_bytes, twin_bytes
+from oxillama._core.network.team import Team
 from oxillama._core.network.weights import PackedMatrix
 from oxillama._core.scheduling.kv_cache import KVCache
 from oxillama.network.experts import Combine, Gather
@@ -141,9 +142,18 @@ def _most_rows(value: Value, max_tokens: int, max_outputs: int, hidden: Value | 
 
 
 def emit(
-    lowered: Lowered, weights: Weights, *, kv: KVCache, n_threads: int, n_slots: int, n_snapshots: int = 0
+    lowered: Lowered,
+    weights: Weights,
+    *,
+    kv: KVCache,
+    n_threads: int,
+    n_slots: int,
+    n_snapshots: int = 0,
+    team: Team | None = None,
 ) -> Program:
-    """Builds the program over loaded weights, with room for the states of `n_slots` sequences, and for so many more."""
+    """Builds the program over loaded weights, with room for the states of `n_slots` sequences, and for so many more.
+
+    team: of another program, in turn with which it runs; None: one of its own."""
     index = {home: i for i, home in enumerate(lowered.values)}
 
     def head(value: Value | None) -> int:
@@ -166,6 +176,7 @@ def emit(
         n_slots=n_slots,
         n_snapshots=n_snapshots,
         kept_floats=lowered.kept_floats,
+        team=team,
     )
     previous = lowered.phases[0]
     for node, phase in zip(lowered.nodes, lowered.phases, strict=True):

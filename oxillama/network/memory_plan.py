@@ -126,6 +126,18 @@ def reserve_memory(
     return plan, reservation
 
 
+def reserve_draft_memory(name: str, n_bytes: int, copied_bytes: int) -> Reservation:
+    """Promises the memory of a draft model: weights, buffers, and a cache of as many blocks as the model's."""
+    with LEDGER.deciding() as left:
+        available = left + copied_bytes - RESERVE_BYTES
+        if n_bytes > available:
+            raise ModelLoadError(
+                f"the draft model does not fit into memory: {max(0, available):,} bytes are left, its weights, buffers "
+                f"and cache need {n_bytes:,}{LEDGER.others()}"
+            )
+        return LEDGER.reserve(name, n_bytes)
+
+
 def default_cache_tokens(n_ctx: int, max_batch_size: int) -> int:
     """A bound that the work seldom meets: some sequences of full length, or many of ordinary length."""
     return min(n_ctx * max_batch_size, max(n_ctx * FULL_SEQUENCES, TOKENS_PER_SEQUENCE * max_batch_size))

@@ -14,6 +14,13 @@ class Memory:
     kv_cache: int
     buffers: int
 
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(
+            weights=self.weights + other.weights,
+            kv_cache=self.kv_cache + other.kv_cache,
+            buffers=self.buffers + other.buffers,
+        )
+
     @property
     def promised(self) -> int:
         return self.weights + self.kv_cache + self.buffers

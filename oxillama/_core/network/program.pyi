@@ -40,6 +40,7 @@ class Program:
         n_slots: int = 0,
         n_snapshots: int = 0,
         kept_floats: int = 0,
+        team: Team | None = None,
     ) -> None: ...
     def append(
         self,

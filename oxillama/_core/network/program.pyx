@@ -91,12 +91,12 @@ cdef class Program:
     it, a ModelLoadError if the system refuses. logits, hidden, scores: numbers of the buffers of what leaves the
     network, -1 where it has none; see ox_program. whole: attention looks ahead. state_floats, n_slots, n_snapshots:
     recurrent state of a sequence, how many sequences have one at a time, and how many are kept besides. kept_floats:
-    what is kept of a draft until it is accepted or refused."""
+    what is kept of a draft until it is accepted or refused. team: of another program, in turn with which it runs."""
 
     def __init__(self, list buffers, *, size_t arena_bytes, int n_ops, KVCache kv not None, int max_tokens,
                  int max_outputs, int n_threads, int n_vocab, int logits=-1, int hidden=-1, int scores=-1,
                  bint whole=False, Py_ssize_t state_floats=0, int n_slots=0, int n_snapshots=0,
-                 Py_ssize_t kept_floats=0):
+                 Py_ssize_t kept_floats=0, Team team=None):
         cdef Py_ssize_t width, rows, offset, twin_offset
         cdef int i, forms
         self.kv = kv
@@ -134,7 +134,7 @@ cdef class Program:
         self.c.kept_floats = kept_floats
         self._kept_rows = Pages(kept_floats * sizeof(float) * max_outputs)
         self.c.kept = <float *>self._kept_rows.c.data
-        self.team = Team(n_threads)
+        self.team = Team(n_threads) if team is None else team
         self.c.team = self.team.c
         self.c.n_threads = n_threads
         self._sealed = False

@@ -126,7 +126,7 @@ cdef int32_t propose(ox_drafter *drafter, const ox_request *request, ox_row_cost
         follow(p, request.tokens + request.n_prompt, request.n_output)
         if 0 <= p.place < p.n:
             p.kind = 1 if p.n_followed >= MIN_MATCH else 0
-            n = row_costs_worthwhile(costs, n_rows, min(most, p.n - p.place), p.chances[p.kind])
+            n = row_costs_worthwhile(costs, n_rows, min(most, p.n - p.place), p.chances[p.kind], 0)
             if n > 0:
                 memcpy(drafts, p.tokens + p.place, n * sizeof(int32_t))
                 p.is_own = True

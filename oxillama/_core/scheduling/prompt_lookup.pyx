@@ -131,7 +131,7 @@ cdef int32_t propose(ox_drafter *drafter, const ox_request *request, ox_row_cost
         return 0
     lookup.kind = 1 if length >= LONG_MATCH else 0
     n = min(min(most, <int32_t> MAX_LENGTH), length - MIN_MATCH + 2)
-    n = row_costs_worthwhile(costs, n_rows, n, lookup.chances[lookup.kind])
+    n = row_costs_worthwhile(costs, n_rows, n, lookup.chances[lookup.kind], 0)
     if n == 0:
         # Texts change: what has failed is tried again now and then.
         chance = &lookup.chances[lookup.kind]

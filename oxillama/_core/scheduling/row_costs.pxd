@@ -11,5 +11,6 @@ ctypedef struct ox_row_costs:
 
 cdef void row_costs_observe(ox_row_costs *costs, int32_t n_rows, int64_t step_ns) noexcept nogil
 # Of n drafts beside n_rows rows, how many make tokens cheapest; 0 when none does so clearly. chance: of each to be
-# right when those before it are.
-cdef int32_t row_costs_worthwhile(ox_row_costs *costs, int32_t n_rows, int32_t n, double chance) noexcept nogil
+# right when those before it are. draft_ns: what it takes to guess one.
+cdef int32_t row_costs_worthwhile(ox_row_costs *costs, int32_t n_rows, int32_t n, double chance,
+                                  double draft_ns) noexcept nogil

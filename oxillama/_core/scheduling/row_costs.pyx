@@ -31,9 +31,10 @@ cdef double cost(const ox_row_costs *costs, int32_t n_rows) noexcept nogil:
     return costs.step_ns[known] * (1 + <double> (n_rows - known) / ROWS_PER_STEP)
 
 
-cdef int32_t row_costs_worthwhile(ox_row_costs *costs, int32_t n_rows, int32_t n, double chance) noexcept nogil:
+cdef int32_t row_costs_worthwhile(ox_row_costs *costs, int32_t n_rows, int32_t n, double chance,
+                                  double draft_ns) noexcept nogil:
     cdef int32_t i, best = 0
-    cdef double expected = n_rows, is_right = 1, rate, best_rate, plain_rate
+    cdef double expected = n_rows, is_right = 1, rate, best_rate, plain_rate, duration
     cdef bint may_pay = False
     if not 1 <= n_rows <= OX_COSTED_ROWS or costs.step_ns[n_rows] <= 0:
         return 0
@@ -43,8 +44,9 @@ cdef int32_t row_costs_worthwhile(ox_row_costs *costs, int32_t n_rows, int32_t n
     for i in range(1, n + 1):
         is_right *= chance
         expected += is_right
-        rate = expected / cost(costs, n_rows + i)
-        may_pay = may_pay or (n_rows + 0.5 * i) / cost(costs, n_rows + i) > plain_rate
+        duration = cost(costs, n_rows + i) + i * draft_ns
+        rate = expected / duration
+        may_pay = may_pay or (n_rows + 0.5 * i) / duration > plain_rate
         if rate > best_rate:
             best = i
             best_rate = rate

@@ -6,9 +6,11 @@ from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64
 from oxillama._core.sampling.candidates cimport ox_candidates
 from oxillama._core.network.executor cimport ox_program, ox_run
 from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
+from oxillama._core.scheduling.kv_cache cimport ox_kv_arena
 from oxillama._core.network.program cimport Program
 from oxillama._core.ring cimport ox_ring
 from oxillama._core.scheduling.mask_thread cimport ox_mask_thread
+from oxillama._core.scheduling.draft_model cimport ox_draft_model
 from oxillama._core.scheduling.plan cimport ox_plan
 from oxillama._core.scheduling.row_costs cimport ox_row_costs
 from oxillama._core.scheduling.snapshots cimport ox_snapshots
@@ -36,6 +38,9 @@ ctypedef struct ox_worker:
     int32_t *first_logits           # [max_batch_size]: the output rows of each item begin here
     int32_t *first_hidden           # [max_batch_size]: and those of its hidden states here
     ox_candidates **memories        # [n_threads]
+    ox_draft_model *draft_model     # or NULL
+    ox_kv_arena *arena              # of the program's cache
+    ox_kv_arena *draft_arena        # of the draft model's, or NULL
     ox_row_costs costs              # of steps that only decode
     ox_plan *plan                   # of the step that is running
     ox_mask_thread masks            # not started where the model has no logits
@@ -49,6 +54,8 @@ cdef class Worker:
     cdef ox_scheduler_config config
     # None once the thread has ended: weights and cache may be large, and a closed engine may live on.
     cdef readonly Program program
+    # Of the draft model, or None.
+    cdef readonly Program draft
     # What the outputs of requests borrow while the thread may still write to them.
     cdef object _vocabulary
     cdef unsigned long _thread

@@ -2,6 +2,7 @@ from oxillama._core.network.program import Program
 
 class Worker:
     program: Program | None
+    draft: Program | None
     overlaps_masks: bool
     def __init__(
         self,
@@ -16,6 +17,8 @@ class Worker:
         prefix_cache: bool,
         n_kept_blocks: int,
         snapshot_tokens: int,
+        draft: Program | None = None,
+        draft_n_ctx: int = 0,
     ) -> None: ...
     def close(self) -> None: ...
     @property

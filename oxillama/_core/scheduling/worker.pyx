@@ -20,6 +20,7 @@ from oxillama._core.atomics cimport (
 from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candidates_free
 from oxillama._core.network.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode, replay
 from oxillama._core.scheduling.generation cimport finish_generation, keep_row, publish_generation, take_item
+from oxillama._core.scheduling.draft_model cimport draft_model_create, draft_model_destroy, draft_model_propose
 from oxillama._core.scheduling.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.scheduling.kv_cache cimport KVCache, kv_arena_grow
 from oxillama._core.memory cimport pages_enlarge
@@ -146,6 +147,8 @@ cdef void propose(ox_worker *w) noexcept nogil:
                 request.n_drafts = k
                 break
         n_rows += request.n_drafts
+    if w.draft_model != NULL:
+        draft_model_propose(w.draft_model, w.scheduler, &w.costs, n_rows)
 
 
 cdef void rest(ox_worker *w) noexcept nogil:
@@ -307,6 +310,13 @@ cdef void take_one_item(void *context, int32_t i, int32_t place) noexcept nogil:
               w.n_vocab, &w.results[i])
 
 
+cdef void grow_caches(void *context, int32_t n_blocks) noexcept nogil:
+    cdef ox_worker *w = <ox_worker *>context
+    kv_arena_grow(w.arena, n_blocks)
+    if w.draft_arena != NULL:
+        kv_arena_grow(w.draft_arena, n_blocks)
+
+
 cdef void on_start(void *context, ox_request *request) noexcept nogil:
     ring_left_queue((<ox_worker *>context).ring)
 
@@ -316,13 +326,15 @@ cdef class Worker:
 
     vocabulary: the TokenTable of the requests' text streams, or None without a tokenizer. n_kept_blocks: with more than
     these cached, one is evicted before the KV cache grows. snapshot_tokens: how often recurrent states are kept, a
-    multiple of 32."""
+    multiple of 32. draft: a small program that guesses for the other, with as many blocks and the same team, or None;
+    draft_n_ctx: positions that it knows."""
 
     def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size,
                  int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache,
-                 int32_t n_kept_blocks, int32_t snapshot_tokens):
+                 int32_t n_kept_blocks, int32_t snapshot_tokens, Program draft=None, int32_t draft_n_ctx=0):
         cdef int i, max_tokens = program.c.max_tokens
         self.program = program
+        self.draft = draft
         self._vocabulary = vocabulary
         self._pid = getpid()
         self.config.max_batch_size = max_batch_size
@@ -355,12 +367,19 @@ cdef class Worker:
                 and self.c.first_logits and self.c.first_hidden and self.c.memories):
             raise MemoryError("no memory for the worker")
         self.c.pool.num_kept = n_kept_blocks
-        self.c.pool.grow = kv_arena_grow
-        self.c.pool.grow_context = &program.kv.arena
+        self.c.pool.grow = grow_caches
+        self.c.pool.grow_context = &self.c
+        self.c.arena = &program.kv.arena
+        self.c.draft_arena = NULL if draft is None else &draft.kv.arena
         for i in range(self.c.n_threads if program.has_logits else 0):
             self.c.memories[i] = ox_candidates_create(self.c.n_vocab, n_ctx)
             if self.c.memories[i] == NULL:
                 raise MemoryError("no memory for the sampler")
+        if draft is not None:
+            self.c.draft_model = draft_model_create(&draft.c, self.c.n_vocab, min(n_ctx, draft_n_ctx), max_batch_size,
+                                                    program.kv.n_blocks)
+            if self.c.draft_model == NULL:
+                raise MemoryError("no memory for the draft model")
         if scheduler_create(&self.c.scheduler, &self.config, self.c.pool) != OX_OK:
             raise MemoryError("no memory for the scheduler")
         self.c.scheduler.on_start = on_start
@@ -386,7 +405,7 @@ cdef class Worker:
                 ox_thread_join(self._thread)
                 masks_stop(&self.c.masks)
             self.program.team.close()
-            self.program = None
+            self.program = self.draft = None
 
     def __del__(self):
         # A finaliser, not __dealloc__: the cycle collector would already have taken the program away from the thread.
@@ -405,6 +424,7 @@ cdef class Worker:
         if self.c.pool != NULL:
             kv_pool_destroy(self.c.pool)
         snapshots_destroy(self.c.snapshots)
+        draft_model_destroy(self.c.draft_model)
         if self.c.memories != NULL:
             for i in range(self.c.n_threads):
                 ox_candidates_free(self.c.memories[i])

@@ -8,6 +8,7 @@ from oxillama._core.output.handle cimport Handle
 from oxillama._core.sampling.philox cimport OX_RANDOM_DRAW, ox_random_bits, ox_random_uniform
 from oxillama._core.scheduling.prediction cimport prediction_create
 from oxillama._core.scheduling.prompt_lookup cimport prompt_lookup_create
+from oxillama._core.scheduling.worker cimport Worker
 from oxillama._core.request cimport (
     OX_MAX_DRAFTS,
     num_known,
@@ -131,6 +132,13 @@ def make_eager(Handle handle not None):
     handle.request.drafter = &eager.base
 
 
+def make_draft_model_eager(Worker worker not None):
+    """Lets the draft model of a worker that is at rest believe that rows cost nothing."""
+    if worker.c.draft_model == NULL:
+        raise ValueError("the worker has no draft model")
+    worker.c.draft_model.is_eager = True
+
+
 @cython.final
 cdef class RowCosts:
     cdef ox_row_costs c
@@ -138,8 +146,8 @@ cdef class RowCosts:
     def observe(self, int32_t n_rows, int64_t step_ns):
         row_costs_observe(&self.c, n_rows, step_ns)
 
-    def worthwhile(self, int32_t n_rows, int32_t n, double chance):
-        return row_costs_worthwhile(&self.c, n_rows, n, chance)
+    def worthwhile(self, int32_t n_rows, int32_t n, double chance, double draft_ns=0):
+        return row_costs_worthwhile(&self.c, n_rows, n, chance, draft_ns)
 
 
 @cython.final
