@@ -34,6 +34,7 @@ from oxillama.progress import Progress, stoppable_beside
 from oxillama.requests.admission import Admission, Prompt, prompt_size
 from oxillama.requests.batch import Batch
 from oxillama.requests.beside import INLINE, beside, beside_if_long
+from oxillama.requests.capabilities import Capability, capabilities
 from oxillama.requests.chat import ChatHandle, ChatStream
 from oxillama.requests.completion_builder import CompletionBuilder, RequestSpec
 from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
@@ -184,6 +185,11 @@ class Engine(ProcessBound):
     @property
     def architecture(self) -> str:
         return str(self._metadata["general.architecture"])
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can be asked for, of "generate", "embed" and "rerank"."""
+        return capabilities(self._model)
 
     @property
     def metadata(self) -> Mapping[str, Any]:

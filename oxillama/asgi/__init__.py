@@ -10,6 +10,8 @@ except ImportError as error:  # pragma: no cover - the tests have both
 
 from oxillama.asgi.app import create_app
 from oxillama.asgi.disconnect import until_disconnected
+from oxillama.asgi.registry import ModelRegistry
+from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.settings import Limits
 
-__all__ = ["Limits", "create_app", "until_disconnected"]
+__all__ = ["Limits", "ModelRegistry", "ServedModel", "create_app", "until_disconnected"]

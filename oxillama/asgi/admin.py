@@ -6,17 +6,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oxillama.asgi.errors import JSONResponse, not_supported
+from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.service import Service
 
 
 async def stats(request: Request) -> Response:
     """`EngineStats`, and what the engine is. Answers in every state of the engine, so that an admin can look at it."""
-    service = Service.of(request)
-    engine = service.loaded_engine
-    content: dict[str, object] = {"state": service.readiness(), "engine": None}
+    models = Service.of(request).models
+    content = _stats(models.first)
+    if len(models) > 1:
+        content["models"] = {served.name: _stats(served) for served in models}
+    return JSONResponse(content)
+
+
+def _stats(served: ServedModel) -> dict[str, object]:
+    engine = served.loaded_engine
+    content: dict[str, object] = {"state": served.readiness(), "engine": None}
     if engine is not None:
         content["engine"] = {
-            "model": service.settings.model_name or engine.name,
+            "model": served.name or engine.name,
             "architecture": engine.architecture,
             "n_ctx": engine.n_ctx,
             "n_threads": engine.n_threads,
@@ -26,7 +34,7 @@ async def stats(request: Request) -> Response:
             "buffer_bytes": engine.memory.buffers,
         }
         content["stats"] = engine.stats().to_dict() if engine.state != "closed" else None
-    return JSONResponse(content)
+    return content
 
 
 async def loras(request: Request) -> Response:

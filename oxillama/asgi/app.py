@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,14 +34,17 @@ from oxillama.asgi.fields import FieldTable
 from oxillama.asgi.operations import OPERATIONS
 from oxillama.asgi.page import Page, stats
 from oxillama.asgi.paths import OnePath
+from oxillama.asgi.registry import ModelRegistry, Source
 from oxillama.asgi.request_log import RequestLog, record_of
-from oxillama.asgi.service import EngineFactory, Opening, Service
+from oxillama.asgi.served_model import EngineFactory
+from oxillama.asgi.service import Opening, Service
 from oxillama.asgi.settings import Limits, Settings
 from oxillama.asgi.structure import HEADER
 from oxillama.asgi.suggestion import unknown_route
 from oxillama.asgi.throttle import Throttle
 from oxillama.asgi.trusted_hosts import TrustedHosts
 from oxillama.engine import Engine
+from oxillama.values import refused
 
 # The body's fields of every route that has one.
 FIELD_TABLES: tuple[FieldTable, ...] = (
@@ -58,7 +61,7 @@ FIELD_TABLES: tuple[FieldTable, ...] = (
 
 
 def create_app(
-    engine: Engine | EngineFactory,
+    engine: Engine | EngineFactory | Mapping[str, Source] | ModelRegistry,
     *,
     api_keys: Iterable[str] | str | None = None,
     admin_token: str | None = None,
@@ -71,12 +74,13 @@ def create_app(
     page: bool = False,
     keep_alive: float = 15.0,
 ) -> Starlette:
-    """An OpenAI-compatible API over an engine, alone or mounted under any path of any ASGI app.
+    """An OpenAI-compatible API over an engine or several, alone or mounted under any path of any ASGI app.
 
     engine: an Engine, which stays its owner's, or an async function that makes one: called with the app's lifespan, or
-    with the first request where nobody runs that; until the engine is ready, 503. api_keys: who may use it; none:
-    everybody. admin_token: for the admin routes, which are off without it. model_name: the model's id; else the file
-    name. model_aliases: further names; `*` accepts any. cors_origins: origins of pages that may call it; `*`: all.
+    with the first request where nobody runs that; until the engine is ready, 503. Of several models a mapping from
+    names to any of these, or a ModelRegistry: the model that a request names answers it. api_keys: who may use it;
+    none: everybody. admin_token: for the admin routes, which are off without it. model_name: the model's id; else the
+    file name. model_aliases: further names; `*` accepts any. cors_origins: origins of pages that may call it; `*`: all.
     trusted_hosts: the only names (`localhost`: all of this machine's own) under which it may be called, and whose pages
     may call it; none: no matter. limits: the most that one request or key may ask for. max_priority: how far before
     ordinary requests a client may put its own. page: serve the chat page at `/`. keep_alive: seconds between the
@@ -95,7 +99,7 @@ def create_app(
         page=page,
         keep_alive=keep_alive,
     )
-    service = Service(engine, settings)
+    service = Service(_registry(engine, settings), settings)
     app = Starlette(
         routes=[*_routes(), *(_page_routes() if page else [])],
         middleware=_middleware(service),
@@ -105,10 +109,26 @@ def create_app(
     # A redirect would lose the body's method on old clients, and its shape is not that of errors.
     app.router.redirect_slashes = False
     app.state.service = service
-    app.state.metrics = metrics.Metrics(lambda: service.loaded_engine)
+    app.state.metrics = metrics.Metrics(service.models)
     service.observers.append(app.state.metrics.observe)
     app.state.operations = OPERATIONS
     return app
+
+
+def _registry(
+    engine: Engine | EngineFactory | Mapping[str, Source] | ModelRegistry, settings: Settings
+) -> ModelRegistry:
+    if not isinstance(engine, Mapping | ModelRegistry):
+        models = ModelRegistry()
+        models.add(settings.model_name, engine, aliases=settings.model_aliases)
+        return models
+    for name in ("model_name", "model_aliases"):
+        if getattr(settings, name):
+            raise refused(name, "nothing where models have names of their own", getattr(settings, name))
+    models = engine if isinstance(engine, ModelRegistry) else ModelRegistry(engine)
+    if not models:
+        raise refused("engine", "at least one model", engine)
+    return models
 
 
 class RecordedRoute(Route):

@@ -37,8 +37,7 @@ class ApplyTemplateRequest(msgspec.Struct, kw_only=True):
 async def apply_template(request: Request) -> Response:
     body = await read_body(request, FIELDS, ApplyTemplateRequest)
     service = Service.of(request)
-    service.check_model(body.model)
-    engine = service.engine
+    engine = service.model(body.model, "generate").engine
 
     def render() -> str:
         return engine.render_chat(

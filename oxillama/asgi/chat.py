@@ -84,8 +84,8 @@ async def create_chat_completion(request: Request) -> Response:
     body = await read_body(request, FIELDS, ChatRequest)
     service = Service.of(request)
     record = record_of(request.scope)
-    record.model = service.check_model(body.model)
-    engine = service.engine
+    served = service.model(body.model, "generate")
+    record.model, engine = served.id, served.engine
     params = _params(body, service)
     with_usage = include_usage(body.stream, body.stream_options)
     handle = await on_conversation(request, body.messages, lambda: _prepare(engine, body, params, service, record))

@@ -62,8 +62,8 @@ async def create_completion(request: Request) -> Response:
     body = await read_body(request, FIELDS, CompletionRequest)
     service = Service.of(request)
     record = record_of(request.scope)
-    record.model = service.check_model(body.model)
-    engine = service.engine
+    served = service.model(body.model, "generate")
+    record.model, engine = served.id, served.engine
     params = _params(body, service)
     with_usage = include_usage(body.stream, body.stream_options)
 

@@ -71,9 +71,10 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
 async def embeddings(request: Request) -> Response:
     body = await read_body(request, FIELDS, EmbeddingsRequest)
     service, record = Service.of(request), record_of(request.scope)
-    model = record.model = service.check_model(body.model)
+    served = service.model(body.model, "embed")
+    model = record.model = served.id
     prompts = await on_body(request, lambda: body.prompts(service.limits))
-    engine = service.engine
+    engine = served.engine
 
     async def embed() -> list[npt.NDArray[np.float32]]:
         return await _embed(request, engine, prompts, body.options(), service.limits, record)

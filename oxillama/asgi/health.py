@@ -20,9 +20,13 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """The engine takes requests: not loading, draining, ended or stuck."""
-    Service.of(request).check_ready()
-    return JSONResponse({"status": "ok"})
+    """Every engine takes requests: not loading, draining, ended or stuck."""
+    service = Service.of(request)
+    service.check_ready()
+    content: dict[str, Any] = {"status": "ok"}
+    if len(service.models) > 1:
+        content["models"] = {served.id: served.readiness() for served in service.models}
+    return JSONResponse(content)
 
 
 async def version(request: Request) -> Response:
@@ -36,14 +40,15 @@ async def version(request: Request) -> Response:
 
 
 async def props(request: Request) -> Response:
-    """The model and the defaults of a request, as llama-server tells them; paths of the machine are not told."""
-    service = Service.of(request)
-    engine = service.engine
+    """A model and the defaults of a request, as llama-server tells them; paths of the machine are not told. Of several
+    models `?model=` names one."""
+    served = Service.of(request).model(request.query_params.get("model"))
+    engine = served.engine
     specials, file_type = engine.tokenizer, engine.metadata.get("general.file_type")
     content: dict[str, Any] = {
         "default_generation_settings": {"n_ctx": engine.n_ctx, "params": _defaults()},
         "total_slots": engine.max_batch_size,
-        "model_alias": service.model_id,
+        "model_alias": served.id,
         "model_ftype": file_type if isinstance(file_type, int) else None,
         "architecture": engine.architecture,
         "n_vocab": engine.n_vocab,

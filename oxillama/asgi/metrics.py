@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -12,11 +12,10 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from oxillama.asgi.registry import ModelRegistry
 from oxillama.asgi.request_log import RequestRecord
+from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.token_gaps import TokenGaps
-
-if TYPE_CHECKING:
-    from oxillama.engine import Engine
 
 # Seconds. Prompts and queues take up to minutes.
 _WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -28,19 +27,21 @@ UNKNOWN_ROUTE = "unknown"
 
 
 class Metrics:
-    """Counts what an app does, from the records of its requests. engine: the app's engine, or None before it."""
+    """Counts what an app does, from the records of its requests. models: those that the app serves."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, engine: Callable[[], Engine | None]) -> None:
+    def __init__(self, models: ModelRegistry) -> None:
         self._registry = CollectorRegistry(auto_describe=True)
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
-        self._choices = self._counter("generations", "Choices delivered, by finish reason", "route", "finish_reason")
+        self._choices = self._counter(
+            "generations", "Choices delivered, by finish reason", "route", "model_name", "finish_reason"
+        )
         self._cancellations = self._counter("cancellations", "Requests whose client left before their end", "route")
         self._rejections = self._counter("rejections", "Requests refused for want of room or of right", "reason")
-        self._prompt_tokens = self._counter("prompt_tokens", "Prompt tokens of HTTP requests")
-        self._cached_tokens = self._counter("cached_tokens", "Those of them that the prefix cache had")
-        self._completion_tokens = self._counter("completion_tokens", "Tokens written for HTTP requests")
+        self._prompt_tokens = self._counter("prompt_tokens", "Prompt tokens of HTTP requests", "model_name")
+        self._cached_tokens = self._counter("cached_tokens", "Those of them that the prefix cache had", "model_name")
+        self._completion_tokens = self._counter("completion_tokens", "Tokens written for HTTP requests", "model_name")
         self._first_token = self._histogram(
             "time_to_first_token_seconds", "From submission to the first token", _WAIT_BUCKETS
         )
@@ -48,7 +49,7 @@ class Metrics:
         self._registry.register(_GapCollector(self._gaps))
         self._queue = self._histogram("queue_seconds", "From submission to the first step", _WAIT_BUCKETS)
         self._whole = self._histogram("request_seconds", "Of generating requests, until the last byte", _WHOLE_BUCKETS)
-        self._registry.register(EngineCollector(engine))
+        self._registry.register(EngineCollector(models))
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
@@ -64,17 +65,19 @@ class Metrics:
         route = record.route or UNKNOWN_ROUTE
         method = record.method if record.method in _METHODS else "other"
         status = record.logged_status
+        # The model's own id, whatever it was called; none of a request that named no model that there is.
+        model = record.model or ""
         self._requests.labels(route, method, str(status)).inc()
         if status in _REJECTIONS and record.error is not None:
             self._rejections.labels(record.error).inc()
         if record.disconnected:
             self._cancellations.labels(route).inc()
         for reason in record.finish_reasons:
-            self._choices.labels(route, reason).inc()
+            self._choices.labels(route, model, reason).inc()
         for usage in record.usages:
-            self._prompt_tokens.inc(usage.prompt_tokens)
-            self._cached_tokens.inc(usage.cached_tokens)
-            self._completion_tokens.inc(usage.completion_tokens)
+            self._prompt_tokens.labels(model).inc(usage.prompt_tokens)
+            self._cached_tokens.labels(model).inc(usage.cached_tokens)
+            self._completion_tokens.labels(model).inc(usage.completion_tokens)
         for timings in record.timings:
             self._queue.observe(timings.queue)
             if timings.ttft > 0:
@@ -110,65 +113,90 @@ class _GapCollector(Collector):
 
 
 class EngineCollector(Collector):
-    """The engine's own figures, read when somebody asks; all requests of the process, not only this app's."""
+    """The engines' own figures, read when somebody asks; all requests of the process, not only this app's."""
 
-    def __init__(self, engine: Callable[[], Engine | None]) -> None:
-        self._engine = engine
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
 
     def describe(self) -> Iterator[Metric]:
         # Nothing: what is collected depends on whether there is an engine.
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        engine = self._engine()
-        ready = engine is not None and engine.state == "ready"
-        yield GaugeMetricFamily("oxillama_engine_ready", "1 if the engine takes requests", value=float(ready))
-        if engine is None or engine.state == "closed":
-            return
-        stats = engine.stats()
-        blocks = GaugeMetricFamily("oxillama_engine_kv_blocks", "Blocks of the KV cache by state", labels=("state",))
-        blocks.add_metric(("used",), stats.kv_blocks_used)
-        blocks.add_metric(("cached",), stats.kv_blocks_cached)
-        blocks.add_metric(("free",), stats.kv_blocks_free)
-        yield blocks
-        total = stats.kv_blocks_used + stats.kv_blocks_cached + stats.kv_blocks_free
-        yield GaugeMetricFamily(
-            "oxillama_engine_kv_usage_ratio",
+        families: dict[str, Metric] = {}
+        for served in self._models:
+            for name, text, values, is_counter in _figures(served):
+                states = ("state",) if isinstance(values, dict) else ()
+                make = CounterMetricFamily if is_counter else GaugeMetricFamily
+                family = families.setdefault(
+                    name, make(f"oxillama_engine_{name}", text, labels=(*states, "model_name"))
+                )
+                assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
+                for state, value in values.items() if isinstance(values, dict) else ((None, values),):
+                    family.add_metric((*([] if state is None else [state]), _label(served)), value)
+        yield from families.values()
+
+
+Figure: TypeAlias = tuple[str, str, float | dict[str, float], bool]
+
+
+def _label(served: ServedModel) -> str:
+    """The model's own id, or nothing where only a file that is not open yet says it."""
+    engine = served.loaded_engine
+    return served.name or (engine.name if engine is not None else "")
+
+
+def _figures(served: ServedModel) -> Iterator[Figure]:
+    """Name, meaning, value or values by state, and whether it only grows."""
+    engine = served.loaded_engine
+    ready = engine is not None and engine.state == "ready"
+    yield "ready", "1 if the engine takes requests", float(ready), False
+    if engine is None or engine.state == "closed":
+        return
+    stats = engine.stats()
+    total = stats.kv_blocks_used + stats.kv_blocks_cached + stats.kv_blocks_free
+    blocks = {"used": stats.kv_blocks_used, "cached": stats.kv_blocks_cached, "free": stats.kv_blocks_free}
+    cache = {
+        "promised": stats.kv_bytes_promised,
+        "resident": stats.kv_bytes_resident,
+        "used": stats.kv_bytes_used,
+    }
+    gauges: tuple[tuple[str, str, float | dict[str, float]], ...] = (
+        ("kv_blocks", "Blocks of the KV cache by state", {state: float(n) for state, n in blocks.items()}),
+        (
+            "kv_usage_ratio",
             "Share of the KV cache that running requests hold, 0 to 1",
-            value=stats.kv_blocks_used / total if total else 0.0,
-        )
-        cache = GaugeMetricFamily(
-            "oxillama_engine_kv_bytes",
+            stats.kv_blocks_used / total if total else 0.0,
+        ),
+        (
+            "kv_bytes",
             "Bytes of the KV cache: promised at load, resident by now, used by running requests",
-            labels=("state",),
-        )
-        cache.add_metric(("promised",), stats.kv_bytes_promised)
-        cache.add_metric(("resident",), stats.kv_bytes_resident)
-        cache.add_metric(("used",), stats.kv_bytes_used)
-        yield cache
-        yield GaugeMetricFamily(
-            "oxillama_engine_memory_promised_bytes",
+            {state: float(n) for state, n in cache.items()},
+        ),
+        (
+            "memory_promised_bytes",
             "Bytes promised to the engine: weights, buffers and the whole KV cache",
-            value=engine.memory.promised,
-        )
-        for name, text, value in (
-            ("running", "Sequences in the batch", stats.running),
-            ("waiting", "Sequences accepted and not in the batch", stats.waiting),
-            ("queue_depth", "Sequences submitted and not accepted yet", stats.queue_depth),
-            ("step_seconds", "Duration of the last step", stats.step_seconds),
-            ("draft_acceptance", "Share of the tokens computed ahead that were written", stats.draft_acceptance),
-            ("tokens_per_pass", "Tokens written per pass over a sequence", stats.tokens_per_pass),
-        ):
-            yield GaugeMetricFamily(f"oxillama_engine_{name}", text, value=value)
-        for name, text, value in (
-            ("finished", "Sequences that ended", stats.finished),
-            ("preemptions", "Sequences put back for want of KV blocks", stats.preemptions),
-            ("steps", "Steps of the worker", stats.steps),
-            ("busy_seconds", "Seconds spent in steps", stats.busy_seconds),
-            ("prompt_tokens", "Prompt tokens computed", stats.prompt_tokens),
-            ("cached_tokens", "Prompt tokens that the prefix cache had", stats.cached_tokens),
-            ("output_tokens", "Tokens written", stats.output_tokens),
-            ("accepted_draft_tokens", "Tokens written that had been computed ahead", stats.accepted_draft_tokens),
-            ("rejected_draft_tokens", "Tokens computed ahead in vain", stats.rejected_draft_tokens),
-        ):
-            yield CounterMetricFamily(f"oxillama_engine_{name}", text, value=value)
+            engine.memory.promised,
+        ),
+        ("running", "Sequences in the batch", stats.running),
+        ("waiting", "Sequences accepted and not in the batch", stats.waiting),
+        ("queue_depth", "Sequences submitted and not accepted yet", stats.queue_depth),
+        ("step_seconds", "Duration of the last step", stats.step_seconds),
+        ("draft_acceptance", "Share of the tokens computed ahead that were written", stats.draft_acceptance),
+        ("tokens_per_pass", "Tokens written per pass over a sequence", stats.tokens_per_pass),
+    )
+    counters = (
+        ("finished", "Sequences that ended", stats.finished),
+        ("preemptions", "Sequences put back for want of KV blocks", stats.preemptions),
+        ("steps", "Steps of the worker", stats.steps),
+        ("busy_seconds", "Seconds spent in steps", stats.busy_seconds),
+        ("prompt_tokens", "Prompt tokens computed", stats.prompt_tokens),
+        ("cached_tokens", "Prompt tokens that the prefix cache had", stats.cached_tokens),
+        ("output_tokens", "Tokens written", stats.output_tokens),
+        ("accepted_draft_tokens", "Tokens written that had been computed ahead", stats.accepted_draft_tokens),
+        ("rejected_draft_tokens", "Tokens computed ahead in vain", stats.rejected_draft_tokens),
+    )
+    for name, text, value in gauges:
+        yield name, text, value, False
+    for name, text, number in counters:
+        yield name, text, float(number), True

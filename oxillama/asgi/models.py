@@ -1,4 +1,4 @@
-"""The models that an app serves: one, under its names."""
+"""The models that an app serves, each under its names."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oxillama.asgi.errors import JSONResponse
+from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.service import Service
 
 
 async def list_models(request: Request) -> Response:
     service = Service.of(request)
-    return JSONResponse({"object": "list", "data": [_model(service, name) for name in service.model_ids]})
+    data = [_model(service, served, name) for served in service.models for name in served.ids]
+    return JSONResponse({"object": "list", "data": data})
 
 
 async def get_model(request: Request) -> Response:
     service = Service.of(request)
     name = request.path_params["id"]
-    service.check_model(name)
-    return JSONResponse(_model(service, name))
+    return JSONResponse(_model(service, service.model(name), name))
 
 
-def _model(service: Service, name: str) -> dict[str, Any]:
-    engine = service.engine
-    own = service.model_id
+def _model(service: Service, served: ServedModel, name: str) -> dict[str, Any]:
+    engine = served.engine
+    own = served.id
     return {
         "id": name,
         "object": "model",
@@ -39,5 +40,6 @@ def _model(service: Service, name: str) -> dict[str, Any]:
             "n_vocab": engine.n_vocab,
             "n_ctx": engine.n_ctx,
             "weight_bytes": engine.memory.weights,
+            "capabilities": sorted(engine.capabilities),
         },
     }

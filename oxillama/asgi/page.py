@@ -83,12 +83,13 @@ class Page:
 async def stats(request: Request) -> Response:
     """What the page shows of the engine, also while there is none yet. Counts only, of no single request."""
     service = Service.of(request)
-    engine = service.loaded_engine
-    shown: dict[str, Any] = {"state": service.readiness()}
+    served = service.models.first
+    engine = served.loaded_engine
+    shown: dict[str, Any] = {"state": served.readiness()}
     if engine is not None:
         figures = engine.stats().to_dict()
         shown |= {
-            "model": service.settings.model_name or engine.name,
+            "model": served.name or engine.name,
             "n_ctx": engine.n_ctx,
             "n_threads": engine.n_threads,
             "engine": {name: figures[name] for name in FIGURES},

@@ -20,6 +20,7 @@ class ErrorReply(TypedDict):
 
 class Health(TypedDict):
     status: Literal["ok"]
+    models: NotRequired[dict[str, str]]  # of several, by name
 
 
 class Version(TypedDict):
@@ -241,3 +242,4 @@ class Stats(TypedDict):
     state: str
     engine: dict[str, Any] | None
     stats: NotRequired[dict[str, float] | None]
+    models: NotRequired[dict[str, dict[str, Any]]]  # the same of each, where there are several

@@ -69,8 +69,9 @@ async def rerank_v2(request: Request) -> Response:
 async def _rerank(request: Request, table: FieldTable, *, version: str) -> Response:
     body = await read_body(request, table, RerankRequest)
     service, record = Service.of(request), record_of(request.scope)
-    model = record.model = service.check_model(body.model)
-    limits, engine = service.limits, service.engine
+    served = service.model(body.model, "rerank")
+    model = record.model = served.id
+    limits, engine = service.limits, served.engine
     texts = await on_body(request, lambda: body.texts(limits))
 
     def prepare(index: int) -> RankingHandle:

@@ -207,7 +207,8 @@ class ResponsesRequest(SamplingFields, kw_only=True):
 async def responses(request: Request) -> Response:
     body = await read_body(request, FIELDS, ResponsesRequest)
     service, record = Service.of(request), record_of(request.scope)
-    model = record.model = service.check_model(body.model)
+    served = service.model(body.model, "generate")
+    model = record.model = served.id
     body.check_metadata()
     if body.text is not None:
         body.text.check()
@@ -216,7 +217,7 @@ async def responses(request: Request) -> Response:
     builder = ResponseBuilder(
         response_id=f"resp_{uuid.uuid4().hex}", model=model, echo=body.echo(), wants_logprobs=body.wants_logprobs
     )
-    engine = service.engine
+    engine = served.engine
 
     def prepare() -> ChatHandle:
         shape = body.text_shape()

@@ -73,7 +73,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("api_keys", "model_aliases", "cors_origins", "trusted_hosts"):
-            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+            object.__setattr__(self, name, texts_of(name, getattr(self, name)))
         for name in ("admin_token", "model_name"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):
@@ -98,7 +98,8 @@ def check_key(name: str, key: str) -> None:
             raise InvalidRequestError(message, param=name)
 
 
-def _texts(name: str, value: object) -> tuple[str, ...]:
+def texts_of(name: str, value: object) -> tuple[str, ...]:
+    """One text or several, none of them empty. Raises InvalidRequestError for anything else."""
     if value is None:
         return ()
     texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)

@@ -61,8 +61,8 @@ class DetokenizeRequest(msgspec.Struct, kw_only=True):
 async def tokenize(request: Request) -> Response:
     body = await read_body(request, TOKENIZE_FIELDS, TokenizeRequest)
     service = Service.of(request)
-    service.check_model(body.model)
-    engine, tokenizer = service.engine, require_tokenizer(service.engine)
+    engine = service.model(body.model).engine
+    tokenizer = require_tokenizer(engine)
     given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
     if len(given) != 1:
         raise refusal(f"expected one of content, prompt and messages, found {len(given)}", "content")
@@ -114,8 +114,7 @@ def _encode_chat(engine: Engine, body: TokenizeRequest, messages: list[dict[str,
 async def detokenize(request: Request) -> Response:
     body = await read_body(request, DETOKENIZE_FIELDS, DetokenizeRequest)
     service = Service.of(request)
-    service.check_model(body.model)
-    tokenizer = require_tokenizer(service.engine)
+    tokenizer = require_tokenizer(service.model(body.model).engine)
 
     def decode() -> Response:
         for index, token in enumerate(body.tokens):

@@ -18,12 +18,16 @@ from tests.patience import eventually, is_idle
 
 
 def values(client: TestClient, headers: dict[str, str] | None = None) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every sample of /metrics by its name and the values of its labels, in the order of the labels' names."""
+    """Every sample of /metrics by its name and the values of its labels, in the order of the labels' names; without the
+    model's, of which these apps have one."""
     reply = client.get("/metrics", headers=headers)
     assert reply.status_code == 200
     assert reply.headers["content-type"].startswith("text/plain")
     return {
-        (sample.name, tuple(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        (
+            sample.name,
+            tuple(sample.labels[name] for name in sorted(sample.labels) if name != "model_name"),
+        ): sample.value
         for family in text_string_to_metric_families(reply.text)
         for sample in family.samples
     }

@@ -14,8 +14,8 @@ from httpx2 import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
 from oxillama import Engine, ModelLoadError
-from oxillama.asgi import create_app, service
-from oxillama.asgi.service import _StallWatch
+from oxillama.asgi import create_app, served_model
+from oxillama.asgi.served_model import _StallWatch
 from oxillama.demo import demo_path
 from tests.asgi.replies import error_of
 from tests.patience import eventually
@@ -103,22 +103,22 @@ def test_a_given_engine_is_not_closed_by_the_app(demo: Engine) -> None:
 
 def test_a_worker_that_does_not_move_is_noticed(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("oxillama.asgi.service.monotonic", lambda: now)
+    monkeypatch.setattr("oxillama.asgi.served_model.monotonic", lambda: now)
     stats = replace(demo.stats(), running=1, steps=5)
     engine = cast(Any, SimpleNamespace(stats=lambda: stats))
     watch = _StallWatch()
     assert not watch.is_stalled(engine)
-    now += service.STALL_SECONDS - 1
+    now += served_model.STALL_SECONDS - 1
     assert not watch.is_stalled(engine)
     now += 2
     assert watch.is_stalled(engine)
     stats = replace(stats, steps=6)
     assert not watch.is_stalled(engine)
-    now += service.STALL_SECONDS + 1
+    now += served_model.STALL_SECONDS + 1
     assert watch.is_stalled(engine)
     stats = replace(stats, running=0)  # nothing to do is no stall
     assert not watch.is_stalled(engine)
-    now += service.STALL_SECONDS + 1
+    now += served_model.STALL_SECONDS + 1
     stats = replace(stats, running=1)  # nor is a request that has just come, however long nobody had asked
     assert not watch.is_stalled(engine)
 
