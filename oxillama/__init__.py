@@ -23,6 +23,7 @@ from oxillama.errors import (
 if TYPE_CHECKING:
     __version__: str
     from oxillama.cpu import CpuInfo, cpu_info
+    from oxillama.decisions import Choice, Decision, Score, YesNo
     from oxillama.engine import Engine
     from oxillama.include import get_include
     from oxillama.requests.chat import ChatHandle, ChatStream
@@ -53,11 +54,13 @@ _HOMES = {
     "ChatHandle": "requests.chat",
     "ChatMessage": "results.chat",
     "ChatStream": "requests.chat",
+    "Choice": "decisions",
     "Completion": "results.completion",
     "CompletionChoice": "results.completion",
     "CompletionChunk": "results.completion",
     "CompletionStream": "requests.request",
     "CpuInfo": "cpu",
+    "Decision": "decisions",
     "EmbeddingHandle": "requests.embedding",
     "EmbeddingParams": "sampling.params",
     "Engine": "engine",
@@ -68,10 +71,12 @@ _HOMES = {
     "Sampler": "sampling.sampler",
     "SamplerSession": "sampling.sampler",
     "SamplingParams": "sampling.params",
+    "Score": "decisions",
     "Timings": "results.completion",
     "TokenLogprob": "results.completion",
     "Tokenizer": "tokenizer",
     "Usage": "results.completion",
+    "YesNo": "decisions",
     "cpu_info": "cpu",
     "get_include": "include",
 }
@@ -85,6 +90,7 @@ __all__ = [
     "ChatHandle",
     "ChatMessage",
     "ChatStream",
+    "Choice",
     "Completion",
     "CompletionChoice",
     "CompletionChunk",
@@ -92,6 +98,7 @@ __all__ = [
     "ContextLengthError",
     "CpuInfo",
     "DeadlineExceeded",
+    "Decision",
     "EmbeddingHandle",
     "EmbeddingParams",
     "Engine",
@@ -111,12 +118,14 @@ __all__ = [
     "Sampler",
     "SamplerSession",
     "SamplingParams",
+    "Score",
     "TemplateError",
     "Timings",
     "TokenLogprob",
     "Tokenizer",
     "UnsupportedModelError",
     "Usage",
+    "YesNo",
     "cpu_info",
     "get_include",
 ]

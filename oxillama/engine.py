@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import anyio.to_thread
 import numpy as np
@@ -21,6 +21,7 @@ from oxillama.chat.messages import Message
 from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.chat.templates import resolve_chat_template
 from oxillama.config import CacheConfig, SchedulerConfig
+from oxillama.decisions import Decision, Question
 from oxillama.demo import demo_path
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.hub import fetch
@@ -37,9 +38,10 @@ from oxillama.requests.beside import INLINE, beside, beside_if_long
 from oxillama.requests.capabilities import Capability, capabilities
 from oxillama.requests.chat import ChatHandle, ChatStream
 from oxillama.requests.completion_builder import CompletionBuilder, RequestSpec
+from oxillama.requests.deciding import Deciding, Matter, Scoring, adecide, decide
 from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.requests.request import CompletionStream, RequestHandle, cancelled_on_failure
-from oxillama.requests.reranking import RankingBatch, RankingHandle, score_column
+from oxillama.requests.reranking import RankingBatch, RankingHandle, VerdictHandle, score_column
 from oxillama.requests.stream import Later
 from oxillama.results.chat import ChatCompletion
 from oxillama.results.completion import Completion
@@ -445,14 +447,18 @@ class Engine(ProcessBound):
 
     # --- embeddings
 
-    def prepare_embedding(self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any) -> EmbeddingHandle:
+    def prepare_embedding(
+        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Any
+    ) -> EmbeddingHandle:
         """One embedding that has been checked and not yet submitted: `enter()` does that. options: as for
         submit_embedding()."""
         params = EmbeddingParams(**options)
         self._lifecycle.check_usable()
         return EmbeddingHandle(self._handle(self._admission.embedding(prompt, params), queue_timeout))
 
-    def submit_embedding(self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any) -> EmbeddingHandle:
+    def submit_embedding(
+        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Any
+    ) -> EmbeddingHandle:
         """Starts the embedding of one text or token sequence and returns at once; its handle also knows the usage.
 
         options: the fields of EmbeddingParams. queue_timeout: as for submit(). Never reads or fills the prefix
@@ -462,28 +468,49 @@ class Engine(ProcessBound):
         return handle
 
     async def asubmit_embedding(
-        self, prompt: Prompt, *, queue_timeout: float | None = 0, **options: Any
+        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Any
     ) -> EmbeddingHandle:
         prepare = partial(self.prepare_embedding, prompt, queue_timeout=queue_timeout, **options)
         handle = await beside_if_long(prepare, size=prompt_size(prompt))
         await handle.aenter()
         return handle
 
-    def embed(self, inputs: Inputs, *, progress: Progress = False, **options: Any) -> npt.NDArray[np.float32]:
-        """float32 [n inputs, dimensions]: the embeddings of a text, a sequence of token ids, or a list of either.
+    @overload
+    def embed(
+        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Any
+    ) -> list[npt.NDArray[np.float32]]: ...
+    @overload
+    def embed(
+        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+    ) -> npt.NDArray[np.float32]: ...
+    def embed(
+        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
+        """float32 [n inputs, dimensions]: the embeddings of a text, a sequence of token ids, or a list of either; with
+        pooling "none" a list of float32 [n tokens, dimensions], a row per token for late interaction.
 
-        options: the fields of EmbeddingParams; pooling "none" needs a handle for each input. Keeps at most queue_size
-        in flight, so the queue is never full for it."""
-        params = EmbeddingParams(**options)
+        options: the fields of EmbeddingParams. Keeps at most queue_size in flight, so the queue is never full for
+        it."""
+        params = EmbeddingParams(pooling=pooling, **options)
         batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
-        rows = batch.run(partial(self.submit_embedding, queue_timeout=None, **options))
-        return batch.matrix(rows, self._model.heads.embedding)
+        rows = batch.run(partial(self.submit_embedding, queue_timeout=None, pooling=pooling, **options))
+        return batch.gathered(rows, self._model.heads.embedding)
 
-    async def aembed(self, inputs: Inputs, *, progress: Progress = False, **options: Any) -> npt.NDArray[np.float32]:
-        params = EmbeddingParams(**options)
+    @overload
+    async def aembed(
+        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Any
+    ) -> list[npt.NDArray[np.float32]]: ...
+    @overload
+    async def aembed(
+        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+    ) -> npt.NDArray[np.float32]: ...
+    async def aembed(
+        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
+        params = EmbeddingParams(pooling=pooling, **options)
         batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
-        rows = await batch.arun(partial(self.asubmit_embedding, queue_timeout=None, **options))
-        return batch.matrix(rows, self._model.heads.embedding)
+        rows = await batch.arun(partial(self.asubmit_embedding, queue_timeout=None, pooling=pooling, **options))
+        return batch.gathered(rows, self._model.heads.embedding)
 
     # --- ranking
 
@@ -495,22 +522,24 @@ class Engine(ProcessBound):
         truncate: bool = False,
         queue_timeout: float | None = 0,
         **options: Any,
-    ) -> RankingHandle:
+    ) -> RankingHandle | VerdictHandle:
         """The score of one document, checked and not yet submitted: `enter()` does that. options: priority and
         deadline, as in EmbeddingParams."""
         self._lifecycle.check_usable()
         params = EmbeddingParams(pooling="rank", **options)
         request = self._admission.ranking(query, document, params, truncate=truncate)
+        if not self._model.heads.scores:
+            return VerdictHandle(self._handle(request, queue_timeout))
         column = score_column(self._metadata, self._model.heads.scores)
         return RankingHandle(self._handle(request, queue_timeout), column)
 
-    def submit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle:
+    def submit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle | VerdictHandle:
         """Starts the ranking of one document and returns at once. options: as for prepare_ranking()."""
         handle = self.prepare_ranking(query, document, **options)
         handle.enter()
         return handle
 
-    async def asubmit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle:
+    async def asubmit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle | VerdictHandle:
         prepare = partial(self.prepare_ranking, query, document, **options)
         handle = await beside_if_long(prepare, size=prompt_size(query) + prompt_size(document))
         await handle.aenter()
@@ -528,8 +557,9 @@ class Engine(ProcessBound):
         """float32 [n documents], in their order: how well each answers the query, the more the better.
 
         What a model's classifier gives as it is: of most cross-encoders a number without bounds, of Qwen3-Reranker the
-        probability of yes. truncate: cut the end off a document that is too long, instead of a ContextLengthError.
-        options: priority and deadline. Raises InvalidRequestError for a model without a classifier."""
+        probability of yes, also of a file that answers by writing. truncate: cut the end off a document that is too
+        long, instead of a ContextLengthError. options: priority and deadline. Raises InvalidRequestError for a model
+        that cannot rank."""
         batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
         submit = partial(self.submit_ranking, query, truncate=truncate, queue_timeout=None, **options)
         return np.array(batch.run(submit), np.float32)
@@ -546,6 +576,43 @@ class Engine(ProcessBound):
         batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
         submit = partial(self.asubmit_ranking, query, truncate=truncate, queue_timeout=None, **options)
         return np.array(await batch.arun(submit), np.float32)
+
+    # --- decisions
+
+    def decide(
+        self,
+        state: Matter,
+        questions: Mapping[str, Question],
+        *,
+        scoring: Scoring = "labels",
+        rotations: bool = False,
+    ) -> dict[str, Decision]:
+        """How a text or a conversation answers questions: a Choice, YesNo or Score by name, each with the probability
+        of every option. The same whatever else the engine does.
+
+        scoring: "labels" lists the options under letters and reads how likely each letter is next; "sequence" adds up
+        the log-probabilities of each option's own tokens. rotations: the mean over as many orders of the options as
+        there are options, since a model may prefer a place. Raises UnsupportedModelError for a model whose vocabulary
+        has no such letters, ContextLengthError, and what submit() raises."""
+        return decide(self, self._deciding(state, questions, scoring, rotations))
+
+    async def adecide(
+        self,
+        state: Matter,
+        questions: Mapping[str, Question],
+        *,
+        scoring: Scoring = "labels",
+        rotations: bool = False,
+    ) -> dict[str, Decision]:
+        prepare = partial(self._deciding, state, questions, scoring, rotations)
+        return await adecide(self, await beside(prepare, size=prompt_size(state)))
+
+    def _deciding(
+        self, state: Matter, questions: Mapping[str, Question], scoring: Scoring, rotations: bool
+    ) -> Deciding:
+        self._admission.require_logits()
+        tokenizer, talk = self._admission.require_tokenizer(), self._conversation
+        return Deciding(tokenizer, talk, state, questions, scoring=scoring, rotations=rotations, limit=self.n_ctx)
 
     # --- evaluation
 

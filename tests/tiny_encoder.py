@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class TinyEncoder:
     n_layers: int = 2
     n_ctx: int = 256
     seed: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_vocab(self) -> int:
@@ -38,7 +39,7 @@ class TinyEncoder:
     def write(self, path: str | os.PathLike[str]) -> None:
         rng = np.random.default_rng(self.seed)
         with GGUFWriter(path) as writer:
-            for key, value in self._metadata().items():
+            for key, value in (self._metadata() | self.metadata).items():
                 writer.add(key, value)
             for name, shape in self._shapes().items():
                 if len(shape) == 1:

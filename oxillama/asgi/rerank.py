@@ -19,7 +19,7 @@ from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
-from oxillama.requests.reranking import RankingHandle
+from oxillama.requests.reranking import RankingHandle, VerdictHandle
 
 _FIELDS = (
     *implemented("query", "what the documents should answer"),
@@ -74,7 +74,7 @@ async def _rerank(request: Request, table: FieldTable, *, version: str) -> Respo
     limits, engine = service.limits, served.engine
     texts = await on_body(request, lambda: body.texts(limits))
 
-    def prepare(index: int) -> RankingHandle:
+    def prepare(index: int) -> RankingHandle | VerdictHandle:
         return engine.prepare_ranking(
             body.query,
             texts[index],

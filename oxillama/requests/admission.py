@@ -20,7 +20,10 @@ from oxillama.errors import AdapterError, ContextLengthError, InvalidRequestErro
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model
 from oxillama.requests.beside import INLINE
+from oxillama.requests.capabilities import can_rank
 from oxillama.requests.completion_builder import RequestSpec
+from oxillama.requests.embedding_prompts import prefix_of
+from oxillama.requests.forcing import VERDICTS, forced, single_tokens
 from oxillama.requests.pairs import Pairs
 from oxillama.sampling.params import EmbeddingParams, SamplingParams
 from oxillama.structured.compiler import GrammarCompiler
@@ -164,7 +167,7 @@ class Admission:
             raise refused("pooling", "one without a classifier, which the model does not have", pooling)
         if params.dimensions is not None and params.dimensions > width:
             raise refused("dimensions", f"at most the model's {width}", params.dimensions)
-        ids = self._tokens(prompt, param="input")
+        ids = self._tokens(self._prefixed(prompt, params), param="input")
         if len(ids) > self._model.max_prompt:
             raise self._too_long(len(ids), param="input")
         handle = Handle(
@@ -182,18 +185,66 @@ class Admission:
             raise self._too_long(len(ids), param="input")
         return [handle], self._spec("embd", expires=_expiry(params.deadline))
 
+    def _prefixed(self, prompt: Prompt, params: EmbeddingParams) -> Prompt:
+        if params.prompt is None and params.prefix is None:
+            return prompt
+        param = "prompt" if params.prefix is None else "prefix"
+        if not isinstance(prompt, str):
+            raise InvalidRequestError(f"`{param}` is for texts; token ids are read as they are", param=param)
+        if params.prefix is not None:
+            return params.prefix + prompt
+        assert params.prompt is not None
+        return prefix_of(self._model.metadata, params.prompt) + prompt
+
     def ranking(
         self, query: str, document: str, params: EmbeddingParams, *, truncate: bool
     ) -> tuple[list[Handle], RequestSpec]:
-        """A handle whose result is what the classifier says of a document."""
-        if self._model.heads.scores == 0:
-            raise InvalidRequestError(f"the model {self._model.name!r} has no classifier to rank with", param="model")
+        """A handle whose result is what the classifier says of a document; without one, where the file has a template
+        for ranking, two: how likely the model is to answer yes, and no."""
+        if not can_rank(self._model):
+            raise InvalidRequestError(
+                f"the model {self._model.name!r} has no classifier to rank with, nor a template that asks it",
+                param="model",
+            )
         if not isinstance(truncate, bool):
             raise refused("truncate", "True or False", truncate)
         if self._pairs is None:
-            self._pairs = Pairs(self.require_tokenizer(), self._model.metadata, limit=self._model.max_prompt)
+            most = self._model.max_prompt
+            limit = most if self._model.heads.scores else min(most, self._model.n_ctx - 1)
+            self._pairs = Pairs(self.require_tokenizer(), self._model.metadata, limit=limit)
         pair = self._pairs.pair(query, document, truncate=truncate)
-        return self.embedding(pair.ids, params, second_start=pair.second_start)
+        if self._model.heads.scores:
+            return self.embedding(pair.ids, params, second_start=pair.second_start)
+        return self._verdict(np.array(pair.ids, np.int32), params)
+
+    def _verdict(self, ids: npt.NDArray[np.int32], params: EmbeddingParams) -> tuple[list[Handle], RequestSpec]:
+        tokens = single_tokens(self.require_tokenizer(), VERDICTS)
+        if tokens is None:
+            words = " and ".join(map(repr, VERDICTS))
+            raise UnsupportedModelError(
+                f"the vocabulary has no single tokens for {words}, by which documents are ranked"
+            )
+        handles = []
+        for choice, token in enumerate(tokens):
+            with DefaultFloatMode():
+                sampling = forced(token).resolve(
+                    n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens
+                )
+            handles.append(
+                Handle(
+                    self._worker,
+                    ids,
+                    max_output=1,
+                    sampling=sampling,
+                    n_logprobs=0,
+                    choice=choice,
+                    priority=params.priority,
+                    deadline=params.deadline,
+                )
+            )
+        if not handles[0].fits:
+            raise self._too_long(len(ids), param="documents")
+        return handles, self._spec("rank", n=len(VERDICTS), wants_logprobs=True, expires=_expiry(params.deadline))
 
     def _spec(self, kind: str, **known: Any) -> RequestSpec:
         return RequestSpec(id=f"{kind}-{uuid.uuid4().hex}", model=self._model.name, created=int(time.time()), **known)

@@ -19,6 +19,10 @@ def capabilities(model: Model) -> frozenset[Capability]:
         found.add("generate")
     if heads.embedding:
         found.add("embed")
-    if heads.scores or (heads.has_logits and TEMPLATE_KEY in model.metadata):
+    if can_rank(model):
         found.add("rerank")
     return frozenset(found)
+
+
+def can_rank(model: Model) -> bool:
+    return bool(model.heads.scores or (model.heads.has_logits and TEMPLATE_KEY in model.metadata))

@@ -100,18 +100,20 @@ class EmbeddingHandle(ReadingHandle[npt.NDArray[np.float32]]):
 
 
 class EmbeddingBatch(Batch[npt.NDArray[np.float32]]):
-    """Several inputs that become the rows of one array."""
+    """Several inputs that become the rows of one array, or with pooling "none" an array each."""
 
     def __init__(self, inputs: Inputs, params: EmbeddingParams, *, max_flight: int, progress: Progress) -> None:
-        if params.pooling == "none":
-            raise InvalidRequestError(
-                "pooling 'none' has a row per token; ask submit_embedding() for each input", param="pooling"
-            )
         super().__init__(split_inputs(inputs), max_flight=max_flight, progress=progress, label="embedding")
         self._dimensions = params.dimensions
+        self._has_rows_of_tokens = params.pooling == "none"
 
-    def matrix(self, rows: list[npt.NDArray[np.float32]], width: int) -> npt.NDArray[np.float32]:
-        """float32 [n inputs, dimensions] of what a run returned; `width`: values of a hidden state."""
+    def gathered(
+        self, rows: list[npt.NDArray[np.float32]], width: int
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
+        """float32 [n inputs, dimensions] of what a run returned, or for pooling "none" that itself; `width`: values of
+        a hidden state."""
+        if self._has_rows_of_tokens:
+            return rows
         if not rows:
             return np.empty((0, self._dimensions or width), dtype=np.float32)
         return np.stack(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from oxillama.progress import Progress
 from oxillama.requests.batch import Batch
 from oxillama.requests.embedding import ReadingHandle
 from oxillama.requests.request import RequestHandle
+from oxillama.results.completion import Completion
 
 
 def score_column(metadata: Mapping[str, Any], n_scores: int) -> int:
@@ -40,6 +42,21 @@ class RankingHandle(ReadingHandle[float]):
 
     def _made(self, row: npt.NDArray[np.float32]) -> float:
         return float(row[self._column])
+
+
+class VerdictHandle(ReadingHandle[float]):
+    """The same of a model that answers yes or no: how likely it is to say yes rather than no."""
+
+    def result(self, timeout: float | None = None) -> float:
+        return _share_of_yes(self._request.result(timeout))
+
+    async def aresult(self) -> float:
+        return _share_of_yes(await self._request.aresult())
+
+
+def _share_of_yes(completion: Completion) -> float:
+    yes, no = (choice.logprobs.content[0].logprob for choice in completion.choices if choice.logprobs is not None)
+    return 1 / (1 + math.exp(min(700.0, no - yes)))
 
 
 class RankingBatch(Batch[float]):

@@ -271,7 +271,8 @@ class EmbeddingParams:
     ``pooling``: the "mean" of the hidden states after the last norm, the "last" or the first ("cls") of them, or "none"
     for one row per token; None: what the file says, else the mean. ``dimensions`` keeps only the first ones, for models
     trained so (Kusupati et al. 2022, arXiv:2205.13147). ``normalize``: to length 1, after that cut; a row of zeros
-    stays. ``deadline`` is in seconds from submission.
+    stays. ``prompt``: "query" or "document": a text gets the prefix that its model was trained with for that;
+    ``prefix``: this one instead. ``deadline`` is in seconds from submission.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
     """
@@ -281,8 +282,14 @@ class EmbeddingParams:
     dimensions: int | None = None
     priority: int = 0
     deadline: float | None = None
+    prompt: str | None = None
+    prefix: str | None = None
 
     def __post_init__(self) -> None:
+        if self.prompt is not None and self.prompt not in ("query", "document"):
+            raise refused("prompt", "'query', 'document' or None", self.prompt)
+        if self.prefix is not None and not isinstance(self.prefix, str):
+            raise refused("prefix", "a text or None", self.prefix)
         if self.pooling is not None and (not isinstance(self.pooling, str) or self.pooling not in POOLINGS):
             raise refused("pooling", f"None or one of {', '.join(POOLINGS)}", self.pooling)
         if not isinstance(self.normalize, bool):

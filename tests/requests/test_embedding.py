@@ -138,7 +138,9 @@ def test_other_inputs_are_refused(demo: Engine, inputs: Any) -> None:
     [
         ({"pooling": "max"}, "pooling"),
         ({"pooling": 1}, "pooling"),
-        ({"pooling": "none"}, "pooling"),
+        ({"prompt": "passage"}, "prompt"),
+        ({"prompt": "query"}, "prompt"),
+        ({"prefix": 3}, "prefix"),
         ({"normalize": 1}, "normalize"),
         ({"dimensions": 0}, "dimensions"),
         ({"dimensions": 257}, "dimensions"),
@@ -311,3 +313,19 @@ def test_the_demo_finds_the_nearer_text() -> None:
     with Engine(demo_path(), n_threads=1, progress=False) as engine:
         dog, also_dog, sea = engine.embed(["The dog ran.", "The little dog ran fast.", "She sat by the sea."])
     assert dog @ also_dog > dog @ sea
+
+
+def test_a_row_per_token_for_each_of_several(demo: Engine) -> None:
+    found = demo.embed([TEXT, "the fox"], pooling="none", dimensions=9)
+    assert [rows.shape for rows in found] == [(len(demo.tokenize(text)), 9) for text in (TEXT, "the fox")]
+    for text, rows in zip((TEXT, "the fox"), found, strict=True):
+        alone = demo.submit_embedding(text, pooling="none", dimensions=9).result()
+        np.testing.assert_array_equal(rows, alone)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+
+
+def test_a_prefix_stands_before_the_text(demo: Engine) -> None:
+    np.testing.assert_array_equal(demo.embed(TEXT, prefix="query: "), demo.embed(f"query: {TEXT}"))
+    np.testing.assert_array_equal(demo.embed(TEXT, prompt="query", prefix=""), demo.embed(TEXT))
+    with pytest.raises(InvalidRequestError, match="token ids are read as they are"):
+        demo.embed([[5, 6]], prefix="query: ")

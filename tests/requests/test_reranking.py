@@ -12,7 +12,9 @@ import pytest
 
 from oxillama import ContextLengthError, Engine, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf import GGUFFile
+from oxillama.requests.pairs import Pairs
 from oxillama.requests.reranking import score_column
+from oxillama.testing.tiny_models import TinyModel
 from tests.tiny_encoder import CLS, SEP, TinyEncoder
 
 QUERY = "who had a hat ?"
@@ -130,3 +132,43 @@ def test_which_score_counts() -> None:
     metadata["qwen3.classifier.output_labels"] = ["joy", "anger", "fear"]
     with pytest.raises(UnsupportedModelError, match="joy, anger, fear"):
         score_column(metadata, 3)
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A network that writes, with a template that asks it about documents; its words are bytes."""
+    path = tmp_path_factory.mktemp("judge") / "judge.gguf"
+    template = {"tokenizer.chat_template.rerank": "Does {document} answer {query}? "}
+    TinyModel(tokenizer=True, metadata=template).write(path)
+    with Engine(path, n_threads=1, progress=False) as engine:
+        yield engine
+
+
+def test_a_network_that_writes_is_asked_for_yes_or_no(judge: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oxillama.requests.admission.VERDICTS", ("y", "n"))
+    assert judge.capabilities == {"generate", "embed", "rerank"}
+    documents = ["a bear", "the sea"]
+    assert judge.tokenizer is not None
+    scores = judge.rerank("hat", documents)
+    for document, score in zip(documents, scores, strict=True):
+        ids = Pairs(judge.tokenizer, judge.metadata, limit=255).pair("hat", document, truncate=False).ids
+        logits = judge.logits(ids)[-1]
+        yes, no = (judge.tokenize(word, add_special=False)[-1] for word in ("y", "n"))
+        assert abs(score - 1 / (1 + np.exp(logits[no] - logits[yes]))) < 1e-5
+    # Alone as in company, and in the same order.
+    writing = [judge.submit("far away", max_tokens=100, ignore_eos=True, seed=seed) for seed in range(4)]
+    np.testing.assert_array_equal(judge.rerank("hat", documents), scores)
+    for handle in writing:
+        handle.cancel()
+
+
+def test_a_vocabulary_without_yes_cannot_be_asked(judge: Engine) -> None:
+    with pytest.raises(UnsupportedModelError, match="'yes' and 'no'"):
+        judge.rerank("hat", ["a bear"])
+
+
+def test_a_document_too_long_to_be_asked_about_is_refused(judge: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oxillama.requests.admission.VERDICTS", ("y", "n"))
+    with pytest.raises(ContextLengthError):
+        judge.rerank("hat", ["a" * 400])
+    assert np.isfinite(judge.rerank("hat", ["a" * 400], truncate=True)).all()
