@@ -194,6 +194,11 @@ class Engine(ProcessBound):
         return capabilities(self._model)
 
     @property
+    def ranks_by_probability(self) -> bool:
+        """Whether rerank() gives probabilities, and not numbers without bounds."""
+        return self._model.heads.scores != 1
+
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """The file's key-value pairs."""
         return self._metadata
@@ -594,7 +599,7 @@ class Engine(ProcessBound):
         the log-probabilities of each option's own tokens. rotations: the mean over as many orders of the options as
         there are options, since a model may prefer a place. Raises UnsupportedModelError for a model whose vocabulary
         has no such letters, ContextLengthError, and what submit() raises."""
-        return decide(self, self._deciding(state, questions, scoring, rotations))
+        return decide(self, self.prepare_decisions(state, questions, scoring=scoring, rotations=rotations))
 
     async def adecide(
         self,
@@ -604,15 +609,21 @@ class Engine(ProcessBound):
         scoring: Scoring = "labels",
         rotations: bool = False,
     ) -> dict[str, Decision]:
-        prepare = partial(self._deciding, state, questions, scoring, rotations)
+        prepare = partial(self.prepare_decisions, state, questions, scoring=scoring, rotations=rotations)
         return await adecide(self, await beside(prepare, size=prompt_size(state)))
 
-    def _deciding(
-        self, state: Matter, questions: Mapping[str, Question], scoring: Scoring, rotations: bool
+    def prepare_decisions(
+        self,
+        state: Matter,
+        questions: Mapping[str, Question],
+        *,
+        scoring: Scoring = "labels",
+        rotations: bool = False,
     ) -> Deciding:
+        """The prompts of decide(), checked and not yet submitted."""
         self._admission.require_logits()
         tokenizer, talk = self._admission.require_tokenizer(), self._conversation
-        return Deciding(tokenizer, talk, state, questions, scoring=scoring, rotations=rotations, limit=self.n_ctx)
+        return Deciding(tokenizer, talk, state, questions, scoring=scoring, rotations=rotations, limit=self.n_ctx - 1)
 
     # --- evaluation
 

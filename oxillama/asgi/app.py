@@ -24,6 +24,8 @@ from oxillama.asgi import (
     openapi,
     rerank,
     responses,
+    systemone,
+    tei,
     tokens,
 )
 from oxillama.asgi.authentication import Authentication
@@ -55,6 +57,9 @@ FIELD_TABLES: tuple[FieldTable, ...] = (
     rerank.FIELDS,
     rerank.V2_FIELDS,
     responses.FIELDS,
+    systemone.FIELDS,
+    tei.EMBED_FIELDS,
+    tei.RERANK_FIELDS,
     tokens.TOKENIZE_FIELDS,
     tokens.DETOKENIZE_FIELDS,
 )
@@ -159,6 +164,10 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/v1/embeddings", embeddings.embeddings, methods=["POST"]),
         RecordedRoute("/v1/rerank", rerank.rerank, methods=["POST"]),
         RecordedRoute("/v2/rerank", rerank.rerank_v2, methods=["POST"]),
+        RecordedRoute("/v1/systemone", systemone.systemone, methods=["POST"]),
+        RecordedRoute("/embed", tei.embed, methods=["POST"]),
+        RecordedRoute("/embed_sparse", tei.embed_sparse, methods=["POST"]),
+        RecordedRoute("/rerank", tei.rerank, methods=["POST"]),
         RecordedRoute("/admin/stats", admin.stats),
         RecordedRoute("/admin/loras", admin.loras, methods=["GET", "POST", "DELETE"]),
     ]

@@ -32,6 +32,8 @@ FIELDS = FieldTable(
     harmless("user", "nobody is told apart by it"),
     implemented("pooling", "`mean`, `last` or `cls`; nothing: what the file says", "oxillama"),
     implemented("normalize", "to length 1, which is the default", "oxillama"),
+    implemented("prompt", "`query` or `document`: what the model expects before it", "oxillama"),
+    implemented("truncate", "cut off the end of an input that is too long, instead of refusing it", "oxillama"),
 )
 # They are written so much quicker than what else replies are made of.
 NUMBERS_PER_VALUE = 32
@@ -44,28 +46,33 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     dimensions: int | None = None
     pooling: Literal["mean", "last", "cls"] | None = None
     normalize: bool | None = None
+    prompt: Literal["query", "document"] | None = None
+    truncate: bool | None = None
 
     def prompts(self, limits: Limits) -> list[str | list[int]]:
-        """One or several inputs. Raises HTTPError for a mixture, and for too many."""
-        given = self.input
-        if isinstance(given, str):
-            return [given]
-        if not given:
-            raise refusal("`input` is empty", "input")
-        if all(isinstance(item, int) for item in given):
-            return [given]  # type: ignore[list-item]  # all of them are token ids
-        for index, item in enumerate(given):
-            if isinstance(item, int) or type(item) is not type(given[0]):
-                message = "`input` mixes texts, token ids and lists of ids; expected one kind"
-                raise refusal(message, f"input[{index}]", code="invalid_value")
-        if len(given) > limits.max_inputs:
-            raise refusal(f"`input` has {len(given)} inputs, at most {limits.max_inputs} are allowed", "input")
-        return given  # type: ignore[return-value]  # texts, or lists of ids
+        return checked_inputs(self.input, "input", limits)
 
     def options(self) -> dict[str, Any]:
         """The fields of EmbeddingParams that the client chose."""
-        chosen = {"pooling": self.pooling, "normalize": self.normalize, "dimensions": self.dimensions}
-        return {name: value for name, value in chosen.items() if value is not None}
+        names = ("pooling", "normalize", "dimensions", "prompt", "truncate")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def checked_inputs(given: str | list[str | int | list[int]], name: str, limits: Limits) -> list[str | list[int]]:
+    """One or several inputs, of a field of that name. Raises HTTPError for a mixture, and for too many."""
+    if isinstance(given, str):
+        return [given]
+    if not given:
+        raise refusal(f"`{name}` is empty", name)
+    if all(isinstance(item, int) for item in given):
+        return [given]  # type: ignore[list-item]  # all of them are token ids
+    for index, item in enumerate(given):
+        if isinstance(item, int) or type(item) is not type(given[0]):
+            message = f"`{name}` mixes texts, token ids and lists of ids; expected one kind"
+            raise refusal(message, f"{name}[{index}]", code="invalid_value")
+    if len(given) > limits.max_inputs:
+        raise refusal(f"`{name}` has {len(given)} inputs, at most {limits.max_inputs} are allowed", name)
+    return given  # type: ignore[return-value]  # texts, or lists of ids
 
 
 async def embeddings(request: Request) -> Response:

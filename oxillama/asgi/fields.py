@@ -11,7 +11,7 @@ import msgspec
 from oxillama.asgi.errors import HTTPError, refusal
 
 Status = Literal["implemented", "harmless", "refused"]
-Origin = Literal["openai", "llama-server", "vllm", "oxillama"]
+Origin = Literal["openai", "llama-server", "vllm", "tei", "oxillama"]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from oxillama.asgi import apply_template, chat, completions, embeddings, replies, rerank, responses, tokens
+from oxillama.asgi import (
+    apply_template,
+    chat,
+    completions,
+    embeddings,
+    replies,
+    rerank,
+    responses,
+    systemone,
+    tei,
+    tokens,
+)
 from oxillama.asgi.openapi import Operation
 
 # What a route may answer besides what its body and its access imply. Whoever needs the engine may find none, or find it
@@ -81,6 +92,34 @@ OPERATIONS: tuple[Operation, ...] = (
             statuses=_WORK,
         )
         for path, fields in (("/v1/rerank", rerank.FIELDS), ("/v2/rerank", rerank.V2_FIELDS))
+    ),
+    Operation(
+        "post",
+        "/v1/systemone",
+        "Typed questions about a state, with the probability of every answer",
+        body=systemone.SystemOneRequest,
+        fields=systemone.FIELDS,
+        reply=replies.Answers,
+        statuses=_WORK,
+    ),
+    Operation(
+        "post",
+        "/embed",
+        "Vectors of texts, as text-embeddings-inference answers",
+        body=tei.EmbedRequest,
+        fields=tei.EMBED_FIELDS,
+        reply=list[list[float]],
+        statuses=_WORK,
+    ),
+    Operation("post", "/embed_sparse", "Vectors over the vocabulary: no model gives them yet", statuses=(501,)),
+    Operation(
+        "post",
+        "/rerank",
+        "How well texts answer a query, as text-embeddings-inference or Jina answer",
+        body=tei.TextRerankRequest,
+        fields=tei.RERANK_FIELDS,
+        reply=list[replies.RankedText] | replies.Ranking,
+        statuses=_WORK,
     ),
     Operation(
         "post",

@@ -220,6 +220,20 @@ class Ranking(TypedDict):
     meta: dict[str, Any]
 
 
+class RankedText(TypedDict):
+    index: int
+    score: float
+    text: NotRequired[str]
+
+
+class Answers(TypedDict):
+    """An answer has its `type`: choice, score or noul, and besides what belongs to that."""
+
+    model: str
+    answers: dict[str, dict[str, Any]]
+    usage: dict[str, int]
+
+
 class ResponseObject(TypedDict):
     id: str
     object: Literal["response"]

@@ -19,6 +19,7 @@ from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
+from oxillama.errors import InvalidRequestError
 from oxillama.requests.reranking import RankingHandle, VerdictHandle
 
 _FIELDS = (
@@ -47,50 +48,63 @@ class RerankRequest(msgspec.Struct, kw_only=True):
     return_documents: bool | None = None
     truncate: bool | None = None
 
-    def texts(self, limits: Limits) -> list[str]:
-        if not self.documents:
-            raise refusal("`documents` is empty", "documents")
-        if len(self.documents) > limits.max_inputs:
-            message = f"`documents` has {len(self.documents)} of them, at most {limits.max_inputs} are allowed"
-            raise refusal(message, "documents")
+    def texts_of_documents(self) -> list[str]:
+        return [one if isinstance(one, str) else one.text for one in self.documents]
+
+    def check(self, texts: list[str], limits: Limits, field: str) -> None:
+        if not texts:
+            raise refusal(f"`{field}` is empty", field)
+        if len(texts) > limits.max_inputs:
+            message = f"`{field}` has {len(texts)} of them, at most {limits.max_inputs} are allowed"
+            raise refusal(message, field)
         if self.top_n is not None and self.top_n < 1:
             raise refusal(f"`top_n` is {self.top_n}, expected at least 1", "top_n", code="invalid_value")
-        return [one if isinstance(one, str) else one.text for one in self.documents]
 
 
 async def rerank(request: Request) -> Response:
-    return await _rerank(request, FIELDS, version="1")
+    return await answer(request, await read_body(request, FIELDS, RerankRequest), version="1")
 
 
 async def rerank_v2(request: Request) -> Response:
-    return await _rerank(request, V2_FIELDS, version="2")
+    return await answer(request, await read_body(request, V2_FIELDS, RerankRequest), version="2")
 
 
-async def _rerank(request: Request, table: FieldTable, *, version: str) -> Response:
-    body = await read_body(request, table, RerankRequest)
+async def scored(
+    request: Request, body: RerankRequest, texts: list[str], *, field: str = "documents"
+) -> tuple[list[float], int]:
+    """The score of each text, and the tokens that were read for them."""
     service, record = Service.of(request), record_of(request.scope)
     served = service.model(body.model, "rerank")
-    model = record.model = served.id
-    limits, engine = service.limits, served.engine
-    texts = await on_body(request, lambda: body.texts(limits))
+    record.model, engine, limits = served.id, served.engine, service.limits
+    body.check(texts, limits, field)
 
     def prepare(index: int) -> RankingHandle | VerdictHandle:
-        return engine.prepare_ranking(
-            body.query,
-            texts[index],
-            truncate=bool(body.truncate),
-            # Only the first may be told that the queue is full: the request as a whole then has begun.
-            queue_timeout=limits.queue_timeout if index == 0 else None,
-            deadline=limits.default_deadline,
-        )
+        try:
+            return engine.prepare_ranking(
+                body.query,
+                texts[index],
+                truncate=bool(body.truncate),
+                # Only the first may be told that the queue is full: the request as a whole then has begun.
+                queue_timeout=limits.queue_timeout if index == 0 else None,
+                deadline=limits.default_deadline,
+            )
+        except InvalidRequestError as error:
+            if error.param == "documents":
+                error.param = field
+            raise
 
     async def read() -> list[float]:
         return await read_all(
-            request, prepare, n=len(texts), max_flight=engine.max_batch_size, field="documents", record=record
+            request, prepare, n=len(texts), max_flight=engine.max_batch_size, field=field, record=record
         )
 
     scores = await until_disconnected(request.receive, read)
-    num_tokens = sum(usage.prompt_tokens for usage in record.usages)
+    return scores, sum(usage.prompt_tokens for usage in record.usages)
+
+
+async def answer(request: Request, body: RerankRequest, *, version: str) -> Response:
+    texts = await on_body(request, body.texts_of_documents)
+    scores, num_tokens = await scored(request, body, texts)
 
     def reply() -> Response:
         best = sorted(range(len(texts)), key=lambda index: -scores[index])[: body.top_n]
@@ -101,7 +115,7 @@ async def _rerank(request: Request, table: FieldTable, *, version: str) -> Respo
         content = {
             "id": f"rank-{uuid.uuid4().hex}",
             "object": "list",
-            "model": model,
+            "model": record_of(request.scope).model,
             "results": results,
             "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
             "meta": {"api_version": {"version": version}, "tokens": {"input_tokens": num_tokens, "output_tokens": 0}},

@@ -26,7 +26,6 @@ _OTHER_NAMES = {
     "/generate": "/v1/completions",
     "/generate_stream": "/v1/completions",
     "/embedding": "/v1/embeddings",
-    "/embed": "/v1/embeddings",
     "/pooling": "/v1/embeddings",
     "/chat": "/v1/chat/completions",
     "/messages": "/v1/chat/completions",

@@ -28,7 +28,7 @@ from oxillama.requests.pairs import Pairs
 from oxillama.sampling.params import EmbeddingParams, SamplingParams
 from oxillama.structured.compiler import GrammarCompiler
 from oxillama.structured.grammar import Grammar
-from oxillama.tokenizer import Tokenizer
+from oxillama.tokenizer import Tokenizer, check_text
 from oxillama.values import refused
 
 # What `{architecture}.pooling_type` of a file means. 0 says nothing, as most generating models do.
@@ -167,7 +167,7 @@ class Admission:
             raise refused("pooling", "one without a classifier, which the model does not have", pooling)
         if params.dimensions is not None and params.dimensions > width:
             raise refused("dimensions", f"at most the model's {width}", params.dimensions)
-        ids = self._tokens(self._prefixed(prompt, params), param="input")
+        ids = self._tokens(self._cut(self._prefixed(prompt, params), params), param="input")
         if len(ids) > self._model.max_prompt:
             raise self._too_long(len(ids), param="input")
         handle = Handle(
@@ -195,6 +195,19 @@ class Admission:
             return params.prefix + prompt
         assert params.prompt is not None
         return prefix_of(self._model.metadata, params.prompt) + prompt
+
+    def _cut(self, prompt: Prompt, params: EmbeddingParams) -> Prompt:
+        """With `truncate` what the model can read of it; what a vocabulary puts behind a text stays its end."""
+        most = self._model.max_prompt
+        if not params.truncate or not isinstance(prompt, str):
+            return prompt[:most] if params.truncate and isinstance(prompt, Sequence | np.ndarray) else prompt
+        tokenizer = self.require_tokenizer()
+        check_text(prompt)
+        ids = tokenizer.encode(prompt)
+        if len(ids) <= most:
+            return ids
+        tail = len(ids) - len(tokenizer.encode(prompt, add_special=False)) - (tokenizer.bos_id in ids[:1])
+        return ids[: most - tail] + ids[len(ids) - tail :]
 
     def ranking(
         self, query: str, document: str, params: EmbeddingParams, *, truncate: bool

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from oxillama.chat.conversation import ChatOptions, Conversation
 from oxillama.chat.messages import Message
 from oxillama.decisions import Choice, Decision, Question, Score, YesNo
-from oxillama.errors import InvalidRequestError, UnsupportedModelError
+from oxillama.errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.requests.forcing import forced, single_tokens
 from oxillama.results.completion import Completion
 from oxillama.sampling.params import SamplingParams
@@ -131,6 +131,22 @@ class _Prompts:
             self._messages = [_as_dict(message) for message in state]
 
     def ids(self, question: str) -> list[int]:
+        try:
+            ids = self._ids(question)
+        except InvalidRequestError as error:
+            if error.param in ("prompt", "messages", "text"):
+                error.param = "state"
+            raise
+        if len(ids) > self._limit:
+            raise ContextLengthError(
+                f"the state has {len(ids)} tokens with a question, at most {self._limit} can be read together",
+                n_prompt_tokens=len(ids),
+                n_ctx=self._limit,
+                param="state",
+            )
+        return ids
+
+    def _ids(self, question: str) -> list[int]:
         if self._chat is None:
             text = f"{self._messages[0]['content']}\n\n{question}\nAnswer:"
             return self._tokenizer.encode(text, limit=self._limit)

@@ -272,7 +272,8 @@ class EmbeddingParams:
     for one row per token; None: what the file says, else the mean. ``dimensions`` keeps only the first ones, for models
     trained so (Kusupati et al. 2022, arXiv:2205.13147). ``normalize``: to length 1, after that cut; a row of zeros
     stays. ``prompt``: "query" or "document": a text gets the prefix that its model was trained with for that;
-    ``prefix``: this one instead. ``deadline`` is in seconds from submission.
+    ``prefix``: this one instead. ``truncate``: the end of what is too long is cut
+    off. ``deadline`` is in seconds from submission.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
     """
@@ -284,8 +285,11 @@ class EmbeddingParams:
     deadline: float | None = None
     prompt: str | None = None
     prefix: str | None = None
+    truncate: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.truncate, bool):
+            raise refused("truncate", "True or False", self.truncate)
         if self.prompt is not None and self.prompt not in ("query", "document"):
             raise refused("prompt", "'query', 'document' or None", self.prompt)
         if self.prefix is not None and not isinstance(self.prefix, str):

@@ -209,6 +209,9 @@ SOUND: dict[str, dict[str, Any]] = {
     "/tokenize": {"content": "a"},
     "/v2/rerank": {"query": "a", "documents": ["a"]},
     "/detokenize": {"tokens": [5]},
+    "/v1/systemone": {"state": "a", "questions": {"q": {"type": "noul"}}},
+    "/embed": {"inputs": "a"},
+    "/rerank": {"query": "a", "texts": ["a"]},
 }
 # Where bodies have objects: a member that is null, known or not, is not there.
 NESTED: list[tuple[str, dict[str, Any]]] = [

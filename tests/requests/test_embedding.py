@@ -156,8 +156,8 @@ def test_an_option_without_sense_is_named(demo: Engine, options: dict[str, Any],
 
 
 def test_unknown_options_are_type_errors(demo: Engine) -> None:
-    with pytest.raises(TypeError, match="truncate"):
-        demo.embed(TEXT, truncate=True)
+    with pytest.raises(TypeError, match="shorten"):
+        demo.embed(TEXT, shorten=True)
 
 
 def test_an_input_longer_than_the_context_is_refused(demo: Engine) -> None:
