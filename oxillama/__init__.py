@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from oxillama.results.stats import EngineStats
     from oxillama.sampling.params import EmbeddingParams, SamplingParams
     from oxillama.sampling.sampler import Sampler, SamplerSession
+    from oxillama.sentences import CrossEncoder, SentenceEncoder
     from oxillama.structured.grammar import Grammar
     from oxillama.tokenizer import Tokenizer
 
@@ -60,6 +61,7 @@ _HOMES = {
     "CompletionChunk": "results.completion",
     "CompletionStream": "requests.request",
     "CpuInfo": "cpu",
+    "CrossEncoder": "sentences",
     "Decision": "decisions",
     "EmbeddingHandle": "requests.embedding",
     "EmbeddingParams": "sampling.params",
@@ -72,6 +74,7 @@ _HOMES = {
     "SamplerSession": "sampling.sampler",
     "SamplingParams": "sampling.params",
     "Score": "decisions",
+    "SentenceEncoder": "sentences",
     "Timings": "results.completion",
     "TokenLogprob": "results.completion",
     "Tokenizer": "tokenizer",
@@ -97,6 +100,7 @@ __all__ = [
     "CompletionStream",
     "ContextLengthError",
     "CpuInfo",
+    "CrossEncoder",
     "DeadlineExceeded",
     "Decision",
     "EmbeddingHandle",
@@ -119,6 +123,7 @@ __all__ = [
     "SamplerSession",
     "SamplingParams",
     "Score",
+    "SentenceEncoder",
     "TemplateError",
     "Timings",
     "TokenLogprob",

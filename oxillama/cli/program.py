@@ -16,6 +16,8 @@ COMMANDS = {
     "pull": ("pull", "fetch a model from Hugging Face"),
     "serve": ("serve", "serve a model over HTTP, as OpenAI's API, with a chat page"),
     "info": ("info", "show what is in a model file"),
+    "embed": ("embed", "make vectors of texts"),
+    "rerank": ("rerank", "order documents by how well they answer a query"),
     "tokenize": ("tokenize", "show the tokens of a text"),
     "bench": ("bench", "measure prefill and decode speed"),
     "completion": ("completion", "print what makes a shell complete commands and options"),

@@ -1,0 +1,1 @@
+"""Embedding objects of other libraries."""
