@@ -55,6 +55,26 @@ def test_tokenizer_of_an_encoder(fixtures_dir: Path, name: str) -> None:
             assert engine.tokenize(text["text"], add_special=False) == text["plain"], text["text"]
 
 
+@pytest.mark.parametrize("name", recorded_encoders())
+def test_company_and_threads_change_no_bit(fixtures_dir: Path, name: str) -> None:
+    recorded = read(fixtures_dir / "arch" / f"{name}.json")
+    path = fixtures_dir / "arch" / f"{name}.gguf"
+    inputs = [(case["ids"], pooling) for case in recorded["cases"] for pooling in recorded["poolings"]]
+    with Engine(path, n_threads=1, max_batch_size=1, kv_cache_tokens=1024, progress=False) as engine:
+        alone = [engine.submit_embedding(ids, pooling=pooling).result() for ids, pooling in inputs]
+    for n_threads in (1, 2):
+        with Engine(path, n_threads=n_threads, kv_cache_tokens=1024, progress=False) as engine:
+            # The same twice, in another order, so that each has other neighbours.
+            order = [*range(len(inputs)), *np.random.default_rng(n_threads).permutation(len(inputs)).tolist()]
+            handles = [
+                engine.submit_embedding(inputs[place][0], pooling=inputs[place][1], queue_timeout=None)
+                for place in order
+            ]
+            for place, handle in zip(order, handles, strict=True):
+                found = handle.result()
+                np.testing.assert_array_equal(found.view(np.uint32), alone[place].view(np.uint32))
+
+
 def test_minilm(fixtures_dir: Path) -> None:
     recorded = read(fixtures_dir / "embed" / "minilm.json")
     expected = np.load(fixtures_dir / "embed" / "minilm.npz")["torch_mean"]

@@ -58,6 +58,7 @@ from oxillama.network.models.mimo2 import mimo2
 from oxillama.network.models.minicpm import minicpm, minicpm3
 from oxillama.network.models.minimax_m2 import minimax_m2
 from oxillama.network.models.mistral3 import mistral3
+from oxillama.network.models.modern_bert import modern_bert
 from oxillama.network.models.nemotron_h import nemotron_h
 from oxillama.network.models.olmo import olmo, olmo2
 from oxillama.network.models.olmoe import olmoe
@@ -145,6 +146,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "minicpm3": minicpm3,
     "minimax-m2": minimax_m2,
     "mistral3": mistral3,
+    "modern-bert": modern_bert,
     "mpt": mpt,
     "nemotron": nemotron,
     "nemotron_h": nemotron_h,
