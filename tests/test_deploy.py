@@ -25,6 +25,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOY = REPOSITORY / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
 USER = "10001"
+METRIC = re.compile(r"oxillama_\w+")
+SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 # A shell that makes everything read-only but what it is given, then becomes the image's user.
 CONFINED = f"""
 mount --bind / / && mount -o remount,ro,bind / || exit 99
@@ -91,6 +93,17 @@ def test_the_grace_is_longer_than_the_drain() -> None:
     assert int(compose["stop_grace_period"].removesuffix("s")) > 30  # --drain-timeout's default
     assert compose["read_only"]
     assert (REPOSITORY / compose["build"]["dockerfile"]).samefile(DOCKERFILE)
+
+
+def test_the_dashboard_asks_for_figures_that_there_are(demo: Engine) -> None:
+    panels = json.loads((DEPLOY / "grafana.json").read_text())["panels"]
+    asked = {name for panel in panels for target in panel["targets"] for name in METRIC.findall(target["expr"])}
+    families = create_app(demo).state.metrics.families()
+    there = {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}
+    assert asked
+    assert asked <= there
+    squares = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+    assert len(squares) == len(set(squares))
 
 
 @pytest.fixture
