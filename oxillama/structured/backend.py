@@ -18,9 +18,10 @@ from oxillama._core.structured.python_guide import PythonGuide
 from oxillama.errors import GrammarError
 from oxillama.structured.self_test import fault_of
 
-# Versions that are known to fit, and how to get one.
-OLDEST, BEFORE = (1, 7, 6), (2,)
-INSTALL = "pip install 'llguidance>=1.7.6,<2'"
+# Versions that are known to fit, and how to get one. Those before let a key of an object have a second spelling, so
+# that a value of any type could stand under a name that a schema gives one.
+OLDEST, BEFORE = (1, 9, 1), (2,)
+INSTALL = "pip install 'llguidance>=1.9.1,<2'"
 
 
 class Compiled(Protocol):

@@ -39,7 +39,7 @@ class JsonSchema:
         self._names: dict[int, str] = {}
         self._waiting: deque[tuple[str, SchemaPath, Any]] = deque()
         self._num_schemas = 0
-        self._one_ofs: list[tuple[dict[str, Any], SchemaPath, list[Written] | None]] = []
+        self._one_ofs: list[tuple[dict[str, Any], SchemaPath, list[Written] | None, dict[str, Any]]] = []
         self._edges: dict[str, set[str]] = {}
         self._depths: dict[str, int] = {}
         self._definition = ROOT
@@ -73,8 +73,10 @@ class JsonSchema:
         self._edges[self._definition].add(name)
         return f"#/$defs/{name}"
 
-    def add_one_of(self, shape: dict[str, Any], path: SchemaPath, denials: list[Written] | None) -> None:
-        self._one_ofs.append((shape, path, denials))
+    def add_one_of(
+        self, shape: dict[str, Any], path: SchemaPath, denials: list[Written] | None, context: dict[str, Any]
+    ) -> None:
+        self._one_ofs.append((shape, path, denials, context))
 
     def warn(self, warning: str) -> None:
         if warning not in self.warnings and len(self.warnings) < MAX_WARNINGS:
@@ -99,17 +101,22 @@ class JsonSchema:
         if is_defined_by_itself(definitions):
             raise invalid((), "refers to itself where it should say what it is")
         disjointness = Disjointness(definitions)
-        for shape, path, denials in self._one_ofs:
-            self._decide_one_of(shape, path, denials, disjointness)
+        for shape, path, denials, context in self._one_ofs:
+            self._decide_one_of(shape, path, denials, context, disjointness)
         if not has_finite_value(ROOT, definitions, self._edges):
             raise invalid((), "has no value, or none that comes to an end")
 
     def _decide_one_of(
-        self, shape: dict[str, Any], path: SchemaPath, denials: list[Written] | None, disjointness: Disjointness
+        self,
+        shape: dict[str, Any],
+        path: SchemaPath,
+        denials: list[Written] | None,
+        context: dict[str, Any],
+        disjointness: Disjointness,
     ) -> None:
         """`oneOf` is `anyOf` where no value can be right for two of them, or where the others can be denied."""
         options = shape["anyOf"]
-        if disjointness.of_all(options):
+        if disjointness.of_all([_within(option, context) for option in options]):
             return
         if denials is not None:
             shape["anyOf"] = [
@@ -143,3 +150,11 @@ class JsonSchema:
         if _CONTROL.search(text):
             raise invalid((), "has a constant or a key with a control character, which cannot be held")
         return text
+
+
+def _within(option: Written, context: Mapping[str, Any]) -> Written:
+    """An alternative with what stands beside it about types and required properties."""
+    if not isinstance(option, dict):
+        return option
+    required = [*option.get("required", ()), *context.get("required", ())]
+    return {**context, **option, "required": required}

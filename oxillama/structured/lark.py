@@ -22,7 +22,8 @@ def lark_text(text: str) -> str:
     except UnicodeEncodeError:
         raise GrammarError("a text has half of a character, which no reply can have", param="grammar") from None
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    written = (escapes.get(one) or (one if one.isprintable() else _escaped(ord(one))) for one in text)
+    # All others stand for themselves: the engine knows no escapes beyond four digits.
+    written = (escapes.get(one) or (f"\\u{ord(one):04x}" if _is_control(one) else one) for one in text)
     return f'"{"".join(written)}"'
 
 
@@ -46,5 +47,5 @@ def checked_lark(text: str) -> str:
     return text
 
 
-def _escaped(code: int) -> str:
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _is_control(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f"

@@ -36,9 +36,11 @@ class Whole(Protocol):
         """The reference that is written for the one that a schema has."""
         ...
 
-    def add_one_of(self, shape: dict[str, Any], path: SchemaPath, denials: list[Written] | None) -> None:
+    def add_one_of(
+        self, shape: dict[str, Any], path: SchemaPath, denials: list[Written] | None, context: dict[str, Any]
+    ) -> None:
         """A `oneOf` that is written as `anyOf`, to be decided on when everything is known. `denials`: the opposite of
-        each alternative, where all have one."""
+        each alternative, where all have one. `context`: `type` and `required` beside it."""
         ...
 
     def warn(self, warning: str) -> None: ...
@@ -140,8 +142,13 @@ class WrittenSchema:
             self._out["anyOf"] = written
         else:
             shape = {"anyOf": written}
-            self._whole.add_one_of(shape, self._path, self._denials(options))
+            self._whole.add_one_of(shape, self._path, self._denials(options), self._context())
             self._besides.append(shape)
+
+    def _context(self) -> dict[str, Any]:
+        context: dict[str, Any] = {} if self._types is None else {"type": list(self._types)}
+        required = self._node.get("required")
+        return {**context, "required": required} if isinstance(required, list) else context
 
     def _denials(self, options: list[Any]) -> list[Written] | None:
         denials = [negation(each) for each in options] if len(options) <= MAX_DEPENDENCIES else [None]

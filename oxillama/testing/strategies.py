@@ -24,10 +24,11 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from oxillama.sampling.params import SamplingParams
+from oxillama.testing.grammar_strategies import grammars, json_schemas
 from oxillama.testing.random_blocks import FORMATS
 from oxillama.testing.tiny_models import TinyModel
 
-__all__ = ["logits", "sampling_params", "tiny_models", "token_histories"]
+__all__ = ["grammars", "json_schemas", "logits", "sampling_params", "tiny_models", "token_histories"]
 
 _FIELDS = frozenset(spec.name for spec in fields(SamplingParams))
 

@@ -121,7 +121,7 @@ def test_a_library_with_a_mistake_is_not_used(monkeypatch: pytest.MonkeyPatch) -
 
 def test_without_the_package_an_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    with pytest.raises(GrammarError, match=r"pip install 'llguidance>=1\.7\.6,<2'") as caught:
+    with pytest.raises(GrammarError, match=r"pip install 'llguidance>=1\.9\.1,<2'") as caught:
         grammar_backend()
     assert (caught.value.param, caught.value.code) == ("grammar", "grammar_engine_missing")
 

@@ -8,7 +8,9 @@ from oxillama import Grammar, GrammarError
 from tests.structured.walks import accepts, problem
 
 
-@pytest.mark.parametrize("text", ["plain", 'quo"te', "back\\slash", "li\nne\ttab\r", "é😀", "\u200b\x01"])
+@pytest.mark.parametrize(
+    "text", ["plain", 'quo"te', "back\\slash", "li\nne\ttab\r", "é😀", "\u200b\x01\x85", "\U00018cd6\u2028"]
+)
 def test_a_choice_is_its_text(text: str) -> None:
     grammar = Grammar.choice([text, "another"])
     assert accepts(grammar, text)
