@@ -48,6 +48,9 @@ from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
 from oxillama.sampling.params import EmbeddingParams, SamplingParams, chosen_params
 from oxillama.structured.response_format import ResponseFormat
+from oxillama.tools.loop import AsyncToolRun, ToolRun
+from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.table import given_syntax
 from oxillama.values import integer, real
 
 # Far more than helps.
@@ -69,8 +72,9 @@ class Engine(ProcessBound):
     the same. speculation: "auto": while few sequences run, what followed the same tokens earlier in a request is
     computed ahead, and kept where the model writes it; results are the same. mmap: map the file instead of reading it.
     chat_template: instead of the file's own: a Jinja template, a name (chatml, llama3, mistral, gemma ...) or the path
-    of a file, see `oxillama.chat.templates`; one that leaves out what the messages say is a TemplateError. progress:
-    True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
+    of a file, see `oxillama.chat.templates`; one that leaves out what the messages say is a TemplateError.
+    tool_syntax: how the model calls tools, where its template does not show it: a name of `oxillama.tools.table` or a
+    ReplySyntax. progress: True, False, None (a bar if stderr is a terminal) or a callable (done bytes, total bytes).
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
 
@@ -92,6 +96,7 @@ class Engine(ProcessBound):
         speculation: str = "off",
         mmap: bool = True,
         chat_template: str | os.PathLike[str] | None = None,
+        tool_syntax: str | ReplySyntax | None = None,
         progress: Progress = None,
     ) -> None:
         scheduler = SchedulerConfig(
@@ -100,6 +105,7 @@ class Engine(ProcessBound):
         cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens, prefix_cache_tokens)
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
         given = None if chat_template is None else checked_template(resolve_chat_template(chat_template))
+        syntax = given_syntax(tool_syntax)
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():
             loaded = load_model(
@@ -115,7 +121,9 @@ class Engine(ProcessBound):
         self._metadata: Mapping[str, Any] = self._model.metadata
         self.tokenizer = self._model.tokenizer
         with loaded.reservation.released_on_failure():
-            self._conversation = Conversation(self.tokenizer, self._metadata, given) if self.tokenizer else None
+            self._conversation = None
+            if self.tokenizer is not None:
+                self._conversation = Conversation(self.tokenizer, self._metadata, given, syntax)
             self._lifecycle = Lifecycle(loaded, scheduler, guessing)
         self._worker = self._lifecycle.worker
         self._admission = Admission(
@@ -207,6 +215,12 @@ class Engine(ProcessBound):
     def chat_template(self) -> str | None:
         """The Jinja template that chats are rendered with: the one given to the engine, or the file's own."""
         return self._conversation.template if self._conversation else None
+
+    @property
+    def tool_syntax(self) -> ReplySyntax:
+        """How the model calls tools and marks the parts of its replies; found out at the first look. "generic": its
+        template shows no calls, so they are described in the system text. TemplateError where there is no template."""
+        return self._require_conversation().tool_syntax
 
     @property
     def memory(self) -> Memory:
@@ -338,6 +352,8 @@ class Engine(ProcessBound):
         params: SamplingParams | None = None,
         *,
         tools: object = None,
+        tool_choice: object = None,
+        parallel_tool_calls: bool | None = None,
         response_format: ResponseFormat = None,
         template_kwargs: Mapping[str, Any] | None = None,
         continue_final_message: bool | None = None,
@@ -354,16 +370,19 @@ class Engine(ProcessBound):
         template_kwargs: variables for the model's template. continue_final_message: the model goes on with a last
         message of the assistant, and the reply is what it adds; None: it does wherever there is one. With
         add_generation_prompt=False the prompt ends where the messages do. reasoning_format: "auto" splits what the
-        model thinks off into `reasoning_content`, "none" leaves it in the content. response_format: OpenAI's mapping, a
-        type (a pydantic model, dataclass, TypedDict ...) or a Grammar; the reply's message then has `.parsed`. options:
-        the fields of SamplingParams, instead of `params`. queue_timeout, cache_salt: as for submit().
+        model thinks off into `reasoning_content`, "none" leaves it in the content. tools: functions, OpenAI's dicts,
+        or classes, which the model may ask to have called (`reply.tool_calls`); tool_choice: "auto", "none",
+        "required", {"name": ...} or OpenAI's objects; parallel_tool_calls=False: one call at most. response_format:
+        OpenAI's mapping, a type (a pydantic model, dataclass, TypedDict ...) or a Grammar; the reply's message then has
+        `.parsed`. options: the fields of SamplingParams, instead of `params`. queue_timeout, cache_salt: as for
+        submit().
 
         Raises what submit() raises, with the path of what is wrong in `.param`, and TemplateError."""
-        wanted = ReplyOptions(tools, response_format, reasoning_format)
+        wanted = ReplyOptions(tools, response_format, reasoning_format, tool_choice, parallel_tool_calls)
         chosen = wanted.held(chosen_params(params, options))
         self._admission.require_logits()
         conversation = self._require_conversation()
-        rendering = ChatOptions(None, template_kwargs, continue_final_message, add_generation_prompt)
+        rendering = ChatOptions(wanted.shown_tools, template_kwargs, continue_final_message, add_generation_prompt)
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
         chosen = wanted.after_thinking(chosen, conversation, prompt)
         try:
@@ -371,7 +390,8 @@ class Engine(ProcessBound):
         except InvalidRequestError as error:
             error.param = wanted.own_name(error.param)
             raise
-        return ChatHandle(request, wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar))
+        read_as = wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar, seed=request.seed)
+        return ChatHandle(request, read_as)
 
     def submit_chat(
         self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
@@ -417,11 +437,28 @@ class Engine(ProcessBound):
         loop when its first chunk is asked for, which then raises all of that."""
         messages, size = measured(messages)
         prepare = partial(self.prepare_chat, messages, params, **options)
-        if (size := self._admission.work_size(size, params, options)) > INLINE:
+        size = self._admission.work_size(size, params, options)
+        # How the model calls is found out beside the event loop, too.
+        if size > INLINE or (options.get("tools") and not self._require_conversation().knows_syntax):
             return ChatStream(Later(prepare, size))
         handle = prepare()
         handle.try_enter()
         return ChatStream(handle)
+
+    def run_tools(
+        self, messages: Iterable[Message], *, tools: Sequence[object], max_rounds: int = 8, **options: Any
+    ) -> ToolRun:
+        """Chats until the model calls no more tools, at most max_rounds replies: the functions among `tools` are called
+        (and no others), and their results or exceptions told to the model. Iterate it for events; `.result()` is the
+        last reply, `.messages` the grown history. tool_choice holds in the first round. options: as for
+        prepare_chat()."""
+        return ToolRun(self, messages, tools, max_rounds, options)
+
+    def arun_tools(
+        self, messages: Iterable[Message], *, tools: Sequence[object], max_rounds: int = 8, **options: Any
+    ) -> AsyncToolRun:
+        """`async for event in engine.arun_tools(...)`; async functions are awaited, others run in a thread."""
+        return AsyncToolRun(self, messages, tools, max_rounds, options)
 
     def render_chat(
         self,

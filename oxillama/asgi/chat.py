@@ -24,7 +24,7 @@ from oxillama.engine import Engine
 from oxillama.requests.chat import ChatHandle
 from oxillama.sampling.params import SamplingParams
 
-_TOOLS = "tools are not supported by this version"
+_FUNCTIONS = "the form before tools; say it in tools and tool_choice"
 NO_VERBOSITY = "models are not trained to it; ask for it in a message"
 
 FIELDS = FieldTable(
@@ -46,10 +46,12 @@ FIELDS = FieldTable(
     ),
     implemented("reasoning_format", "`none` leaves what the model thinks in the content", "llama-server"),
     harmless("store metadata", "nothing is stored"),
-    harmless("parallel_tool_calls", "says something only where there are tools"),
+    implemented("tools", "functions that the model may ask to have called; a strict one is held to its schema"),
+    implemented("tool_choice", "`none`, `auto`, `required`, a function by its name, or allowed_tools"),
+    implemented("parallel_tool_calls", "false: one call at most"),
     harmless("prompt_cache_key prompt_cache_options prompt_cache_retention", "the prefix cache needs no hints"),
-    refused("tools functions", _TOOLS, neutral=([],)),
-    refused("tool_choice function_call", _TOOLS, neutral=("none", "auto")),
+    refused("functions", _FUNCTIONS, neutral=([],)),
+    refused("function_call", _FUNCTIONS, neutral=("none", "auto")),
     RESPONSE_FORMAT,
     refused("modalities", "replies are text", neutral=(["text"],)),
     refused("audio", "replies are text"),
@@ -78,6 +80,9 @@ class ChatRequest(SamplingFields, kw_only=True):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     reasoning_format: Literal["auto", "none", "deepseek"] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
 
 async def create_chat_completion(request: Request) -> Response:
@@ -121,6 +126,9 @@ def _prepare(
         return engine.prepare_chat(
             body.messages,
             params.replace(grammar=shape.grammar),
+            tools=body.tools,
+            tool_choice=body.tool_choice,
+            parallel_tool_calls=body.parallel_tool_calls,
             template_kwargs=template_kwargs(body.reasoning_effort, body.chat_template_kwargs),
             continue_final_message=body.continue_final_message,
             add_generation_prompt=body.add_generation_prompt is not False,

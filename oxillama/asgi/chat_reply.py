@@ -13,7 +13,7 @@ from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import json_reply
 from oxillama.asgi.sse import event
 from oxillama.requests.chat import ChatHandle
-from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ChatDelta
+from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ChatDelta, joined_deltas
 
 
 class ChatReply:
@@ -76,15 +76,7 @@ def _is_plain(chunk: ChatCompletionChunk) -> bool:
 
 
 def _join(group: list[ChatCompletionChunk]) -> ChatCompletionChunk:
-    delta = ChatDelta(
-        content=_text([chunk.delta.content for chunk in group]),
-        reasoning_content=_text([chunk.delta.reasoning_content for chunk in group]),
-    )
+    delta = joined_deltas(chunk.delta for chunk in group)
     first = group[0].logprobs
     entries = [entry for chunk in group if chunk.logprobs for entry in chunk.logprobs.content]
     return replace(group[-1], delta=delta, logprobs=first and replace(first, content=tuple(entries)))
-
-
-def _text(parts: list[str | None]) -> str | None:
-    given = [part for part in parts if part is not None]
-    return "".join(given) if given else None

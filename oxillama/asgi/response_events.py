@@ -9,11 +9,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from oxillama.results.chat import ChatCompletionChunk
+from oxillama.results.chat import ChatCompletionChunk, ToolCallDelta
 from oxillama.results.completion import Logprobs, Usage
 
 Event: TypeAlias = dict[str, Any]
 PartKind = Literal["reasoning_text", "output_text"]
+ItemKind = Literal["reasoning_text", "output_text", "function_call"]
+_PREFIXES = {"reasoning_text": "rs", "output_text": "msg", "function_call": "fc"}
 
 
 class ResponseBuilder:
@@ -41,6 +43,8 @@ class ResponseBuilder:
             yield from self._extend("reasoning_text", chunk.delta.reasoning_content, None)
         if chunk.delta.content:
             yield from self._extend("output_text", chunk.delta.content, chunk.logprobs)
+        for call in chunk.delta.tool_calls:
+            yield from self._call(call)
         if chunk.finish_reason is not None:
             self._finish_reason = chunk.finish_reason
         if chunk.usage is not None:
@@ -78,7 +82,6 @@ class ResponseBuilder:
             "output": list(self._done_items) if is_over else [],
             "previous_response_id": None,
             "store": False,
-            "tools": [],
             "usage": _usage(self._usage) if is_over and self._usage is not None else None,
             **self._echo,
         }
@@ -99,6 +102,20 @@ class ResponseBuilder:
             extra["logprobs"] = entries
         yield self._event(f"response.{kind}.delta", **self._place(item), delta=text, **extra)
 
+    def _call(self, call: ToolCallDelta) -> Iterator[Event]:
+        if call.id is not None:
+            yield from self._close()
+            opened = self._item = _Item("function_call", call)
+            place = len(self._done_items)
+            shape = opened.to_dict("in_progress", [])
+            yield self._event("response.output_item.added", output_index=place, item=shape)
+        item = self._item
+        if item is not None and call.arguments:
+            item.texts.append(call.arguments)
+            place = len(self._done_items)
+            name = "response.function_call_arguments.delta"
+            yield self._event(name, item_id=item.id, output_index=place, delta=call.arguments)
+
     def _open(self, kind: PartKind) -> Iterator[Event]:
         item = self._item = _Item(kind)
         yield self._event(
@@ -111,12 +128,21 @@ class ResponseBuilder:
         if item is None:
             return
         text, place = "".join(item.texts), self._place(item)
+        cut = self._finish_reason == "length"
+        if item.kind == "function_call":
+            index = len(self._done_items)
+            shape = item.to_dict("incomplete" if cut else "completed", [])
+            name = "response.function_call_arguments.done"
+            yield self._event(name, item_id=item.id, output_index=index, name=shape["name"], arguments=text)
+            yield self._event("response.output_item.done", output_index=index, item=shape)
+            self._done_items.append(shape)
+            self._item = None
+            return
         part = item.part(text)
         extra = {"logprobs": item.logprobs} if item.kind == "output_text" else {}
         yield self._event(f"response.{item.kind}.done", **place, text=text, **extra)
         yield self._event("response.content_part.done", **place, part=part)
         # Only what the end cut off is incomplete: reasoning that an answer follows is whole.
-        cut = self._finish_reason == "length"
         shape = item.to_dict("incomplete" if cut else "completed", [part])
         yield self._event("response.output_item.done", output_index=len(self._done_items), item=shape)
         self._done_items.append(shape)
@@ -134,9 +160,10 @@ class ResponseBuilder:
 class _Item:
     """An item of the output that is being written."""
 
-    def __init__(self, kind: PartKind) -> None:
+    def __init__(self, kind: ItemKind, call: ToolCallDelta | None = None) -> None:
         self.kind = kind
-        self.id = f"{'rs' if kind == 'reasoning_text' else 'msg'}_{uuid.uuid4().hex}"
+        self.id = f"{_PREFIXES[kind]}_{uuid.uuid4().hex}"
+        self._call = call
         self.texts: list[str] = []
         self.logprobs: list[dict[str, Any]] = []
 
@@ -146,6 +173,9 @@ class _Item:
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": list(self.logprobs)}
 
     def to_dict(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+        if self._call is not None:
+            named = {"call_id": self._call.id, "name": self._call.name, "arguments": "".join(self.texts)}
+            return {"id": self.id, "type": "function_call", "status": status, **named}
         if self.kind == "reasoning_text":
             return {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}

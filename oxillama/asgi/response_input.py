@@ -8,6 +8,8 @@ from oxillama.asgi.errors import HTTPError, refusal
 from oxillama.asgi.settings import Limits
 from oxillama.errors import InvalidRequestError
 
+_CALL_KEYS = frozenset({"type", "id", "call_id", "name", "arguments", "status", "cache_control"})
+_RESULT_KEYS = frozenset({"type", "id", "call_id", "output", "status", "cache_control"})
 _ROLES = ("user", "assistant", "system", "developer")
 _MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase", "cache_control"})
 _REASONING_KEYS = frozenset({"type", "id", "status", "summary", "content", "encrypted_content", "cache_control"})
@@ -42,10 +44,13 @@ class InputMessages:
             index = prefix.removeprefix("messages[")
             if index.isdecimal() and int(index) < len(self._places):
                 place = self._places[int(index)]
+                rest = rest.replace(".tool_call_id", ".call_id")
                 is_bare = place in ("input", "instructions")
                 moved = type(error)(str(error).replace(f"{prefix}]", place), param=place if is_bare else place + rest)
                 moved.code = error.code
                 return moved
+        if error.param and error.param.startswith("tools["):
+            error.param = error.param.replace(".function", "", 1)
         if error.param == "messages":
             error.param = "input"
         return error
@@ -71,12 +76,34 @@ class InputMessages:
             case "reasoning":
                 _check_keys(place, item, _REASONING_KEYS)
                 self._reasoning = (self._reasoning or "") + _reasoning_text(place, item)
+            case "function_call":
+                self._add_call(place, item)
+            case "function_call_output":
+                _check_keys(place, item, _RESULT_KEYS)
+                for key in ("call_id", "output"):
+                    if key not in item:
+                        raise refusal(f"{place}.{key} is missing", f"{place}.{key}", code="missing_field")
+                self._add(place, {"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]})
             case "item_reference":
                 wrong = f"{place} names an item that was kept, and nothing is: send the item itself"
                 raise refusal(wrong, f"{place}.type", code="unsupported_item")
             case _:
-                wrong = f"{place}.type must be message or reasoning: tools and files are not supported"
+                wrong = f"{place}.type must be message, reasoning, function_call or function_call_output"
                 raise refusal(wrong, f"{place}.type", code="unsupported_item")
+
+    def _add_call(self, place: str, item: dict[str, Any]) -> None:
+        """A call belongs to the assistant's turn before it, if there is one."""
+        _check_keys(place, item, _CALL_KEYS)
+        for key in ("call_id", "name", "arguments"):
+            if not isinstance(item.get(key), str):
+                raise refusal(f"{place}.{key} must be a text", f"{place}.{key}")
+        function = {"name": item["name"], "arguments": item["arguments"]}
+        call = {"id": item["call_id"], "type": "function", "function": function}
+        last = self.messages[-1] if self.messages else None
+        if last is not None and last["role"] == "assistant" and self._reasoning is None:
+            last.setdefault("tool_calls", []).append(call)
+        else:
+            self._add(place, {"role": "assistant", "content": None, "tool_calls": [call], **self._thought()})
 
     def _thought(self) -> dict[str, Any]:
         thought, self._reasoning = self._reasoning, None
@@ -107,3 +134,13 @@ def _check_keys(place: str, item: dict[str, Any], known: frozenset[str]) -> None
 
 def _unknown(path: str) -> HTTPError:
     return refusal(f"{path} is not known", path, code="unknown_field")
+
+
+def nested_tools(tools: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Functions as chats have them, with what they are in an object of its own."""
+    return tools and [
+        {"type": tool["type"], "function": {key: value for key, value in tool.items() if key != "type"}}
+        if tool.get("type") == "function" and "function" not in tool
+        else tool
+        for tool in tools
+    ]

@@ -22,7 +22,7 @@ from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import beside, in_pieces, json_reply
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.response_events import ResponseBuilder
-from oxillama.asgi.response_input import InputMessages
+from oxillama.asgi.response_input import InputMessages, nested_tools
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
@@ -59,15 +59,15 @@ FIELDS = FieldTable(
     _sampling_fields(),
     implemented("chat_template_kwargs", "variables for the model's template", "vllm"),
     implemented("reasoning", "`effort` is a variable of the template; `none` also sets enable_thinking to false"),
-    implemented("parallel_tool_calls", "given back; there are no tool calls"),
-    implemented("tool_choice", "`auto` or `none`, given back: there are no tools", only=("auto", "none")),
+    implemented("tools", "functions that the model may ask to have called; a strict one is held to its schema"),
+    implemented("tool_choice", "`none`, `auto`, `required`, a function by its name, or allowed_tools"),
+    implemented("parallel_tool_calls", "false: one call at most"),
     harmless("prompt_cache_key", "the prefix cache needs no advice"),
     harmless("prompt_cache_options prompt_cache_retention", "the prefix cache needs no advice"),
     harmless("stream_options", "events are never padded"),
     refused("store", "nothing is kept", neutral=(False,)),
     refused("previous_response_id conversation prompt", "nothing is kept: send the whole conversation as `input`"),
     refused("background background_options", "nothing is kept", neutral=(False,)),
-    refused("tools", "tool calls need constrained output, which there is not yet", neutral=([],)),
     refused("max_tool_calls", "there are no tools"),
     refused("truncation", "nothing is ever truncated unasked", neutral=("disabled",)),
     refused("context_management", "nothing is ever truncated unasked", neutral=([],)),
@@ -138,7 +138,8 @@ class ResponsesRequest(SamplingFields, kw_only=True):
     reasoning: Reasoning | None = None
     include: list[Includable] | None = None
     parallel_tool_calls: bool | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
     metadata: dict[str, str] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
@@ -198,6 +199,7 @@ class ResponsesRequest(SamplingFields, kw_only=True):
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "text": {"format": self.format, "verbosity": "medium"},
             "tool_choice": self.tool_choice or "auto",
+            "tools": self.tools or [],
             "top_logprobs": self.top_logprobs or 0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "truncation": "disabled",
@@ -227,6 +229,9 @@ async def responses(request: Request) -> Response:
                 return engine.prepare_chat(
                     conversation.messages,
                     params.replace(grammar=shape.grammar),
+                    tools=nested_tools(body.tools),
+                    tool_choice=body.tool_choice,
+                    parallel_tool_calls=body.parallel_tool_calls,
                     template_kwargs=template_kwargs(body.effort, body.chat_template_kwargs),
                     continue_final_message=False,
                     queue_timeout=service.limits.queue_timeout,

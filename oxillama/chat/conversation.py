@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,16 +13,24 @@ from oxillama.chat.control_texts import ControlTexts, Marks
 from oxillama.chat.messages import Message, checked_kwargs, checked_messages, checked_tools, strings
 from oxillama.chat.reasoning import ThinkTags, find_tags, opens_thinking
 from oxillama.chat.template_tokens import written_tokens
-from oxillama.chat.template_traits import TemplateTraits, deafness, template_traits
+from oxillama.chat.template_traits import TemplateTraits, deafness, takes_system, template_traits
 from oxillama.errors import InvalidRequestError, TemplateError
 from oxillama.requests.beside import LONG
 from oxillama.results.chat import ChatMessage
 from oxillama.tokenizer import Tokenizer
+from oxillama.tools.definitions import ToolSet, tool_set
+from oxillama.tools.history import has_calls, ids_in, settled, with_calls_as_text, with_tools_described
+from oxillama.tools.probe import probe
+from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.table import SYNTAXES
+from oxillama.tools.trial import writes_arguments, writes_results
 from oxillama.values import refused
 
 # Strings, lists and objects; looking at one takes less than a microsecond.
 MEASURED_PARTS = 10_000
 # What render() sets itself.
+# Templates without these words show nothing of how a reply is parted that the known tags do not say.
+_PARTING_WORDS = ("reasoning_content", "thinking", "thought", "<|channel|>", "to=self", ">>>all", "START_RESPONSE")
 RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
 
 
@@ -48,11 +56,14 @@ class ChatOptions:
 
 @dataclass(frozen=True)
 class ChatPrompt:
-    """A rendered conversation. ``thinking``: its end has opened the model's thinking."""
+    """A rendered conversation. ``thinking``: its end has opened the model's thinking; ``answering``: it has closed it.
+    ``call_ids``: those of the calls in it."""
 
     text: str
     ids: list[int]
     thinking: bool
+    answering: bool = False
+    call_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ class _Rendering:
     marks: Marks
     written: frozenset[str]
     continued: dict[str, Any] | None
+    call_ids: frozenset[str]
 
 
 def checked_template(template: str) -> str:
@@ -91,8 +103,15 @@ def checked_template(template: str) -> str:
 class Conversation:
     """Renders conversations for one model: its tokenizer, its template or templates, and what these expect."""
 
-    def __init__(self, tokenizer: Tokenizer, metadata: Mapping[str, Any], chat_template: str | None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        metadata: Mapping[str, Any],
+        chat_template: str | None,
+        given_syntax: ReplySyntax | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
+        self._given_syntax = given_syntax
         self._templates = _templates(metadata, chat_template)
         self._found: dict[str, _Forbidden] = {}
 
@@ -125,7 +144,40 @@ class Conversation:
     @cached_property
     def think_tags(self) -> ThinkTags | None:
         """What the model's thinking stands between, if it is known to think."""
-        return find_tags(self._template(tools=False), self._is_token)
+        tags = find_tags(self._template(tools=False), self._is_token)
+        syntax = self.parting if tags is None else None
+        return ThinkTags(syntax.think_open, syntax.think_close) if syntax and syntax.think_close else tags
+
+    @cached_property
+    def parting(self) -> ReplySyntax | None:
+        """How a reply without tools is read where that takes more than the known tags of thinking."""
+        template = self._template(tools=False)
+        if self._given_syntax is not None:
+            found = self._given_syntax
+        elif find_tags(template, self._is_token) or not any(word in template for word in _PARTING_WORDS):
+            return None
+        else:
+            found = probe(template)
+        bare = replace(found, codec="none")
+        return bare if bare.think_close or bare.answer_open else None
+
+    @cached_property
+    def tool_syntax(self) -> ReplySyntax:
+        """How the model calls tools, and how the parts of its replies are marked."""
+        template = self._template(tools=True)
+        found = self._given_syntax or probe(template)
+        if not found.calls:
+            # The template may tell of tools all the same, and show no call.
+            found = replace(found, **{**SYNTAXES["generic"].to_dict(), "declares": found.declares})
+        tags = find_tags(template, self._is_token)
+        if tags is not None and not found.think_close:
+            found = replace(found, think_open=tags.opening, think_close=tags.closing)
+        return found
+
+    @property
+    def knows_syntax(self) -> bool:
+        """Whether a chat with tools can be read without trying the template first."""
+        return "tool_syntax" in self.__dict__
 
     def prompt(self, messages: Iterable[Message], options: ChatOptions, *, limit: int | None = None) -> ChatPrompt:
         """Raises InvalidRequestError naming the message, TemplateError where the template refuses or fails, and
@@ -136,6 +188,8 @@ class Conversation:
             text=text,
             ids=self._ids(rendering, text, limit),
             thinking=self._thinks(rendering),
+            answering=self._answers(rendering),
+            call_ids=rendering.call_ids,
         )
 
     def text(self, messages: Iterable[Message], options: ChatOptions) -> str:
@@ -145,13 +199,16 @@ class Conversation:
 
     def _render(self, messages: Iterable[Message], options: ChatOptions) -> _Rendering:
         checked = checked_messages(messages)
-        tools = checked_tools(options.tools)
+        tools = _definitions(options.tools)
         kwargs = checked_kwargs(options.template_kwargs, RESERVED)
         template = self._template(tools=tools is not None)
+        call_ids = ids_in(checked)
         continued = _is_continued(checked, options)
+        traits = template_traits(template)
+        if tools or has_calls(checked):
+            checked, tools = self._with_tools(checked, tools, template)
         forbidden = self._forbidden(template)
         marks = forbidden.anywhere.marks([template, *strings(checked), *strings(tools), *strings(kwargs)])
-        traits = template_traits(template)
         marking, in_replies = _Marking(forbidden.anywhere, marks, traits), _Marking(forbidden.in_replies, marks, traits)
         marked = [(in_replies if one["role"] == "assistant" else marking).message(one) for one in checked]
         if continued:
@@ -173,7 +230,19 @@ class Conversation:
                     "the chat template leaves the text of the last message out, so it cannot be continued",
                     param="continue_final_message",
                 )
-        return _Rendering(rendered, marks, forbidden.written, checked[-1] if continued else None)
+        return _Rendering(rendered, marks, forbidden.written, checked[-1] if continued else None, call_ids)
+
+    def _with_tools(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, template: str
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+        """The messages and tools as the template takes them: in the texts where it knows none."""
+        syntax = self.tool_syntax
+        messages = settled(messages, nine=syntax.ids == "nine")
+        if syntax.declares:
+            return messages, tools
+        if not writes_arguments(template):
+            messages = with_calls_as_text(messages, syntax, keeps_results=writes_results(template))
+        return with_tools_described(messages, tools, syntax, takes_system=takes_system(template)), None
 
     def _ids(self, rendering: _Rendering, text: str, limit: int | None) -> list[int]:
         tokenizer, marks = self.tokenizer, rendering.marks
@@ -195,6 +264,15 @@ class Conversation:
             return opens_thinking(rendering.text, tags)
         text = "".join(strings(rendering.continued["content"]))
         return text.rfind(tags.opening) > text.rfind(tags.closing)
+
+    def _answers(self, rendering: _Rendering) -> bool:
+        tags = self.think_tags
+        if tags is None or not tags.opening or rendering.continued is not None:
+            return False
+        text = rendering.text.rstrip()
+        return text.endswith(tags.closing) or any(
+            text.endswith(marker) for marker in (self.parting.answer_open if self.parting else ())
+        )
 
     def _template(self, *, tools: bool) -> str:
         template = (self._templates.get("tool_use") if tools else None) or self._templates.get("default")
@@ -266,6 +344,15 @@ class _Marking:
             },
         }
         return {"id": self._text(call["id"]), **marked} if "id" in call else marked
+
+
+def _definitions(tools: object) -> list[dict[str, Any]] | None:
+    """Tool definitions as templates get them; None for none."""
+    if isinstance(tools, ToolSet):
+        return tools.definitions or None
+    if isinstance(tools, list | tuple) and any(callable(tool) for tool in tools):
+        return tool_set(tools).definitions
+    return checked_tools(tools)
 
 
 def _is_continued(messages: list[dict[str, Any]], options: ChatOptions) -> bool:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from oxillama._core.output.vocab import TokenTable
 from oxillama.chat.conversation import ChatPrompt, Conversation
-from oxillama.chat.messages import checked_tools
 from oxillama.chat.reasoning import ReasoningSplitter, ThinkTags
 from oxillama.errors import InvalidRequestError
 from oxillama.sampling.params import SamplingParams
 from oxillama.structured.grammar import Grammar
 from oxillama.structured.response_format import ResponseFormat, response_grammar
 from oxillama.structured.thinking import after_thinking
+from oxillama.tools.choice import ToolChoice, tool_choice
+from oxillama.tools.definitions import ToolSet, tool_set
+from oxillama.tools.grammar import CallGrammar
+from oxillama.tools.markers import Markers
+from oxillama.tools.reader import ReplyReader, ReplyState
+from oxillama.tools.syntax import ReplySyntax
+from oxillama.values import refused
 
 ReasoningFormat = Literal["auto", "none"]
 
@@ -22,41 +29,97 @@ ReasoningFormat = Literal["auto", "none"]
 @dataclass(frozen=True)
 class ReplyFormat:
     """How a reply's text is read. ``tags`` None: all of it is content. ``thinking``: the prompt has opened them.
-    ``grammar``: what makes a value of the content."""
+    ``grammar``: what makes a value of the content.
+
+    ``syntax`` is there where more than these tags parts a reply: then ``controls`` are the marking control tokens by
+    their ids, ``schemas`` the tools that may be called, and ``call_key`` is what their calls' ids are made of, other
+    than ``call_ids``, those of the conversation."""
 
     tags: ThinkTags | None
     thinking: bool
     table: TokenTable
     stops: tuple[str, ...]
     grammar: Grammar | None = None
+    syntax: ReplySyntax | None = None
+    answering: bool = False
+    controls: Mapping[int, str] = field(default_factory=dict)
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    call_key: str = ""
+    call_ids: frozenset[str] = frozenset()
 
     def splitter(self) -> ReasoningSplitter:
         return ReasoningSplitter(self.tags, thinking=self.thinking)
 
+    def reader(self) -> ReplyReader | None:
+        """What reads the parts of a reply; None where its thinking is all that is split off."""
+        if self.syntax is None:
+            return None
+        return ReplyReader(
+            self.syntax,
+            self.schemas,
+            ReplyState(self.thinking, self.answering),
+            markers=Markers(frozenset(self.controls.values())),
+            split_thinking=self.tags is not None,
+        )
 
-@dataclass(frozen=True)
+
 class ReplyOptions:
-    """What a caller wants of a reply, as `Engine.prepare_chat` tells it."""
+    """What a caller wants of a reply, as `Engine.prepare_chat` tells it. Raises InvalidRequestError."""
 
-    tools: object
-    response_format: ResponseFormat
-    reasoning_format: ReasoningFormat
-    grammar: Grammar | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        if checked_tools(self.tools):
-            raise InvalidRequestError("tools are not supported yet", param="tools")
-        object.__setattr__(self, "grammar", response_grammar(self.response_format))
-        if self.reasoning_format not in ("auto", "none"):
+    def __init__(
+        self,
+        tools: object,
+        response_format: ResponseFormat,
+        reasoning_format: ReasoningFormat,
+        choice: object = None,
+        parallel_tool_calls: bool | None = None,
+    ) -> None:
+        self.tools: ToolSet = tools if isinstance(tools, ToolSet) else tool_set(tools)
+        self.choice: ToolChoice = tool_choice(choice, self.tools)
+        if parallel_tool_calls is not None and not isinstance(parallel_tool_calls, bool):
+            raise refused("parallel_tool_calls", "True, False or None", parallel_tool_calls)
+        self.parallel = parallel_tool_calls is not False
+        self.response_format = response_format
+        self.grammar: Grammar | None = response_grammar(response_format)
+        if reasoning_format not in ("auto", "none"):
             raise InvalidRequestError("reasoning_format must be 'auto' or 'none'", param="reasoning_format")
+        self.reasoning_format: ReasoningFormat = reasoning_format
+
+    @property
+    def shown_tools(self) -> ToolSet | None:
+        """The tools that the model is told of."""
+        return self.tools if self.tools and self.choice.mode != "none" else None
 
     def format(
-        self, conversation: Conversation, prompt: ChatPrompt, *, stops: Sequence[str], grammar: object = None
+        self,
+        conversation: Conversation,
+        prompt: ChatPrompt,
+        *,
+        stops: Sequence[str],
+        grammar: object = None,
+        seed: int = 0,
     ) -> ReplyFormat:
         """How the reply to a prompt of this conversation is read."""
         tags = conversation.think_tags if self.reasoning_format == "auto" else None
-        reader = grammar if isinstance(grammar, Grammar) else None
-        return ReplyFormat(tags, prompt.thinking, conversation.tokenizer.table, tuple(stops), reader)
+        table = conversation.tokenizer.table
+        asked = self.grammar if self.choice.tools else grammar
+        value = asked if isinstance(asked, Grammar) else None
+        syntax = conversation.tool_syntax if self.choice.tools else conversation.parting
+        if syntax is None:
+            return ReplyFormat(tags, prompt.thinking, table, tuple(stops), value)
+        return ReplyFormat(
+            tags,
+            prompt.thinking,
+            table,
+            tuple(stops),
+            value,
+            syntax=syntax,
+            answering=prompt.answering,
+            controls={token: text for text, token in _controls(conversation, syntax).items()},
+            schemas=self.choice.tools.schemas,
+            call_key=f"{seed}/{_checksum(prompt.ids)}",
+            call_ids=prompt.call_ids,
+        )
 
     def own_name(self, param: str | None) -> str | None:
         """What a chat's caller calls a parameter of the request under it."""
@@ -74,7 +137,9 @@ class ReplyOptions:
         return params.replace(grammar=self.grammar)
 
     def after_thinking(self, params: SamplingParams, conversation: Conversation, prompt: ChatPrompt) -> SamplingParams:
-        """The parameters, whose grammar lets a model think before what it says of the reply."""
+        """The parameters, whose grammar lets a model think before what it says of the reply, and call tools."""
+        if self.choice.tools and (calls := self._calls(params, conversation, prompt)) is not None:
+            return params.replace(grammar=calls)
         tags, grammar = conversation.think_tags, params.grammar
         if tags is None or not isinstance(grammar, Grammar) or not (prompt.thinking or self.reasoning_format == "auto"):
             return params
@@ -86,3 +151,23 @@ class ReplyOptions:
 
         wrapped = after_thinking(grammar, tags.opening, tags.closing, is_open=prompt.thinking, is_control=is_control)
         return params.replace(grammar=wrapped)
+
+    def _calls(self, params: SamplingParams, conversation: Conversation, prompt: ChatPrompt) -> Grammar | None:
+        """What holds the reply to the calls that are asked for; None where nothing does."""
+        syntax, other = conversation.tool_syntax, params.grammar
+        state = ReplyState(prompt.thinking, prompt.answering)
+        controls = _controls(conversation, syntax)
+        writer = CallGrammar(syntax, self.choice, state, controls, parallel=self.parallel, other=other)
+        text = writer.text()
+        return None if text is None else Grammar.lark(text)
+
+
+def _controls(conversation: Conversation, syntax: ReplySyntax) -> dict[str, int]:
+    """The ids of the control tokens that stand in a syntax's markers, by their texts."""
+    tokenizer = conversation.tokenizer
+    found = {text: tokenizer.find(text.encode()) for text in Markers.of(syntax, tokenizer.control_texts()).controls}
+    return {text: token for text, token in found.items() if token is not None}
+
+
+def _checksum(ids: Sequence[int]) -> int:
+    return zlib.crc32(b"".join(token.to_bytes(4, "little") for token in ids))

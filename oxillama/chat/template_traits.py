@@ -38,6 +38,12 @@ def template_traits(template: str) -> TemplateTraits:
 
 
 @lru_cache(maxsize=32)
+def takes_system(template: str) -> bool:
+    """Whether what the system says is told to the model."""
+    return "second_word" in _tried(template, [{"role": "system", "content": "second_word"}, _USER])
+
+
+@lru_cache(maxsize=32)
 def deafness(template: str) -> str | None:
     """What keeps a template from telling the model anything of a conversation, or None.
 

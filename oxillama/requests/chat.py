@@ -1,4 +1,4 @@
-"""A submitted chat as an app holds it: a request's handle whose text is split into reasoning and content."""
+"""A submitted chat as an app holds it: a request's handle whose text is split into reasoning, content and calls."""
 
 from __future__ import annotations
 
@@ -10,34 +10,11 @@ from dataclasses import replace
 from oxillama._core.output.text_stream import TextStream
 from oxillama.chat.reply_format import ReplyFormat
 from oxillama.errors import DeadlineExceeded, RequestCancelled
+from oxillama.requests.reply import Reply, StreamedReply
 from oxillama.requests.request import RequestHandle
 from oxillama.requests.stream import RequestStream
-from oxillama.results.chat import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
+from oxillama.results.chat import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, joined_deltas
 from oxillama.results.completion import Completion, CompletionChoice, CompletionChunk, Timings, Usage
-
-
-class _Reply:
-    """One choice's message as it grows."""
-
-    def __init__(self, reply_format: ReplyFormat) -> None:
-        self._splitter = reply_format.splitter()
-        self._num_tokens = 0
-        self.num_reasoning_tokens = 0
-        self.started = False
-        self.finished = False
-
-    def push(self, text: str, num_tokens: int) -> ChatDelta:
-        self._num_tokens += num_tokens
-        had_thought = self._splitter.has_thought
-        delta = _delta(*self._splitter.push(text))
-        if self._splitter.is_thinking or self._splitter.has_thought != had_thought:
-            # Thinking comes first, so up to here everything was: also what it took to be sure of the opening tag.
-            self.num_reasoning_tokens = self._num_tokens
-        return delta
-
-    def finish(self) -> ChatDelta:
-        self.finished = True
-        return _delta(*self._splitter.finish())
 
 
 class ChatHandle:
@@ -49,7 +26,7 @@ class ChatHandle:
     def __init__(self, request: RequestHandle, reply_format: ReplyFormat) -> None:
         self._request = request
         self._format = reply_format
-        self._replies: dict[int, _Reply] = {}
+        self._replies: dict[int, StreamedReply] = {}
         self._lock = threading.Lock()
 
     @property
@@ -158,19 +135,20 @@ class ChatHandle:
     def _chunks(self, piece: CompletionChunk) -> Iterator[ChatCompletionChunk]:
         reply = self._replies.get(piece.index)
         if reply is None:
-            reply = self._replies[piece.index] = _Reply(self._format)
+            reply = self._replies[piece.index] = StreamedReply(self._format, piece.index)
         if not reply.started:
             reply.started = True
             yield self._chunk(CompletionChunk(index=piece.index), ChatDelta(role="assistant", content=""))
-        delta = reply.push(piece.text, len(piece.token_ids))
+        delta = reply.push(piece.text, piece.token_ids)
         if piece.finish_reason is None:
             yield self._chunk(piece, delta)
             return
         rest = reply.finish()
         bare = replace(piece, finish_reason=None, stop_reason=None, usage=None)
-        yield self._chunk(bare, _joined(delta, rest))
+        yield self._chunk(bare, joined_deltas([delta, rest]))
         usage = None if piece.usage is None else self.usage
-        yield self._chunk(replace(piece, token_ids=(), logprobs=None, usage=usage), ChatDelta())
+        reason = reply.finish_reason(piece.finish_reason)
+        yield self._chunk(replace(piece, token_ids=(), logprobs=None, usage=usage, finish_reason=reason), ChatDelta())
 
     def _chunk(self, piece: CompletionChunk, delta: ChatDelta) -> ChatCompletionChunk:
         return ChatCompletionChunk(
@@ -199,15 +177,16 @@ class ChatHandle:
         )
 
     def _choice(self, choice: CompletionChoice) -> ChatChoice:
-        splitter = self._format.splitter()
-        parts = (splitter.push(choice.text), splitter.finish())
-        reasoning, content = ("".join(texts) for texts in zip(*parts, strict=True))
-        reader = self._format.grammar if choice.finish_reason == "stop" else None
+        reply = Reply(self._format, choice.index)
+        reply.push(choice.text, choice.token_ids)
+        message = reply.message()
+        if choice.finish_reason == "stop" and not message.tool_calls:
+            message = replace(message, grammar=self._format.grammar)
         return ChatChoice(
             index=choice.index,
-            message=ChatMessage(content=content, reasoning_content=reasoning or None, grammar=reader),
+            message=message,
             token_ids=choice.token_ids,
-            finish_reason=choice.finish_reason,
+            finish_reason=reply.finish_reason(choice.finish_reason),
             stop_reason=choice.stop_reason,
             logprobs=choice.logprobs,
         )
@@ -215,9 +194,9 @@ class ChatHandle:
     def _num_reasoning_tokens(self, choice: CompletionChoice) -> int:
         if self._format.tags is None:
             return 0
-        reply, stream = _Reply(self._format), TextStream(self._format.table, self._format.stops)
+        reply, stream = StreamedReply(self._format, choice.index), TextStream(self._format.table, self._format.stops)
         for token in choice.token_ids:
-            reply.push(stream.push(token), 1)
+            reply.push(stream.push(token), (token,))
         return reply.num_reasoning_tokens
 
     @contextmanager
@@ -232,14 +211,3 @@ class ChatHandle:
 
 class ChatStream(RequestStream[ChatHandle, ChatCompletionChunk]):
     """Chunks of a chat as they come."""
-
-
-def _delta(reasoning: str, content: str) -> ChatDelta:
-    return ChatDelta(content=content or None, reasoning_content=reasoning or None)
-
-
-def _joined(first: ChatDelta, second: ChatDelta) -> ChatDelta:
-    return _delta(
-        (first.reasoning_content or "") + (second.reasoning_content or ""),
-        (first.content or "") + (second.content or ""),
-    )

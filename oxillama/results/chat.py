@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +17,64 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ToolCall:
+    """A call of a tool that the assistant asks for. ``arguments_json`` is the text as it was written; it is no JSON
+    where the end of the reply cut it."""
+
+    id: str
+    name: str
+    arguments_json: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments. ValueError where the text is no JSON object."""
+        try:
+            arguments = json.loads(self.arguments_json)
+        except RecursionError:
+            raise ValueError("the arguments have too many values inside one another") from None
+        if not isinstance(arguments, dict):
+            raise ValueError("the arguments are no JSON object")
+        return arguments
+
+    def to_dict(self) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": self.arguments_json}
+        return {"id": self.id, "type": "function", "function": function}
+
+    def __repr__(self) -> str:
+        return f"ToolCall(id={self.id!r}, name={self.name!r}, arguments=<{len(self.arguments_json)} characters>)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ToolCallDelta:
+    """What a chunk adds to a call: at first ``id`` and ``name``, then pieces of the arguments' JSON text."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        shape: dict[str, Any] = {"index": self.index}
+        if self.id is not None:
+            shape |= {"id": self.id, "type": "function"}
+        named = {} if self.name is None else {"name": self.name}
+        return {**shape, "function": {**named, "arguments": self.arguments}}
+
+    def __repr__(self) -> str:
+        return f"ToolCallDelta(index={self.index}, name={self.name!r}, arguments=<{len(self.arguments)} characters>)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ChatMessage:
     """What the assistant said. It may stand among the messages of the next call.
 
     ``reasoning_content`` is what the model thought before it answered; None where it did not think, or where the
-    request left thinking in the content."""
+    request left thinking in the content. ``tool_calls``: the tools that it wants called."""
 
     content: str
     reasoning_content: str | None = None
     role: str = "assistant"
+    tool_calls: tuple[ToolCall, ...] = ()
     grammar: Grammar | None = field(default=None, compare=False)  # of a reply that is whole
 
     @property
@@ -33,13 +84,17 @@ class ChatMessage:
         return self.grammar.decode(self.content) if self.grammar is not None and self.grammar.is_json else None
 
     def to_dict(self) -> dict[str, Any]:
-        shape: dict[str, Any] = {"role": self.role, "content": self.content, "refusal": None}
+        content = None if self.tool_calls and not self.content else self.content
+        shape: dict[str, Any] = {"role": self.role, "content": content, "refusal": None}
         if self.reasoning_content is not None:
             shape["reasoning_content"] = self.reasoning_content
+        if self.tool_calls:
+            shape["tool_calls"] = [call.to_dict() for call in self.tool_calls]
         return shape
 
     def __repr__(self) -> str:
-        return f"ChatMessage({_lengths(self.content, self.reasoning_content)})"
+        calls = f", tool_calls=<{len(self.tool_calls)} calls>" if self.tool_calls else ""
+        return f"ChatMessage({_lengths(self.content, self.reasoning_content)}{calls})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -100,6 +155,11 @@ class ChatCompletion:
         return self.message.parsed
 
     @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The message's calls of tools."""
+        return self.message.tool_calls
+
+    @property
     def token_ids(self) -> tuple[int, ...]:
         return self.choices[0].token_ids
 
@@ -138,14 +198,43 @@ class ChatDelta:
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         parts = {"role": self.role, "content": self.content, "reasoning_content": self.reasoning_content}
-        return {key: value for key, value in parts.items() if value is not None}
+        shape: dict[str, Any] = {key: value for key, value in parts.items() if value is not None}
+        if self.tool_calls:
+            shape["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        return shape
 
     def __repr__(self) -> str:
         role = "" if self.role is None else f"role={self.role!r}, "
-        return f"ChatDelta({role}{_lengths(self.content, self.reasoning_content)})"
+        calls = f", tool_calls={list(self.tool_calls)!r}" if self.tool_calls else ""
+        return f"ChatDelta({role}{_lengths(self.content, self.reasoning_content)}{calls})"
+
+
+def joined_deltas(deltas: Iterable[ChatDelta]) -> ChatDelta:
+    """What several deltas add together."""
+    given = list(deltas)
+    calls: list[ToolCallDelta] = []
+    for call in (call for delta in given for call in delta.tool_calls):
+        if calls and call.id is None and calls[-1].index == call.index:
+            last = calls.pop()
+            call = ToolCallDelta(
+                index=call.index, id=last.id, name=last.name, arguments=last.arguments + call.arguments
+            )
+        calls.append(call)
+    return ChatDelta(
+        role=next((delta.role for delta in given if delta.role is not None), None),
+        content=_together(delta.content for delta in given),
+        reasoning_content=_together(delta.reasoning_content for delta in given),
+        tool_calls=tuple(calls),
+    )
+
+
+def _together(parts: Iterable[str | None]) -> str | None:
+    given = [part for part in parts if part is not None]
+    return "".join(given) if given else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

@@ -152,7 +152,7 @@ def _json(turn: _Turn) -> dict[str, Any] | None:
         spans.append(found[:2])
         objects.append(found[2])
     first = objects[0]
-    keys = {"name_key": None, "arguments_key": "arguments", "id_key": None}
+    keys: dict[str, Any] = {"name_key": None, "arguments_key": "arguments", "id_key": None}
     for key, value in first.items():
         if value == ONE.name:
             keys["name_key"] = key
@@ -160,6 +160,7 @@ def _json(turn: _Turn) -> dict[str, Any] | None:
             keys["arguments_key"] = key
         elif key != "type":
             keys["id_key"] = key if key != ONE.name else None
+    keys["id_first"] = keys["id_key"] is not None and next(iter(first)) == keys["id_key"]
     ids = "none"
     if keys["id_key"] is not None:
         ids = "nine" if first[keys["id_key"]] == IDS[0] else "model"

@@ -34,9 +34,9 @@ class ReplySyntax:
     strings in braces. cdata: texts with markup stand in a CDATA section.
 
     Of JSON: array (calls stand in one list), name_key (None: the name is the key of the arguments), arguments_key,
-    id_key. parallel: one reply may hold several calls. ids: "none" (the model writes none), "nine" (nine
-    alphanumerics), "model" (it writes what it likes). text_arguments: history has arguments as JSON text. declares:
-    the template tells the model which tools there are; otherwise they are written into the system text.
+    id_key (id_first: before the name). parallel: one reply may hold several calls. ids: "none" (the model writes
+    none), "nine" (nine alphanumerics), "model" (it writes what it likes). text_arguments: history has arguments as
+    JSON text. declares: the template tells the model which tools there are; otherwise the system text does.
 
     think_open, think_close: around what the model thinks. answer_open, answer_close: around the answer. ends: what
     else belongs to nobody. starts_open: what the prompt has written already of a head or of answer_open."""
@@ -59,6 +59,7 @@ class ReplySyntax:
     name_key: str | None = "name"
     arguments_key: str = "arguments"
     id_key: str | None = None
+    id_first: bool = False
     parallel: bool = True
     ids: Literal["none", "nine", "model"] = "none"
     text_arguments: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from oxillama.errors import InvalidRequestError
 from oxillama.tools.syntax import ReplySyntax
 
 SYNTAXES: dict[str, ReplySyntax] = {
@@ -45,7 +46,7 @@ SYNTAXES: dict[str, ReplySyntax] = {
             argument_head='\n<atem:parameter name="{key}">',
             argument_close="</atem:parameter>",
             close="\n</atem:invoke>\n</atem:function_calls>",
-            separator="<|eom|><|start|>assistant",
+            separator="<|eom|><|start|>assistant ",
             think_open="to=self<|message|>",
             think_close="<|eom|><|start|>assistant",
             answer_open=("to=user<|message|>",),
@@ -109,3 +110,13 @@ _SIGNS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 def known_syntax(template: str) -> ReplySyntax | None:
     """The syntax of a family that cannot be probed, by signs in its template."""
     return next((SYNTAXES[name] for name, has in _SIGNS if has(template)), None)
+
+
+def given_syntax(given: str | ReplySyntax | None) -> ReplySyntax | None:
+    """The syntax that a caller names. Raises InvalidRequestError for a name that is none."""
+    if given is None or isinstance(given, ReplySyntax):
+        return given
+    if given not in SYNTAXES:
+        known = ", ".join(sorted(SYNTAXES))
+        raise InvalidRequestError(f"tool_syntax must be a ReplySyntax or one of {known}", param="tool_syntax")
+    return SYNTAXES[given]

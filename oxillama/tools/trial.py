@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from oxillama.chat import render
@@ -48,7 +49,7 @@ class Trial:
             self.prompt,
             *(self.render([], prompt=True, enable_thinking=on, thinking=on) for on in (True, False)),
         ]
-        self.declares = "alphafn" in self.prompt
+        self.declares = self.prompt != self.render([], prompt=True, tools=False)
 
     def render(self, messages: list[dict[str, Any]], *, prompt: bool = False, tools: bool = True, **kwargs: Any) -> str:
         conversation = [{"role": "user", "content": ASK}, *messages]
@@ -123,3 +124,18 @@ def _tool(call: TrialCall) -> dict[str, Any]:
 
 
 _TOOLS = [_tool(ONE), _tool(TWO)]
+
+
+@lru_cache(maxsize=128)
+def writes_arguments(template: str) -> bool:
+    """Whether a template writes anything of what a call in the history says."""
+    trial = Trial(template)
+    return FIRST["kapone"] in trial.calling(ONE)
+
+
+@lru_cache(maxsize=128)
+def writes_results(template: str) -> bool:
+    """Whether a template takes a turn of a tool."""
+    trial = Trial(template)
+    result = {"role": "tool", "content": ANSWER, "tool_call_id": IDS[0]}
+    return ANSWER in trial.render([{"role": "assistant", "content": NEXT}, result])

@@ -50,7 +50,6 @@ def test_a_long_conversation_is_rendered_in_a_thread(client: TestClient) -> None
         ({"messages": [{"role": "nobody", "content": "a"}]}, "messages[0].role"),
         ({"messages": [*MESSAGES, {"role": "user"}]}, "messages[2].content"),
         ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].tool_call_id"),
-        ({"messages": [{"role": "tool", "content": "a", "tool_call_id": "c"}]}, "messages"),
         ({"messages": MESSAGES, "chat_template_kwargs": {"messages": 1}}, "chat_template_kwargs.messages"),
         ({"messages": MESSAGES[:1], "continue_final_message": True}, "continue_final_message"),
         ({"messages": MESSAGES, "nope": 1}, "nope"),

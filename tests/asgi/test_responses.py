@@ -256,12 +256,6 @@ def test_what_is_said_of_tools_is_given_back(client: TestClient, given: dict[str
             assert {name: event["response"][name] for name in told} == told
 
 
-def test_a_choice_of_tools_is_refused_as_not_supported(client: TestClient) -> None:
-    for choice in ("required", {"type": "function", "name": "f"}):
-        error = error_of(client.post("/v1/responses", json={"input": "a", "tool_choice": choice}), 400)
-        assert (error["param"], error["code"]) == ("tool_choice", "unsupported_field")
-
-
 def test_the_verbosity_is_told(client: TestClient) -> None:
     assert ask(client, input="a", **OPTIONS)["text"] == {"format": {"type": "text"}, "verbosity": "medium"}
 
@@ -303,7 +297,9 @@ def test_the_effort_is_a_variable_of_the_template(open_long: Callable[..., Engin
         ({"input": "a", "store": True}, "store"),
         ({"input": "a", "previous_response_id": "resp_1"}, "previous_response_id"),
         ({"input": "a", "background": True}, "background"),
-        ({"input": "a", "tools": [{"type": "web_search"}]}, "tools"),
+        ({"input": "a", "tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"input": "a", "tools": [{"type": "function", "name": "a b"}]}, "tools[0].name"),
+        ({"input": "a", "tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
         ({"input": "a", "tool_choice": "required"}, "tool_choice"),
         ({"input": "a", "truncation": "auto"}, "truncation"),
         ({"input": "a", "conversation": "c"}, "conversation"),
@@ -325,7 +321,9 @@ def test_the_effort_is_a_variable_of_the_template(open_long: Callable[..., Engin
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": "a", "nope": 1}]}, "input[0].nope"),
-        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].type"),
+        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
+        ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
+        ({"input": [{"type": "web_search_call"}]}, "input[0].type"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"type": ["message"]}]}, "input[0].type"),
         ({"input": [{"type": "reasoning", "summary": "a"}]}, "input[0].summary"),

@@ -16,7 +16,8 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 @pytest.mark.parametrize(
     ("tools", "response_format", "reasoning_format", "param"),
     [
-        ([TOOL], None, "auto", "tools"),
+        ([{"type": "web_search"}], None, "auto", "tools[0].type"),
+        ([TOOL, TOOL], None, "auto", "tools[1].function.name"),
         ("search", None, "auto", "tools"),
         ([{"name": "f"}], None, "auto", "tools[0]"),
         (None, {"type": "json_schema"}, "auto", "response_format.json_schema"),

@@ -253,7 +253,7 @@ def test_a_full_queue_refuses(open_long: Callable[..., Engine]) -> None:
 @pytest.mark.parametrize(
     ("options", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": "json"}, "response_format"),
         ({"reasoning_format": "deep"}, "reasoning_format"),
@@ -262,6 +262,7 @@ def test_a_full_queue_refuses(open_long: Callable[..., Engine]) -> None:
         ({"continue_final_message": 0}, "continue_final_message"),
         ({"tools": "search"}, "tools"),
         ({"tools": [{"name": "f"}]}, "tools[0]"),
+        ({"tool_choice": "required"}, "tool_choice"),
         ({"add_generation_prompt": 1}, "add_generation_prompt"),
         ({"template_kwargs": {"tools": 1}}, "template_kwargs.tools"),
         ({"template_kwargs": ["a"]}, "template_kwargs"),
