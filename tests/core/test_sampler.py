@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oxillama import InvalidRequestError, NumericalError, SamplingParams
+from oxillama._core.sampling.gumbel import draw_token
 from oxillama._core.sampling.parameters import CompiledSampling
 from oxillama._core.sampling.philox import random_bits
 from oxillama._core.sampling.sampler import SamplerMemory
@@ -336,6 +337,9 @@ STAGES: list[dict[str, Any]] = [
     {"temperature": 2.5},
     {"top_k": 3},
     {"top_p": 0.4},
+    {"top_p": 0.999},
+    {"top_k": 2, "top_p": 0.9},
+    {"top_k": 1},
     {"min_p": 0.3},
     {"typical_p": 0.4},
     {"top_a": 0.5},
@@ -385,3 +389,25 @@ def test_a_mask_draws_what_bans_of_the_others_draw(
             continue
         found = Chain(params).sample(row, history, position, mu=mu, mask=mask_words(allowed))
         assert repr(found) == repr(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    noise=st.integers(0, 2**32), share=st.sampled_from([0.02, 0.3, 0.9]), temperature=st.sampled_from([0.2, 1.0, 3.0])
+)
+def test_banned_tokens_are_nothing_to_the_draw(noise: int, share: float, temperature: float) -> None:
+    """What is drawn is the draw of those left alone, by themselves."""
+    rng = np.random.default_rng(noise)
+    row = (rng.normal(size=N_VOCAB) * 3).astype(np.float32)
+    left = np.flatnonzero(rng.random(N_VOCAB) < share).astype(np.int32)
+    assume(left.size)
+    chain = Chain(SamplingParams(seed=7, temperature=temperature))
+    allowed = np.zeros(N_VOCAB, dtype=bool)
+    allowed[left] = True
+    for position in range(5):
+        expected = draw_token(left, row[left], temperature=temperature, seed=7, choice=0, position=position)
+        assert chain.sample(row, position=position, mask=mask_words(allowed))[0] == expected
+    weights = np.exp((row[left].astype(np.float64) - row[left].max()) / temperature)
+    found = chain.probs(row, mask=mask_words(allowed))
+    np.testing.assert_allclose(found[left], weights / weights.sum(), rtol=1e-4, atol=1e-7)
+    assert not found[~allowed].any()

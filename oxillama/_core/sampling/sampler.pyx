@@ -1,5 +1,6 @@
 """From one row of logits to one token: the order of the stages, the draw, and logprobs."""
 
+from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, NAN, pow, log
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -8,6 +9,7 @@ from oxillama._core.constraint cimport mask_only_token
 from oxillama._core.sampling.candidates cimport (
     ox_candidates_create,
     ox_candidates_free,
+    ox_count_blocks_above,
     ox_entropy,
     ox_keep_above,
     ox_keep_first,
@@ -61,6 +63,25 @@ cdef double effective_temperature(ox_candidates* c, const ox_sampling* s) noexce
     return min(max(temperature, MIN_TEMPERATURE), MAX_TEMPERATURE)
 
 
+cdef bint looks_at_one(const ox_sampling* s) noexcept nogil:
+    """Whether every stage behind the mask treats each token by itself, so that the best token of all that is allowed is
+    the best of those allowed. The highest score wins, and a score does not depend on who else is there."""
+    return s.temperature == 0 or (
+        s.mirostat == 0 and s.top_n_sigma <= 0 and s.top_k == 0 and s.typical_p >= 1 and s.top_p >= 1 and s.min_p == 0
+        and s.top_a == 0 and s.epsilon_cutoff == 0 and s.eta_cutoff == 0 and s.xtc_probability == 0
+        and s.dynatemp_range == 0
+    )
+
+
+cdef bint first_cut_takes_none(const ox_sampling* s, const ox_candidates* c) noexcept nogil:
+    """Whether the first cut leaves banned tokens out by itself: they weigh nothing, and no block is kept for them."""
+    if s.mirostat != 0 or s.top_n_sigma > 0:
+        return False
+    if s.top_k > 0:
+        return ox_count_blocks_above(c, -FLT_MAX) >= s.top_k
+    return s.typical_p >= 1 and s.top_p < 1
+
+
 cdef int shape(
     const ox_sampling* s, ox_candidates* c, const float* logits, const ox_history* history, uint32_t choice,
     uint32_t position, const uint32_t* mask, const double* mirostat_mu, double* temperature
@@ -72,10 +93,14 @@ cdef int shape(
         if not ox_edit_logits(c, s, history, position, mask):
             return OX_SAMPLE_HISTORY
         if not ox_load(c, c.edited):
-            # Drops the banned ones, the only values that are not finite; greedy needs none but the best.
-            ox_keep_above(c, c.max if s.temperature == 0 else -INFINITY)
-            if c.n == 0:
+            # Only banned ones are not finite. Whoever looks at each token by itself never takes them; others need them
+            # gone.
+            if c.max == -INFINITY:
                 return OX_SAMPLE_NO_TOKEN
+            if s.temperature == 0:
+                ox_keep_above(c, c.max)
+            elif not (looks_at_one(s) or first_cut_takes_none(s, c)):
+                ox_keep_above(c, -INFINITY)
     if s.temperature == 0:
         ox_keep_first(c, 1)
         temperature[0] = 1
@@ -107,16 +132,6 @@ cdef int load(
         log_sum[0] = report_logprobs(c, s.n_logprobs, result)
         ox_load(c, logits)
     return OX_SAMPLE_OK
-
-
-cdef bint looks_at_one(const ox_sampling* s) noexcept nogil:
-    """Whether every stage behind the mask treats each token by itself, so that the best token of all that is allowed is
-    the best of those allowed. The highest score wins, and a score does not depend on who else is there."""
-    return s.temperature == 0 or (
-        s.mirostat == 0 and s.top_n_sigma <= 0 and s.top_k == 0 and s.typical_p >= 1 and s.top_p >= 1 and s.min_p == 0
-        and s.top_a == 0 and s.epsilon_cutoff == 0 and s.eta_cutoff == 0 and s.xtc_probability == 0
-        and s.dynatemp_range == 0
-    )
 
 
 cdef int draw(
