@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from oxillama.include import get_include
     from oxillama.requests.chat import ChatHandle, ChatStream
     from oxillama.requests.embedding import EmbeddingHandle
+    from oxillama.requests.options import (
+        ChatOptions,
+        EmbeddingOptions,
+        EngineOptions,
+        RequestOptions,
+        SamplingOptions,
+    )
     from oxillama.requests.request import CompletionStream, RequestHandle
     from oxillama.results.chat import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
     from oxillama.results.completion import (
@@ -54,6 +61,7 @@ _HOMES = {
     "ChatDelta": "results.chat",
     "ChatHandle": "requests.chat",
     "ChatMessage": "results.chat",
+    "ChatOptions": "requests.options",
     "ChatStream": "requests.chat",
     "Choice": "decisions",
     "Completion": "results.completion",
@@ -64,14 +72,18 @@ _HOMES = {
     "CrossEncoder": "sentences",
     "Decision": "decisions",
     "EmbeddingHandle": "requests.embedding",
+    "EmbeddingOptions": "requests.options",
     "EmbeddingParams": "sampling.params",
     "Engine": "engine",
+    "EngineOptions": "requests.options",
     "EngineStats": "results.stats",
     "Grammar": "structured.grammar",
     "Logprobs": "results.completion",
     "RequestHandle": "requests.request",
+    "RequestOptions": "requests.options",
     "Sampler": "sampling.sampler",
     "SamplerSession": "sampling.sampler",
+    "SamplingOptions": "requests.options",
     "SamplingParams": "sampling.params",
     "Score": "decisions",
     "SentenceEncoder": "sentences",
@@ -92,6 +104,7 @@ __all__ = [
     "ChatDelta",
     "ChatHandle",
     "ChatMessage",
+    "ChatOptions",
     "ChatStream",
     "Choice",
     "Completion",
@@ -104,10 +117,12 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "EmbeddingHandle",
+    "EmbeddingOptions",
     "EmbeddingParams",
     "Engine",
     "EngineClosedError",
     "EngineForkedError",
+    "EngineOptions",
     "EngineStats",
     "Grammar",
     "GrammarError",
@@ -119,8 +134,10 @@ __all__ = [
     "QueueFullError",
     "RequestCancelled",
     "RequestHandle",
+    "RequestOptions",
     "Sampler",
     "SamplerSession",
+    "SamplingOptions",
     "SamplingParams",
     "Score",
     "SentenceEncoder",

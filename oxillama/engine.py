@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 import anyio.to_thread
 import numpy as np
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.network.program import Program
 from oxillama._core.output.handle import Handle
-from oxillama.chat.conversation import ChatOptions, Conversation, checked_template, measured
-from oxillama.chat.messages import Message
+from oxillama.chat.conversation import Conversation, Rendering, checked_template, measured
+from oxillama.chat.messages import AnyMessage
 from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.chat.templates import resolve_chat_template
 from oxillama.config import CacheConfig, SchedulerConfig
@@ -40,17 +40,31 @@ from oxillama.requests.chat import ChatHandle, ChatStream
 from oxillama.requests.completion_builder import CompletionBuilder, RequestSpec
 from oxillama.requests.deciding import Deciding, Matter, Scoring, adecide, decide
 from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
+from oxillama.requests.options import (
+    ChatOptions,
+    EmbeddingOptions,
+    EngineOptions,
+    KVType,
+    RankingOptions,
+    RankOptions,
+    RenderingOptions,
+    RequestOptions,
+    SamplingOptions,
+    Speculation,
+    VectorOptions,
+)
 from oxillama.requests.request import CompletionStream, RequestHandle, cancelled_on_failure
 from oxillama.requests.reranking import RankingBatch, RankingHandle, VerdictHandle, score_column
 from oxillama.requests.stream import Later
 from oxillama.results.chat import ChatCompletion
 from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
-from oxillama.sampling.params import EmbeddingParams, SamplingParams, chosen_params
+from oxillama.sampling.params import EmbeddingParams, Pooling, SamplingParams, chosen_params
 from oxillama.structured.response_format import ResponseFormat
 from oxillama.tools.loop import AsyncToolRun, ToolRun
 from oxillama.tools.syntax import ReplySyntax
 from oxillama.tools.table import given_syntax
+from oxillama.tokenizer import Tokenizer
 from oxillama.values import integer, real
 
 # Far more than helps.
@@ -88,12 +102,12 @@ class Engine(ProcessBound):
         max_batch_tokens: int | None = None,
         max_step_ms: float = 100,
         queue_size: int = 256,
-        kv_dtype: str = "f16",
+        kv_dtype: KVType = "f16",
         kv_cache_tokens: int | None = None,
         prefix_cache: bool = True,
         prefix_cache_tokens: int | None = None,
         draft: str | os.PathLike[str] | None = None,
-        speculation: str = "off",
+        speculation: Speculation = "off",
         mmap: bool = True,
         chat_template: str | os.PathLike[str] | None = None,
         tool_syntax: str | ReplySyntax | None = None,
@@ -119,7 +133,7 @@ class Engine(ProcessBound):
         self._model = loaded.model
         self._memory = loaded.model.plan.memory + guessing.memory if guessing else loaded.model.plan.memory
         self._metadata: Mapping[str, Any] = self._model.metadata
-        self.tokenizer = self._model.tokenizer
+        self.tokenizer: Tokenizer | None = self._model.tokenizer
         with loaded.reservation.released_on_failure():
             self._conversation = None
             if self.tokenizer is not None:
@@ -131,19 +145,24 @@ class Engine(ProcessBound):
         )
 
     @classmethod
-    def demo(cls, **options: Any) -> Self:
+    def demo(cls, **options: Unpack[EngineOptions]) -> Self:
         """The embedded demo model: a small storyteller."""
         return cls(demo_path(), **options)
 
     @classmethod
-    async def aopen(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+    async def aopen(cls, path: str | os.PathLike[str], **options: Unpack[EngineOptions]) -> Self:
         """Opens a model without blocking the event loop. Cancelling ends the loading at the next tensor."""
         wanted = options.pop("progress", None)
         return await stoppable_beside(partial(cls, path, **options), wanted, label="loading")
 
     @classmethod
     def from_pretrained(
-        cls, repository: str, filename: str | None = None, *, revision: str | None = None, **options: Any
+        cls,
+        repository: str,
+        filename: str | None = None,
+        *,
+        revision: str | None = None,
+        **options: Unpack[EngineOptions],
     ) -> Self:
         """A model of a Hugging Face repository, fetched unless it is in the cache: see `oxillama.hub.fetch`, which also
         says what `filename` may be. options: as for Engine()."""
@@ -151,7 +170,12 @@ class Engine(ProcessBound):
 
     @classmethod
     async def afrom_pretrained(
-        cls, repository: str, filename: str | None = None, *, revision: str | None = None, **options: Any
+        cls,
+        repository: str,
+        filename: str | None = None,
+        *,
+        revision: str | None = None,
+        **options: Unpack[EngineOptions],
     ) -> Self:
         """The same beside the event loop. Cancelling does not wait for a download, which ends in its thread."""
         look = partial(fetch, repository, filename, revision=revision)
@@ -255,7 +279,7 @@ class Engine(ProcessBound):
         *,
         queue_timeout: float | None = 0,
         cache_salt: str | None = None,
-        **options: Any,
+        **options: Unpack[SamplingOptions],
     ) -> RequestHandle:
         """A request that has been checked and not yet submitted: `enter()` does that. options: as for submit()."""
         chosen = chosen_params(params, options)
@@ -269,7 +293,7 @@ class Engine(ProcessBound):
         *,
         queue_timeout: float | None = 0,
         cache_salt: str | None = None,
-        **options: Any,
+        **options: Unpack[SamplingOptions],
     ) -> RequestHandle:
         """Starts a request and returns at once; the primitive under all other calls.
 
@@ -282,26 +306,36 @@ class Engine(ProcessBound):
         handle.enter()
         return handle
 
-    async def asubmit(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> RequestHandle:
+    async def asubmit(
+        self, prompt: Prompt, params: SamplingParams | None = None, **options: Unpack[RequestOptions]
+    ) -> RequestHandle:
         size = self._admission.work_size(prompt_size(prompt), params, options)
         handle = await beside_if_long(partial(self.prepare, prompt, params, **options), size=size)
         await handle.aenter()
         return handle
 
-    def generate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
+    def generate(
+        self, prompt: Prompt, params: SamplingParams | None = None, **options: Unpack[RequestOptions]
+    ) -> Completion:
         """The whole completion of a prompt. options: as for submit()."""
         with cancelled_on_failure(self.submit(prompt, params, **options)) as handle:
             return handle.result()
 
-    async def agenerate(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> Completion:
+    async def agenerate(
+        self, prompt: Prompt, params: SamplingParams | None = None, **options: Unpack[RequestOptions]
+    ) -> Completion:
         with cancelled_on_failure(await self.asubmit(prompt, params, **options)) as handle:
             return await handle.aresult()
 
-    def stream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
+    def stream(
+        self, prompt: Prompt, params: SamplingParams | None = None, **options: Unpack[RequestOptions]
+    ) -> CompletionStream:
         """The completion as it is written, a chunk per token. options: as for submit()."""
         return CompletionStream(self.submit(prompt, params, **options))
 
-    def astream(self, prompt: Prompt, params: SamplingParams | None = None, **options: Any) -> CompletionStream:
+    def astream(
+        self, prompt: Prompt, params: SamplingParams | None = None, **options: Unpack[RequestOptions]
+    ) -> CompletionStream:
         """`async for chunk in engine.astream(...)`. What is wrong with the request is raised here; a full queue too,
         or, where queue_timeout allows a wait, by the first chunk. A long prompt is read beside the event loop when its
         first chunk is asked for, which then raises all of that."""
@@ -319,7 +353,7 @@ class Engine(ProcessBound):
         *,
         cache_salt: str | None = None,
         progress: Progress = False,
-        **options: Any,
+        **options: Unpack[SamplingOptions],
     ) -> list[Completion]:
         """Completions of many prompts, in their order. Keeps at most queue_size in flight, so the queue is never full
         for it."""
@@ -336,7 +370,7 @@ class Engine(ProcessBound):
         *,
         cache_salt: str | None = None,
         progress: Progress = False,
-        **options: Any,
+        **options: Unpack[SamplingOptions],
     ) -> list[Completion]:
         batch: Batch[Completion] = Batch(
             prompts, max_flight=self._scheduler.queue_size, progress=progress, label="generating"
@@ -348,7 +382,7 @@ class Engine(ProcessBound):
 
     def prepare_chat(
         self,
-        messages: Iterable[Message],
+        messages: Iterable[AnyMessage],
         params: SamplingParams | None = None,
         *,
         tools: object = None,
@@ -361,7 +395,7 @@ class Engine(ProcessBound):
         reasoning_format: ReasoningFormat = "auto",
         queue_timeout: float | None = 0,
         cache_salt: str | None = None,
-        **options: Any,
+        **options: Unpack[SamplingOptions],
     ) -> ChatHandle:
         """A chat that has been checked and not yet submitted; all other calls make theirs here.
 
@@ -382,7 +416,7 @@ class Engine(ProcessBound):
         chosen = wanted.held(chosen_params(params, options))
         self._admission.require_logits()
         conversation = self._require_conversation()
-        rendering = ChatOptions(wanted.shown_tools, template_kwargs, continue_final_message, add_generation_prompt)
+        rendering = Rendering(wanted.shown_tools, template_kwargs, continue_final_message, add_generation_prompt)
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
         chosen = wanted.after_thinking(chosen, conversation, prompt)
         try:
@@ -394,7 +428,7 @@ class Engine(ProcessBound):
         return ChatHandle(request, read_as)
 
     def submit_chat(
-        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
     ) -> ChatHandle:
         """Starts a chat and returns at once. options: as for prepare_chat()."""
         handle = self.prepare_chat(messages, params, **options)
@@ -402,7 +436,7 @@ class Engine(ProcessBound):
         return handle
 
     async def asubmit_chat(
-        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
     ) -> ChatHandle:
         messages, size = measured(messages)
         # Always in a thread: how long a template takes is not told by the length of what was said.
@@ -410,7 +444,9 @@ class Engine(ProcessBound):
         await handle.aenter()
         return handle
 
-    def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any) -> ChatCompletion:
+    def chat(
+        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
+    ) -> ChatCompletion:
         """The reply to a conversation, under the model's own chat template. options: as for prepare_chat().
 
         >>> engine.chat([{"role": "user", "content": "Who are you?"}], max_tokens=50).text  # doctest: +SKIP"""
@@ -418,19 +454,19 @@ class Engine(ProcessBound):
             return handle.result()
 
     async def achat(
-        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
     ) -> ChatCompletion:
         with cancelled_on_failure(await self.asubmit_chat(messages, params, **options)) as handle:
             return await handle.aresult()
 
     def stream_chat(
-        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
     ) -> ChatStream:
         """The reply as it is written. options: as for prepare_chat()."""
         return ChatStream(self.submit_chat(messages, params, **options))
 
     def astream_chat(
-        self, messages: Iterable[Message], params: SamplingParams | None = None, **options: Any
+        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
     ) -> ChatStream:
         """`async for chunk in engine.astream_chat(...)`. What is wrong with the request is raised here; a full queue
         too, or, where queue_timeout allows a wait, by the first chunk. A long one is read beside the event
@@ -462,7 +498,7 @@ class Engine(ProcessBound):
 
     def render_chat(
         self,
-        messages: Iterable[Message],
+        messages: Iterable[AnyMessage],
         *,
         tools: object = None,
         template_kwargs: Mapping[str, Any] | None = None,
@@ -471,14 +507,14 @@ class Engine(ProcessBound):
     ) -> str:
         """The text that the model is given for a conversation. A begin-of-text token that the vocabulary adds is not
         in it."""
-        options = ChatOptions(tools, template_kwargs, continue_final_message, add_generation_prompt)
+        options = Rendering(tools, template_kwargs, continue_final_message, add_generation_prompt)
         return self._require_conversation().text(messages, options)
 
-    def tokenize_chat(self, messages: Iterable[Message], **options: Any) -> list[int]:
+    def tokenize_chat(self, messages: Iterable[AnyMessage], **options: Unpack[RenderingOptions]) -> list[int]:
         """The token ids that the model is given for a conversation. options: as for render_chat()."""
-        return self._require_conversation().prompt(messages, ChatOptions(**options)).ids
+        return self._require_conversation().prompt(messages, Rendering(**options)).ids
 
-    def count_tokens(self, messages: Iterable[Message], **options: Any) -> int:
+    def count_tokens(self, messages: Iterable[AnyMessage], **options: Unpack[RenderingOptions]) -> int:
         """How many tokens the prompt of a conversation has. options: as for render_chat()."""
         return len(self.tokenize_chat(messages, **options))
 
@@ -490,7 +526,7 @@ class Engine(ProcessBound):
     # --- embeddings
 
     def prepare_embedding(
-        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Any
+        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
     ) -> EmbeddingHandle:
         """One embedding that has been checked and not yet submitted: `enter()` does that. options: as for
         submit_embedding()."""
@@ -499,7 +535,7 @@ class Engine(ProcessBound):
         return EmbeddingHandle(self._handle(self._admission.embedding(prompt, params), queue_timeout))
 
     def submit_embedding(
-        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Any
+        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
     ) -> EmbeddingHandle:
         """Starts the embedding of one text or token sequence and returns at once; its handle also knows the usage.
 
@@ -510,7 +546,7 @@ class Engine(ProcessBound):
         return handle
 
     async def asubmit_embedding(
-        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Any
+        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
     ) -> EmbeddingHandle:
         prepare = partial(self.prepare_embedding, prompt, queue_timeout=queue_timeout, **options)
         handle = await beside_if_long(prepare, size=prompt_size(prompt))
@@ -519,14 +555,24 @@ class Engine(ProcessBound):
 
     @overload
     def embed(
-        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Any
+        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Unpack[VectorOptions]
     ) -> list[npt.NDArray[np.float32]]: ...
     @overload
     def embed(
-        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+        self,
+        inputs: Inputs,
+        *,
+        pooling: Pooling | None = None,
+        progress: Progress = False,
+        **options: Unpack[VectorOptions],
     ) -> npt.NDArray[np.float32]: ...
     def embed(
-        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+        self,
+        inputs: Inputs,
+        *,
+        pooling: Pooling | None = None,
+        progress: Progress = False,
+        **options: Unpack[VectorOptions],
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
         """float32 [n inputs, dimensions]: the embeddings of a text, a sequence of token ids, or a list of either; with
         pooling "none" a list of float32 [n tokens, dimensions], a row per token for late interaction.
@@ -540,14 +586,24 @@ class Engine(ProcessBound):
 
     @overload
     async def aembed(
-        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Any
+        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Unpack[VectorOptions]
     ) -> list[npt.NDArray[np.float32]]: ...
     @overload
     async def aembed(
-        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+        self,
+        inputs: Inputs,
+        *,
+        pooling: Pooling | None = None,
+        progress: Progress = False,
+        **options: Unpack[VectorOptions],
     ) -> npt.NDArray[np.float32]: ...
     async def aembed(
-        self, inputs: Inputs, *, pooling: str | None = None, progress: Progress = False, **options: Any
+        self,
+        inputs: Inputs,
+        *,
+        pooling: Pooling | None = None,
+        progress: Progress = False,
+        **options: Unpack[VectorOptions],
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
         params = EmbeddingParams(pooling=pooling, **options)
         batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
@@ -563,7 +619,7 @@ class Engine(ProcessBound):
         *,
         truncate: bool = False,
         queue_timeout: float | None = 0,
-        **options: Any,
+        **options: Unpack[RankOptions],
     ) -> RankingHandle | VerdictHandle:
         """The score of one document, checked and not yet submitted: `enter()` does that. options: priority and
         deadline, as in EmbeddingParams."""
@@ -575,13 +631,17 @@ class Engine(ProcessBound):
         column = score_column(self._metadata, self._model.heads.scores)
         return RankingHandle(self._handle(request, queue_timeout), column)
 
-    def submit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle | VerdictHandle:
+    def submit_ranking(
+        self, query: str, document: str, **options: Unpack[RankingOptions]
+    ) -> RankingHandle | VerdictHandle:
         """Starts the ranking of one document and returns at once. options: as for prepare_ranking()."""
         handle = self.prepare_ranking(query, document, **options)
         handle.enter()
         return handle
 
-    async def asubmit_ranking(self, query: str, document: str, **options: Any) -> RankingHandle | VerdictHandle:
+    async def asubmit_ranking(
+        self, query: str, document: str, **options: Unpack[RankingOptions]
+    ) -> RankingHandle | VerdictHandle:
         prepare = partial(self.prepare_ranking, query, document, **options)
         handle = await beside_if_long(prepare, size=prompt_size(query) + prompt_size(document))
         await handle.aenter()
@@ -594,7 +654,7 @@ class Engine(ProcessBound):
         *,
         truncate: bool = False,
         progress: Progress = False,
-        **options: Any,
+        **options: Unpack[RankOptions],
     ) -> npt.NDArray[np.float32]:
         """float32 [n documents], in their order: how well each answers the query, the more the better.
 
@@ -613,7 +673,7 @@ class Engine(ProcessBound):
         *,
         truncate: bool = False,
         progress: Progress = False,
-        **options: Any,
+        **options: Unpack[RankOptions],
     ) -> npt.NDArray[np.float32]:
         batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
         submit = partial(self.asubmit_ranking, query, truncate=truncate, queue_timeout=None, **options)

@@ -38,7 +38,7 @@ class Lifecycle:
 
     def __init__(self, loaded: LoadedModel, scheduler: SchedulerConfig, draft: DraftModel | None = None) -> None:
         model = loaded.model
-        self.worker = Worker(
+        self.worker: Worker = Worker(
             loaded.program,
             model.tokenizer.table if model.tokenizer else None,
             n_ctx=model.n_ctx,

@@ -1,5 +1,25 @@
 """What a conversation is made of, for annotations; what is taken as one is checked in `oxillama.chat.messages`."""
 
-from oxillama.chat.messages import Message
+from oxillama.chat.messages import (
+    AnyMessage,
+    AssistantMessage,
+    FunctionCall,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 
-__all__ = ["Message"]
+__all__ = [
+    "AnyMessage",
+    "AssistantMessage",
+    "FunctionCall",
+    "Message",
+    "SystemMessage",
+    "TextPart",
+    "ToolCall",
+    "ToolMessage",
+    "UserMessage",
+]

@@ -72,4 +72,4 @@ def test_options_go_to_the_engine() -> None:
     with Engine.demo(n_ctx=128, max_batch_size=2, progress=False) as small:
         assert small.n_ctx == 128
     with pytest.raises(TypeError):
-        Engine.demo(path="other.gguf")
+        Engine.demo(path="other.gguf")  # type: ignore[call-arg]

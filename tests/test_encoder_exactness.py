@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from oxillama import ContextLengthError, Engine, InvalidRequestError
 from oxillama.gguf import GGUFFile
+from oxillama.sampling.params import Pooling
 from tests.patience import eventually, is_idle
 from tests.tiny_encoder import TinyEncoder
 
@@ -60,7 +61,7 @@ def closed_at_the_end() -> Iterator[None]:
         _open.pop().close()
 
 
-def read_together(engine: Engine, inputs: list[tuple[list[int], str]]) -> list[Floats]:
+def read_together(engine: Engine, inputs: list[tuple[list[int], Pooling]]) -> list[Floats]:
     handles = [engine.submit_embedding(ids, pooling=pooling, queue_timeout=None) for ids, pooling in inputs]
     return [handle.result() for handle in handles]
 
@@ -69,7 +70,7 @@ def read_together(engine: Engine, inputs: list[tuple[list[int], str]]) -> list[F
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_company_and_threads_change_no_bit(name: str, data: st.DataObject) -> None:
-    poolings = ["none", "mean", "cls", "last"] + (["rank"] if SHAPES[name].labels else [])
+    poolings: list[Pooling] = ["none", "mean", "cls", "last", *(("rank",) if SHAPES[name].labels else ())]
     ids = st.lists(st.integers(0, SHAPES[name].n_vocab - 1), min_size=1, max_size=N_CTX)
     inputs = data.draw(st.lists(st.tuples(ids, st.sampled_from(poolings)), min_size=1, max_size=12))
     alone = [read_together(engine_of(name, 1, 1), [one])[0] for one in inputs]

@@ -23,6 +23,7 @@ from oxillama import (
     UnsupportedModelError,
 )
 from oxillama.demo import demo_path
+from oxillama.requests.options import KVType
 from oxillama.results.stats import Memory
 from oxillama.testing.tiny_models import BOS, EOS, FIRST_BYTE, TinyModel
 from tests.patience import eventually, is_idle
@@ -80,7 +81,7 @@ def test_mapped_or_copied_the_file_means_the_same(tiny_path: Path) -> None:
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("kv_dtype", ["f16", "f32", "bf16", "q8_0"])
 def test_every_cache_type_writes_the_same_with_any_number_of_threads(
-    tmp_path: Path, kv_dtype: str, n_threads: int
+    tmp_path: Path, kv_dtype: KVType, n_threads: int
 ) -> None:
     path = tmp_path / "tiny.gguf"
     TinyModel(tokenizer=True, n_head=2, n_head_kv=1, head_dim=32).write(path)

@@ -29,7 +29,7 @@ from oxillama.errors import (
     UnsupportedModelError,
 )
 
-log = logging.getLogger("oxillama")
+log: logging.Logger = logging.getLogger("oxillama")
 
 _TYPES = {
     401: "authentication_error",
@@ -66,9 +66,9 @@ class HTTPError(Exception):
         self.message = message
         self.param = param
         self.code = code
-        self.type = type or _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-        self.headers = dict(headers or {})
-        self.extra = dict(extra or {})
+        self.type: str = type or _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        self.headers: dict[str, str] = dict(headers or {})
+        self.extra: dict[str, Any] = dict(extra or {})
 
     def to_dict(self) -> dict[str, Any]:
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code, **self.extra}

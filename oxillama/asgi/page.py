@@ -49,8 +49,8 @@ class PageFile:
 
     def __init__(self, name: str, content: bytes) -> None:
         self.content = content
-        self.media_type = MEDIA_TYPES[name.rpartition(".")[2]]
-        self.etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+        self.media_type: str = MEDIA_TYPES[name.rpartition(".")[2]]
+        self.etag: str = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
 
     def reply(self, request: Request) -> Response:
         headers = {**HEADERS, "etag": self.etag}

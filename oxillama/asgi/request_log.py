@@ -17,7 +17,7 @@ from oxillama.asgi.paths import route_path
 from oxillama.asgi.token_gaps import TokenGaps
 from oxillama.results.completion import Timings, Usage
 
-log = logging.getLogger("oxillama.access")
+log: logging.Logger = logging.getLogger("oxillama.access")
 
 _RECORD = "oxillama.record"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")

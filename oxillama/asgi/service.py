@@ -14,7 +14,7 @@ from oxillama.asgi.errors import unavailable
 from oxillama.asgi.registry import ModelRegistry
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.asgi.served_model import NOT_READY, Readiness, ServedModel
-from oxillama.asgi.settings import Settings
+from oxillama.asgi.settings import Limits, Settings
 from oxillama.engine import Engine
 from oxillama.requests.capabilities import Capability
 
@@ -28,8 +28,8 @@ class Service:
     def __init__(self, models: ModelRegistry, settings: Settings) -> None:
         self.models = models
         self.settings = settings
-        self.limits = settings.limits
-        self.created = int(time.time())
+        self.limits: Limits = settings.limits
+        self.created: int = int(time.time())
         self.observers: list[Callable[[RequestRecord], None]] = []
 
     @classmethod

@@ -75,7 +75,7 @@ class EventStream(Response):
         on_error: Callable[[HTTPError], bytes] = error_event,
     ) -> None:
         self.status_code = 200
-        self.background = None
+        self.background: None = None
         self._events = events
         self._keep_alive = keep_alive
         self._done = done

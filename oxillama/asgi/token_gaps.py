@@ -12,7 +12,7 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.
 class TokenGaps:
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS) + 1)
-        self.seconds = 0.0  # of all of them
+        self.seconds: float = 0.0  # of all of them
 
     def add(self, seconds: float, times: int = 1) -> None:
         self._counts[bisect_left(BOUNDS, seconds)] += times

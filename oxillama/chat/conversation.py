@@ -10,7 +10,7 @@ from typing import Any
 
 from oxillama.chat import check_compiles, render
 from oxillama.chat.control_texts import ControlTexts, Marks
-from oxillama.chat.messages import Message, checked_kwargs, checked_messages, checked_tools, strings
+from oxillama.chat.messages import AnyMessage, checked_kwargs, checked_messages, checked_tools, strings
 from oxillama.chat.reasoning import ThinkTags, find_tags, opens_thinking
 from oxillama.chat.template_tokens import written_tokens
 from oxillama.chat.template_traits import TemplateTraits, deafness, takes_system, template_traits
@@ -35,7 +35,7 @@ RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generat
 
 
 @dataclass(frozen=True)
-class ChatOptions:
+class Rendering:
     """How a conversation is rendered.
 
     ``continue_final_message``: the model goes on with a last message of the assistant instead of answering; None: it
@@ -179,7 +179,7 @@ class Conversation:
         """Whether a chat with tools can be read without trying the template first."""
         return "tool_syntax" in self.__dict__
 
-    def prompt(self, messages: Iterable[Message], options: ChatOptions, *, limit: int | None = None) -> ChatPrompt:
+    def prompt(self, messages: Iterable[AnyMessage], options: Rendering, *, limit: int | None = None) -> ChatPrompt:
         """Raises InvalidRequestError naming the message, TemplateError where the template refuses or fails, and
         ContextLengthError once it is certain that a long conversation has more than ``limit`` tokens."""
         rendering = self._render(messages, options)
@@ -192,12 +192,12 @@ class Conversation:
             call_ids=rendering.call_ids,
         )
 
-    def text(self, messages: Iterable[Message], options: ChatOptions) -> str:
+    def text(self, messages: Iterable[AnyMessage], options: Rendering) -> str:
         """The text of a prompt alone."""
         rendering = self._render(messages, options)
         return rendering.marks.remove(rendering.text)
 
-    def _render(self, messages: Iterable[Message], options: ChatOptions) -> _Rendering:
+    def _render(self, messages: Iterable[AnyMessage], options: Rendering) -> _Rendering:
         checked = checked_messages(messages)
         tools = _definitions(options.tools)
         kwargs = checked_kwargs(options.template_kwargs, RESERVED)
@@ -355,7 +355,7 @@ def _definitions(tools: object) -> list[dict[str, Any]] | None:
     return checked_tools(tools)
 
 
-def _is_continued(messages: list[dict[str, Any]], options: ChatOptions) -> bool:
+def _is_continued(messages: list[dict[str, Any]], options: Rendering) -> bool:
     last = messages[-1]
     possible = last["role"] == "assistant" and "tool_calls" not in last
     if options.continue_final_message is None:
@@ -391,7 +391,7 @@ def _templates(metadata: Mapping[str, Any], chat_template: str | None) -> dict[s
     }
 
 
-def measured(messages: Iterable[Message]) -> tuple[Iterable[Message], int]:
+def measured(messages: Iterable[AnyMessage]) -> tuple[Iterable[AnyMessage], int]:
     """Messages as they were passed, and about how many characters they have. Where there are too many parts to look at
     here, it is a long text in any case."""
     messages = list(messages) if isinstance(messages, Iterator) else messages

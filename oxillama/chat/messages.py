@@ -4,12 +4,84 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from oxillama.errors import InvalidRequestError
 from oxillama.results.chat import ChatMessage
 
-Message: TypeAlias = Mapping[str, Any] | ChatMessage
+
+class TextPart(TypedDict):
+    """A part of a content that is a list."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+class _Named(TypedDict, total=False):
+    name: str
+
+
+class SystemMessage(_Named):
+    """What the model is told about its task."""
+
+    role: Literal["system", "developer"]
+    content: str | Sequence[TextPart]
+
+
+class UserMessage(_Named):
+    """What somebody asks."""
+
+    role: Literal["user"]
+    content: str | Sequence[TextPart]
+
+
+class FunctionCall(TypedDict):
+    """arguments: JSON, as a text or as what it means."""
+
+    name: str
+    arguments: str | Mapping[str, Any]
+
+
+class _ToolCallNotes(TypedDict, total=False):
+    id: str
+    index: int
+
+
+class ToolCall(_ToolCallNotes):
+    """A call of a tool that the assistant asked for."""
+
+    type: Literal["function"]
+    function: FunctionCall
+
+
+class _AssistantNotes(_Named, total=False):
+    content: str | Sequence[TextPart] | None
+    refusal: str | None
+    reasoning_content: str | None
+    reasoning: str | None
+    tool_calls: Sequence[ToolCall] | None
+
+
+class AssistantMessage(_AssistantNotes):
+    """An earlier reply; `ChatMessage`, as calls return it, may stand for it."""
+
+    role: Literal["assistant"]
+
+
+class _ToolNotes(_Named, total=False):
+    tool_call_id: str
+
+
+class ToolMessage(_ToolNotes):
+    """What a tool answered."""
+
+    role: Literal["tool"]
+    content: str | Sequence[TextPart]
+
+
+Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage | ChatMessage
+# What calls take: also what came from elsewhere, as JSON say, and is checked by its path at run time.
+AnyMessage: TypeAlias = Message | Mapping[str, Any]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 # Keys that only say something of a reply that was not made here; they must be empty.
@@ -35,7 +107,7 @@ _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "ref
 MAX_DEPTH = 64
 
 
-def checked_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
+def checked_messages(messages: Iterable[AnyMessage]) -> list[dict[str, Any]]:
     """The messages as dicts of the caller's own texts: `role`, `content` (a str or a list of text parts) and what else
     the message has. A content of None becomes "", and arguments of tool calls become mappings where they are JSON
     objects. A key whose value is None is as if it were not there, and so are the notes that client libraries keep
@@ -100,7 +172,7 @@ def strings(value: object) -> Iterator[str]:
             yield from strings(item)
 
 
-def _message(message: Message, path: str) -> dict[str, Any]:
+def _message(message: AnyMessage, path: str) -> dict[str, Any]:
     given: Mapping[str, Any]
     if isinstance(message, ChatMessage):
         given = message.to_dict()

@@ -46,7 +46,7 @@ class Budget:
     def __init__(self, given: object = ()) -> None:
         self._given = given
         self._given_lists: set[int] | None = None
-        self.max_characters = BASE_CHARACTERS + GROWTH * size_held(given)
+        self.max_characters: int = BASE_CHARACTERS + GROWTH * size_held(given)
         self._written = 0
         self._made = 0
         self._until = time.thread_time() + MAX_SECONDS

@@ -92,8 +92,8 @@ class Option(click.Option):
         to: str | None = None,
     ) -> None:
         long = next(flag for flag in flags if flag.startswith("--"))
-        self.twin = PREFIX + long.removeprefix("--").upper().replace("-", "_")
-        self.key = long.removeprefix("--")
+        self.twin: str = PREFIX + long.removeprefix("--").upper().replace("-", "_")
+        self.key: str = long.removeprefix("--")
         self.section = section
         self.field = field
         names = [*flags, to or self.key.replace("-", "_")]

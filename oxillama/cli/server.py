@@ -25,7 +25,7 @@ from oxillama.asgi.service import Service
 from oxillama.cli.connection import Connection
 from oxillama.standard_error import is_terminal, say
 
-log = logging.getLogger("oxillama.serve")
+log: logging.Logger = logging.getLogger("oxillama.serve")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Connections that the kernel holds until the loop takes them: a crowd arrives between two passes of it.

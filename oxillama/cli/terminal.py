@@ -13,7 +13,7 @@ class Terminal:
     """Where standard input is a terminal, lines are edited with readline and asked for with a prompt."""
 
     def __init__(self) -> None:
-        self.is_interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        self.is_interactive: bool = sys.stdin.isatty() and sys.stdout.isatty()
         self._dim = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         if self.is_interactive:
             # Its import is what gives input() editing and the arrow keys their history.

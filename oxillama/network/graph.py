@@ -150,8 +150,8 @@ class Graph:
         self.used: set[str] = set()
         self._left_out: tuple[str, ...] = ()
         self.stores: list[KVHandle] = []
-        self.state_floats = 0  # of a sequence
-        self.kept_floats = 0  # of a draft, until its state is committed
+        self.state_floats: int = 0  # of a sequence
+        self.kept_floats: int = 0  # of a draft, until its state is committed
         self.looks_ahead = False  # a token attends those behind it, so a prompt is computed in one step
         self._tensors = tensors
 

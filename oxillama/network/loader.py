@@ -29,7 +29,7 @@ from oxillama.progress import Progress, reporting
 from oxillama.sampling.sampler import MAX_VOCAB
 from oxillama.tokenizer import Tokenizer
 
-log = logging.getLogger("oxillama")
+log: logging.Logger = logging.getLogger("oxillama")
 
 # Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.
 EVALUATION_ROWS = 32

@@ -16,7 +16,7 @@ from oxillama.ledger import LEDGER, Reservation
 from oxillama.results.stats import Memory
 from oxillama.values import refused
 
-log = logging.getLogger("oxillama")
+log: logging.Logger = logging.getLogger("oxillama")
 
 # Left for everything that is not weights, cache or buffers.
 RESERVE_BYTES = 64 << 20

@@ -17,7 +17,7 @@ class LoopMailbox:
     waiter leads: it watches the descriptor, wakes those who have news, and hands over when it leaves."""
 
     def __init__(self) -> None:
-        self.mailbox = Mailbox()
+        self.mailbox: Mailbox = Mailbox()
         self._has_leader = False
         self._followers: dict[anyio.Event, Callable[[], bool]] = {}
 

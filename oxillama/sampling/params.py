@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 
 from oxillama._core.output.handle import POOLINGS
 from oxillama._core.sampling.parameters import CompiledSampling
@@ -16,6 +16,11 @@ from oxillama.sampling.sequence_breakers import TextVocabulary, breaker_sequence
 from oxillama.structured.grammar import Grammar
 from oxillama.structured.source import ConstraintSource
 from oxillama.values import integer, real, refused
+
+if TYPE_CHECKING:
+    from oxillama.requests.options import SamplingOptions
+
+Pooling: TypeAlias = Literal["mean", "last", "cls", "none", "rank"]
 
 MAX_LOGPROBS = 20
 _INT32_MAX = 2**31 - 1
@@ -83,17 +88,57 @@ class SamplingParams:
     every cut. Temperatures between 0 and 1e-5 count as 1e-5. No temperature is too high here, and no penalty too large:
     OpenAI's narrower ranges (0 to 2, -2 to 2) hold over HTTP only.
 
-    ``epsilon_cutoff`` and ``eta_cutoff`` are probabilities (0.0003, not 3). ``top_n_sigma`` is off at 0 or below;
-    ``repeat_last_n`` and ``dry_penalty_last_n`` are off at 0 and look at everything at -1. ``min_tokens`` holds back
-    the model's end tokens, ``stop_token_ids`` and ``stop``; ``ignore_eos`` bans the end tokens for good. ``deadline``
-    is in seconds from submission. A larger ``priority`` is sooner (over HTTP it is the other way round).
-    ``dry_sequence_breakers`` are texts or sequences of token ids. ``logprobs`` and
-    ``prompt_logprobs`` are how many alternatives to tell for each token of the output and of the prompt; a prompt that
-    is scored is not looked up in the prefix cache. ``grammar`` is what the whole output must look like; it says where
-    the output may end, so a complete output that can only end does so even under ``min_tokens`` and ``ignore_eos``, and
-    bans or biases that leave none of its tokens are a GrammarError with the code ``dead_end``. ``prediction`` is a text
-    that the output is expected to follow for the most part, as an edited file follows the old one: what of it comes
-    true is computed several tokens at a time, and what does not changes nothing.
+    Every field, its range, its default, and what it does:
+
+    max_tokens: 0 or more, or None. Default None: to the end of the context (16 in HTTP's `/v1/completions`).
+    temperature: 0 or more. Default 1.0. How freely tokens are drawn; 0 takes the best.
+    top_k: 0 or more. Default 0: off. Only so many of the likeliest tokens.
+    top_p: 0 to 1. Default 1.0: off. Only the likeliest tokens that together have this probability.
+    min_p: 0 to 1. Default 0.0: off. Only tokens this likely, as a share of the likeliest one.
+    typical_p: 0 to 1. Default 1.0: off. Only tokens whose surprise is nearest to the entropy, up to this sum.
+    top_a: 0 to 1. Default 0.0: off. Only tokens above this times the square of the likeliest one's probability.
+    top_n_sigma: any number. Default 0.0: off, as below 0. Only logits within so many deviations of the best.
+    epsilon_cutoff: 0 to 1. Default 0.0: off. Only tokens above this probability (0.0003, not 3).
+    eta_cutoff: 0 to 1. Default 0.0: off. The same, lower where the entropy is high.
+    xtc_probability: 0 to 1. Default 0.0: off. How often all likely tokens but the last of them are cut.
+    xtc_threshold: 0 to 1. Default 0.1. The probability from which on a token is likely in that sense.
+    dry_multiplier: 0 or more. Default 0.0: off. Penalty on tokens that go on with a repetition.
+    dry_base: 1 or more. Default 1.75. What every further repeated token multiplies it with.
+    dry_allowed_length: 0 or more. Default 2. Repeated tokens that cost nothing.
+    dry_penalty_last_n: -1 or more. Default -1: all of prompt and output; 0: off. Tokens that DRY looks back.
+    dry_sequence_breakers: texts or sequences of token ids. Default newline, colon, quote and asterisk. What ends a
+        repetition.
+    repetition_penalty: above 0. Default 1.0: off. Divides the logits of tokens seen before.
+    repeat_last_n: -1 or more. Default 64; 0: off, -1: all. Tokens of prompt and output that it looks back.
+    presence_penalty: any number. Default 0.0: off. Taken from the logits of tokens that the output has.
+    frequency_penalty: any number. Default 0.0: off. The same for each time that it has them.
+    dynatemp_range: 0 or more. Default 0.0: off. How far the temperature goes up and down with the entropy.
+    dynatemp_exponent: 0 or more. Default 1.0. How it follows the entropy.
+    mirostat: 0 to 2. Default 0: off. The version that replaces the cuts.
+    mirostat_tau: 0 or more. Default 5.0. The surprise, in bits, that it aims at.
+    mirostat_eta: 0 or more. Default 0.1. How fast it adapts.
+    logit_bias: token ids, or texts of exactly one token, and numbers; -inf bans. Default empty. Added to logits.
+    banned_tokens: token ids. Default empty. Never written.
+    seed: -2**63 to 2**64 - 1, or None. Default None: a fresh one, which the result tells.
+    stop: a text, or several. Default empty. The output ends before the first of them.
+    stop_token_ids: token ids. Default empty. The output ends with the first of them.
+    ignore_eos: True or False. Default False. Bans the model's end tokens for good.
+    min_tokens: 0 or more, at most max_tokens. Default 0. Until then end tokens, stop_token_ids and stop are held back.
+    logprobs: 0 to 20, or None. Default None: none. Alternatives to tell for each token of the output.
+    prompt_logprobs: 0 to 20, or None. Default None: none. The same for the prompt, which then is not looked up in the
+        prefix cache.
+    n: 1 or more. Default 1. Choices to return.
+    best_of: n or more, or None. Default None: n. Choices to generate, of which the likeliest n are returned.
+    grammar: a Grammar, or None. Default None. What the whole output must look like. It says where the output may end, so
+        a complete output that can only end does so even under min_tokens and ignore_eos, and bans or biases that leave
+        none of its tokens are a GrammarError with the code ``dead_end``.
+    lora: a name, pairs of a name and a scale, or None. Default None. Adapters to run with.
+    cache_prompt: True or False. Default True. Whether the prefix cache may be read and filled.
+    priority: any integer. Default 0. A larger one is sooner (over HTTP it is the other way round).
+    deadline: seconds from submission, 0 or more, or None. Default None: none.
+    prediction: a text, or None. Default None. One that the output is expected to follow for the most part, as an edited
+        file follows the old one: what of it comes true is computed several tokens at a time, and what does not changes
+        nothing.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
 
@@ -200,7 +245,7 @@ class SamplingParams:
         values["logit_bias"] = dict(self.logit_bias)  # a mapping proxy cannot be pickled
         return _restore, (values,)
 
-    def replace(self, **changes: Any) -> SamplingParams:
+    def replace(self, **changes: Unpack[SamplingOptions]) -> SamplingParams:
         """Return a copy with these fields changed, checked again as a whole."""
         return replace(self, **changes)
 
@@ -278,7 +323,7 @@ class EmbeddingParams:
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
     """
 
-    pooling: str | None = None
+    pooling: Pooling | None = None
     normalize: bool = True
     dimensions: int | None = None
     priority: int = 0
@@ -305,7 +350,7 @@ class EmbeddingParams:
             object.__setattr__(self, "deadline", real("deadline", self.deadline, 0.0, math.inf))
 
 
-def chosen_params(params: SamplingParams | None, options: dict[str, Any]) -> SamplingParams:
+def chosen_params(params: SamplingParams | None, options: SamplingOptions) -> SamplingParams:
     """What a call asks for, by parameters or by their fields as keywords. Raises TypeError for both at once."""
     if params is None:
         return SamplingParams(**options)

@@ -49,7 +49,7 @@ class Sampler:
     ) -> None:
         if not isinstance(params, SamplingParams):
             raise TypeError(f"expected SamplingParams, found {type(params).__name__}")
-        self.params = params.with_seed()
+        self.params: SamplingParams = params.with_seed()
         self._tokenizer = tokenizer
         self._eog_tokens = tuple(eog_tokens)
         self._lock = threading.Lock()

@@ -55,7 +55,7 @@ class BytePairEncoder:
         else:
             self._encoder.normalizer = normalizers.Replace(" ", "\u2581")
         self._encoder.pre_tokenizer = words
-        self.windows = pre_tokenizer.windows
+        self.windows: tuple[str, ...] = pre_tokenizer.windows
 
     def encode(self, text: str, *, after_special: bool) -> list[int]:
         """``after_special`` changes nothing for this family."""

@@ -13,10 +13,10 @@ from oxillama._core.output.vocab import TokenFlag, TokenTable
 from oxillama.vocab.families import Family
 from oxillama.vocab.metadata import VocabMetadata
 
-logger = logging.getLogger("oxillama")
+logger: logging.Logger = logging.getLogger("oxillama")
 
 # Name -> keys of the file (without tokenizer.ggml.), the first present wins. "seperator" is the format's spelling.
-KEYS = {
+KEYS: dict[str, tuple[str, ...]] = {
     "bos": ("bos_token_id", "cls_token_id"),
     "eos": ("eos_token_id",),
     "eot": ("eot_token_id",),
@@ -34,7 +34,7 @@ KEYS = {
 }
 
 # Name -> texts that mean it when the file does not, most specific first. U+FF5C and U+2581 are DeepSeek's.
-TEXTS = {
+TEXTS: dict[str, tuple[str, ...]] = {
     "eot": (
         "<|eot_id|>",
         "<|im_end|>",

@@ -36,7 +36,7 @@ class WordPieceEncoder:
     def __init__(self, metadata: VocabMetadata, unk: int | None) -> None:
         if unk is None:
             raise ModelLoadError("tokenizer.ggml.unknown_token_id: a WordPiece vocabulary needs one, found none")
-        self.windows = ("spaces",)
+        self.windows: tuple[str, ...] = ("spaces",)
         self._unk = unk
         texts = [text.decode("utf-8", "replace") for text in metadata.texts]
         self._longest = max(map(len, texts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -48,7 +50,7 @@ def test_a_conversation_is_tokenized_as_a_chat_is(client: TestClient, demo: Engi
     messages = [{"role": "user", "content": "Hello"}]
     for options in ({}, {"add_generation_prompt": False}, {"chat_template_kwargs": {"a": 1}}):
         reply = client.post("/tokenize", json={"messages": messages, **options}).json()
-        given = {name.removeprefix("chat_"): value for name, value in options.items()}
+        given: Any = {name.removeprefix("chat_"): value for name, value in options.items()}
         assert reply["tokens"] == demo.tokenize_chat(messages, **given)
         assert reply["count"] == demo.count_tokens(messages, **given)
     error = error_of(client.post("/tokenize", json={"messages": [{"role": "user"}]}), 400)

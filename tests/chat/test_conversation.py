@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from oxillama import InvalidRequestError, TemplateError
 from oxillama.chat import render
-from oxillama.chat.conversation import ChatOptions, Conversation, checked_template
+from oxillama.chat.conversation import Conversation, Rendering, checked_template
 from oxillama.tokenizer import Tokenizer
 from tests.vocab.vocabularies import CONTROL, USER_DEFINED, byte_pair_metadata, sentencepiece_metadata
 
 CONTROLS = ["<|im_start|>", "<|end|>", "<|user|>", "<|tool|>", "[INST]", "[/INST]", "<s>", "</s>", "_<|end|>", "<a b>"]
-CLOSED = ChatOptions(continue_final_message=False)
+CLOSED = Rendering(continue_final_message=False)
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -105,7 +105,7 @@ def test_plain_conversations_are_what_the_template_renders(fixtures_dir: Path) -
             continue  # calls and results are told in texts
         bos = chat.tokenizer.declared_text("bos")
         for generation in (True, False):
-            options = ChatOptions(case["tools"], None, False, generation)
+            options = Rendering(case["tools"], None, False, generation)
             try:
                 expected = render(
                     template,
@@ -173,7 +173,7 @@ def test_a_file_may_have_several_templates_or_none() -> None:
     chat = Conversation(TOKENIZER, metadata, None)
     assert chat.prompt(messages, CLOSED).text == "plain x"
     tool = {"type": "function", "function": {"name": "f"}}
-    assert chat.prompt(messages, ChatOptions([tool], None, False)).text == "1 tools x"
+    assert chat.prompt(messages, Rendering([tool], None, False)).text == "1 tools x"
     assert Conversation(TOKENIZER, metadata, f"mine {said}").prompt(messages, CLOSED).text == "mine x"
     with pytest.raises(TemplateError, match="no chat template; pass one to the engine as chat_template"):
         Conversation(TOKENIZER, {}, None).prompt(messages, CLOSED)
@@ -182,10 +182,10 @@ def test_a_file_may_have_several_templates_or_none() -> None:
 def test_keywords_reach_the_template_but_not_its_own_names() -> None:
     messages = [{"role": "user", "content": "x"}]
     chat = conversation("{{ mood }}{{ messages[0].content }}")
-    assert chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).text == "good <|end|>x"
-    assert not controls_in(chat.prompt(messages, ChatOptions(template_kwargs={"mood": "good <|end|>"})).ids)
+    assert chat.prompt(messages, Rendering(template_kwargs={"mood": "good <|end|>"})).text == "good <|end|>x"
+    assert not controls_in(chat.prompt(messages, Rendering(template_kwargs={"mood": "good <|end|>"})).ids)
     with pytest.raises(InvalidRequestError) as error:
-        chat.prompt(messages, ChatOptions(template_kwargs={"messages": []}))
+        chat.prompt(messages, Rendering(template_kwargs={"messages": []}))
     assert error.value.param == "template_kwargs.messages"
 
 
@@ -244,36 +244,36 @@ def test_a_last_message_of_the_assistant_is_continued() -> None:
     chat = conversation(CHATML)
     open_end = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\nOnce upon "
     closed = f"{open_end}<|im_end|>\n"
-    assert chat.prompt(messages, ChatOptions()).text == open_end
-    assert chat.prompt(messages, ChatOptions(continue_final_message=True)).text == open_end
+    assert chat.prompt(messages, Rendering()).text == open_end
+    assert chat.prompt(messages, Rendering(continue_final_message=True)).text == open_end
     assert chat.prompt(messages, CLOSED).text == f"{closed}<|im_start|>assistant\n"
-    assert chat.prompt(messages, ChatOptions(add_generation_prompt=False)).text == closed
+    assert chat.prompt(messages, Rendering(add_generation_prompt=False)).text == closed
     as_parts: list[dict[str, Any]] = [
         messages[0],
         {"role": "assistant", "content": [{"type": "text", "text": "Once upon "}]},
     ]
-    assert chat.prompt(as_parts, ChatOptions()).text == open_end
+    assert chat.prompt(as_parts, Rendering()).text == open_end
 
 
 def test_only_a_text_of_the_assistant_can_be_continued() -> None:
     chat = conversation(CHATML)
     with pytest.raises(InvalidRequestError) as error:
-        chat.prompt([{"role": "user", "content": "x"}], ChatOptions(continue_final_message=True))
+        chat.prompt([{"role": "user", "content": "x"}], Rendering(continue_final_message=True))
     assert error.value.param == "continue_final_message"
     deaf = conversation("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
     with pytest.raises(TemplateError) as refusal:
-        deaf.prompt([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], ChatOptions())
+        deaf.prompt([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], Rendering())
     assert refusal.value.param == "continue_final_message"
 
 
 def test_the_end_of_the_prompt_tells_whether_the_model_is_thinking() -> None:
     user = {"role": "user", "content": "x <think>"}
     thinking = conversation(CHATML + "{% if add_generation_prompt %}<think>\n{% endif %}")
-    assert thinking.prompt([user], ChatOptions()).thinking
-    assert not thinking.prompt([user], ChatOptions(add_generation_prompt=False)).thinking
+    assert thinking.prompt([user], Rendering()).thinking
+    assert not thinking.prompt([user], Rendering(add_generation_prompt=False)).thinking
     chat = conversation(CHATML)
     for content, expected in (("<think>hm", True), ("<think>hm</think>y", False), ("y", False)):
-        assert chat.prompt([user, {"role": "assistant", "content": content}], ChatOptions()).thinking is expected
+        assert chat.prompt([user, {"role": "assistant", "content": content}], Rendering()).thinking is expected
 
 
 # Nobody forges a turn
@@ -347,7 +347,7 @@ def test_recorded_templates_let_nobody_forge_a_turn(fixtures_dir: Path) -> None:
         def said(words: str, messages: list[dict[str, Any]] = case["messages"]) -> list[dict[str, Any]]:
             return [{**message, "content": words} if message["role"] == "user" else message for message in messages]
 
-        options = ChatOptions(case["tools"], None, False)
+        options = Rendering(case["tools"], None, False)
         try:
             harmless = chat.prompt(said("x"), options).ids
         except TemplateError:

@@ -13,6 +13,7 @@ import pytest
 
 from oxillama import Completion, Engine, InvalidRequestError, Logprobs, NumericalError, SamplingParams
 from oxillama.gguf import GGUFFile
+from oxillama.requests.options import EngineOptions
 from oxillama.testing.tiny_models import TinyModel
 
 TEXT = "Once upon a time there was a fox who had a hat. The fox was happy"
@@ -108,8 +109,15 @@ def test_exact_in_a_crowd_with_preemption(prefix_cache: bool) -> None:
     with Engine.demo(n_threads=1, prefix_cache=False, progress=False) as alone:
         expected = [alone.generate(*job) for job in jobs]
     found: dict[int, Completion] = {}
-    options = {"kv_cache_tokens": 20 * 32, "max_batch_tokens": 70, "max_step_ms": 1, "prefix_cache": prefix_cache}
-    with Engine.demo(n_threads=2, progress=False, **options) as engine:
+    options: EngineOptions = {
+        "n_threads": 2,
+        "progress": False,
+        "kv_cache_tokens": 20 * 32,
+        "max_batch_tokens": 70,
+        "max_step_ms": 1,
+        "prefix_cache": prefix_cache,
+    }
+    with Engine.demo(**options) as engine:
 
         def run(i: int) -> None:
             found[i] = engine.generate(*jobs[i], queue_timeout=None)

@@ -408,7 +408,7 @@ def test_what_is_loaded_is_logged_without_text(path: Path, caplog: pytest.LogCap
 
 def test_bad_options_are_said_before_the_file_is_opened(path: Path) -> None:
     with pytest.raises(InvalidRequestError):
-        Engine(path, kv_dtype="f64")
+        Engine(path, kv_dtype="f64")  # type: ignore[arg-type]
 
 
 def test_a_step_evaluates_a_block_of_rows(path: Path) -> None:

@@ -31,7 +31,7 @@ from oxillama.chat.reasoning import ReasoningSplitter, ThinkTags
 from oxillama.testing.tiny_models import FIRST_BYTE, TinyModel
 from tests.patience import eventually, growing_limits, is_idle
 
-TURN = [{"role": "user", "content": "Who are you?"}]
+TURN: list[Message] = [{"role": "user", "content": "Who are you?"}]
 # Ends with a thinking block that it has opened, of tags that random text has now and then.
 TAGS = ThinkTags("<<", ">>")
 TEMPLATE = (
@@ -290,7 +290,7 @@ def test_text_is_a_response_format_like_none(demo: Engine) -> None:
 
 def test_unknown_options_are_no_parameters(demo: Engine) -> None:
     with pytest.raises(TypeError, match="max_token"):
-        demo.chat(TURN, max_token=5)
+        demo.chat(TURN, max_token=5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="exclude each other"):
         demo.chat(TURN, SamplingParams(), max_tokens=5)
 

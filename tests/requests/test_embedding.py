@@ -27,6 +27,8 @@ from oxillama import (
 )
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile
+from oxillama.requests.options import EngineOptions
+from oxillama.sampling.params import Pooling
 from oxillama.testing.tiny_models import TinyModel
 from tests.patience import eventually, is_idle
 
@@ -65,7 +67,7 @@ def test_hidden_states_are_what_the_output_matrix_reads(tiny: Engine, tiny_path:
 def test_poolings_by_their_definition(demo: Engine) -> None:
     hidden = hidden_states(demo, TEXT)
 
-    def pooled(name: str) -> Floats:
+    def pooled(name: Pooling) -> Floats:
         return demo.submit_embedding(TEXT, pooling=name, normalize=False).result()
 
     assert np.array_equal(pooled("cls"), hidden[0])
@@ -88,12 +90,13 @@ def test_rows_are_cut_and_then_normalised(demo: Engine) -> None:
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "mean"), (1, "mean"), (2, "cls"), (3, "last")])
-def test_the_file_chooses_the_pooling(tmp_path: Path, number: int, name: str) -> None:
+def test_the_file_chooses_the_pooling(tmp_path: Path, number: int, name: Pooling) -> None:
     path = tmp_path / "tiny.gguf"
     TinyModel(tokenizer=True, metadata={"llama.pooling_type": np.uint32(number)}).write(path)
     with Engine(path, n_threads=1, progress=False) as engine:
         assert np.array_equal(engine.embed(TEXT), engine.embed(TEXT, pooling=name))
-        others = {"mean", "cls", "last"} - {name}
+        others: set[Pooling] = {"mean", "cls", "last"}
+        others.remove(name)
         assert not any(np.array_equal(engine.embed(TEXT), engine.embed(TEXT, pooling=other)) for other in others)
 
 
@@ -157,7 +160,7 @@ def test_an_option_without_sense_is_named(demo: Engine, options: dict[str, Any],
 
 def test_unknown_options_are_type_errors(demo: Engine) -> None:
     with pytest.raises(TypeError, match="shorten"):
-        demo.embed(TEXT, shorten=True)
+        demo.embed(TEXT, shorten=True)  # type: ignore[call-overload]
 
 
 def test_an_input_longer_than_the_context_is_refused(demo: Engine) -> None:
@@ -186,8 +189,15 @@ def test_a_row_is_the_same_alone_and_among_others(n_threads: int) -> None:
         expected = [alone.embed(text)[0] for text in texts]
         written = [alone.generate(TEXT, max_tokens=250, seed=seed, ignore_eos=True).token_ids for seed in range(6)]
     # So few blocks that requests are preempted, and chunks cut by what else runs.
-    options = {"n_threads": n_threads, "kv_cache_tokens": 20 * 32, "max_batch_tokens": 70, "max_step_ms": 1}
-    with Engine.demo(progress=False, max_batch_size=8, **options) as engine:
+    options: EngineOptions = {
+        "progress": False,
+        "max_batch_size": 8,
+        "n_threads": n_threads,
+        "kv_cache_tokens": 20 * 32,
+        "max_batch_tokens": 70,
+        "max_step_ms": 1,
+    }
+    with Engine.demo(**options) as engine:
         # Not from threads, of which the first may have written all before the last begins.
         handles = [engine.submit(TEXT, max_tokens=250, seed=seed, ignore_eos=True) for seed in range(6)]
         rows = engine.embed(texts)

@@ -161,7 +161,7 @@ def test_unknown_options_and_positions_are_type_errors() -> None:
     with pytest.raises(TypeError):
         SamplingParams(0.5)  # type: ignore[call-arg,arg-type]
     with pytest.raises(TypeError, match="temprature"):
-        SamplingParams().replace(temprature=0.5)
+        SamplingParams().replace(temprature=0.5)  # type: ignore[call-arg]
 
 
 def test_it_is_frozen() -> None:
