@@ -33,7 +33,7 @@ from oxillama.network.memory_plan import open_model
 from oxillama.process_bound import ProcessBound
 from oxillama.progress import Progress, stoppable_beside
 from oxillama.requests.admission import Admission, Prompt, prompt_size
-from oxillama.requests.batch import Batch
+from oxillama.requests.batch_calls import BatchCalls
 from oxillama.requests.beside import INLINE, beside, beside_if_long
 from oxillama.requests.capabilities import Capability, capabilities
 from oxillama.requests.chat import ChatHandle, ChatStream
@@ -71,7 +71,7 @@ from oxillama.values import integer, real
 MAX_THREADS = 512
 
 
-class Engine(ProcessBound):
+class Engine(BatchCalls, ProcessBound):
     """A GGUF model inside this process, serving any number of threads and tasks at once.
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
@@ -259,6 +259,11 @@ class Engine(ProcessBound):
         """What the worker is doing, read without stopping it."""
         return self._lifecycle.stats()
 
+    @property
+    def queue_size(self) -> int:
+        """Requests that may be submitted and not yet running."""
+        return self._scheduler.queue_size
+
     def __repr__(self) -> str:
         return f"<Engine {self.name!r}: {self.architecture}, context {self.n_ctx}, {self.state}>"
 
@@ -345,38 +350,6 @@ class Engine(ProcessBound):
         handle = prepare()
         handle.try_enter()
         return CompletionStream(handle)
-
-    def generate_batch(
-        self,
-        prompts: Iterable[Prompt],
-        params: SamplingParams | None = None,
-        *,
-        cache_salt: str | None = None,
-        progress: Progress = False,
-        **options: Unpack[SamplingOptions],
-    ) -> list[Completion]:
-        """Completions of many prompts, in their order. Keeps at most queue_size in flight, so the queue is never full
-        for it."""
-        batch: Batch[Completion] = Batch(
-            prompts, max_flight=self._scheduler.queue_size, progress=progress, label="generating"
-        )
-        chosen = chosen_params(params, options)
-        return batch.run(partial(self.submit, params=chosen, queue_timeout=None, cache_salt=cache_salt))
-
-    async def agenerate_batch(
-        self,
-        prompts: Iterable[Prompt],
-        params: SamplingParams | None = None,
-        *,
-        cache_salt: str | None = None,
-        progress: Progress = False,
-        **options: Unpack[SamplingOptions],
-    ) -> list[Completion]:
-        batch: Batch[Completion] = Batch(
-            prompts, max_flight=self._scheduler.queue_size, progress=progress, label="generating"
-        )
-        chosen = chosen_params(params, options)
-        return await batch.arun(partial(self.asubmit, params=chosen, queue_timeout=None, cache_salt=cache_salt))
 
     # --- chats
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class OxillamaError(Exception):
-    """Base class of everything raised on purpose by oxillama."""
+    """Base class of everything raised on purpose by oxillama. ``index``: which one of several it was; None: there was
+    one."""
+
+    index: int | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is copied and unpickled from its message alone, too little for a class with required keywords.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
@@ -32,10 +33,10 @@ def reporting(progress: Progress, *, total: int, label: str, unit: str) -> Itera
         return
     if not (progress is None or isinstance(progress, bool)):
         raise TypeError(f"progress is a {type(progress).__name__}, expected True, False, None or a callable")
-    if progress is False or (progress is None and not is_terminal()):
+    if progress is False or (progress is None and not (is_terminal() or "ipykernel" in sys.modules)):
         yield lambda n: None
         return
-    from tqdm import tqdm
+    from tqdm.auto import tqdm  # a notebook gets its own kind of bar
 
     with tqdm(
         total=total,

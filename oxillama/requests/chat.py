@@ -12,7 +12,7 @@ from oxillama.chat.reply_format import ReplyFormat
 from oxillama.errors import DeadlineExceeded, RequestCancelled
 from oxillama.requests.reply import Reply, StreamedReply
 from oxillama.requests.request import RequestHandle
-from oxillama.requests.stream import RequestStream
+from oxillama.requests.stream import Later, ResultStream
 from oxillama.results.chat import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, joined_deltas
 from oxillama.results.completion import Completion, CompletionChoice, CompletionChunk, Timings, Usage
 
@@ -209,5 +209,11 @@ class ChatHandle:
             raise
 
 
-class ChatStream(RequestStream[ChatHandle, ChatCompletionChunk]):
-    """Chunks of a chat as they come."""
+class ChatStream(ResultStream[ChatHandle, ChatCompletionChunk, ChatCompletion]):
+    """Chunks of a chat as they come. ``text`` is what choice 0 has answered so far, without its reasoning, ``result()``
+    the whole."""
+
+    def __init__(self, handle: ChatHandle | Later[ChatHandle]) -> None:
+        super().__init__(
+            handle, lambda chunk: "" if chunk.index else chunk.delta.content or "", lambda reply: reply.text
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -23,7 +23,7 @@ from oxillama.errors import (
     RequestCancelled,
 )
 from oxillama.requests.completion_builder import FINISH_REASONS, CompletionBuilder
-from oxillama.requests.stream import WAIT_SECONDS, RequestStream
+from oxillama.requests.stream import WAIT_SECONDS, Later, ResultStream
 from oxillama.requests.wakeup import LoopMailbox
 from oxillama.results.completion import Completion, CompletionChunk, Logprobs, Timings, Usage
 from oxillama.sampling.params import MAX_LOGPROBS
@@ -290,8 +290,20 @@ class RequestHandle:
         return self._builder.completion()
 
 
-class CompletionStream(RequestStream[RequestHandle, CompletionChunk]):
-    """Chunks of a completion as they come."""
+async def await_any(requests: Iterable[RequestHandle]) -> None:
+    """Waits until one of the requests has ended."""
+    waiting, loop = list(requests), LoopMailbox.current()
+    for request in waiting:
+        for handle in request.handles:
+            handle.attach(loop.mailbox)
+    await loop.wait(lambda: any(request.done for request in waiting))
+
+
+class CompletionStream(ResultStream[RequestHandle, CompletionChunk, Completion]):
+    """Chunks of a completion as they come. ``text`` is what choice 0 has said so far, ``result()`` the whole."""
+
+    def __init__(self, handle: RequestHandle | Later[RequestHandle]) -> None:
+        super().__init__(handle, lambda chunk: "" if chunk.index else chunk.text, lambda completion: completion.text)
 
 
 class Cancellable(Protocol):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 0.05
 
 Chunk = TypeVar("Chunk")
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
 class Source(Protocol[Chunk]):
@@ -77,6 +79,9 @@ class RequestStream(Generic[HandleT, Chunk]):
         """Counts so far; of a prompt that has not been read yet RuntimeError."""
         return self.handle.usage
 
+    def _next(self) -> Chunk:
+        return self._ready.popleft()
+
     def __iter__(self) -> Iterator[Chunk]:
         return self
 
@@ -91,7 +96,7 @@ class RequestStream(Generic[HandleT, Chunk]):
         except KeyboardInterrupt:
             self.close()
             raise
-        return self._ready.popleft()
+        return self._next()
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
@@ -109,7 +114,7 @@ class RequestStream(Generic[HandleT, Chunk]):
         except anyio.get_cancelled_exc_class():
             self.close()
             raise
-        return self._ready.popleft()
+        return self._next()
 
     async def _prepare(self) -> None:
         source = self._source
@@ -157,6 +162,62 @@ class RequestStream(Generic[HandleT, Chunk]):
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ResultSource(Source[Chunk], Protocol[Chunk, ResultT_co]):
+    """A handle that also has a whole result."""
+
+    def result(self) -> ResultT_co: ...
+    async def aresult(self) -> ResultT_co: ...
+
+
+ResultHandleT = TypeVar("ResultHandleT", bound=ResultSource[Any, Any])
+
+
+class ResultStream(RequestStream[ResultHandleT, Chunk], Generic[ResultHandleT, Chunk, ResultT]):
+    """A stream that keeps what has been said. `text_of`: what a chunk, or a whole result, says of choice 0."""
+
+    def __init__(
+        self,
+        handle: ResultHandleT | Later[ResultHandleT],
+        said: Callable[[Chunk], str],
+        text_of: Callable[[ResultT], str],
+    ) -> None:
+        super().__init__(handle)
+        self._said = said
+        self._text_of = text_of
+        self._texts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What choice 0 has said in the chunks that were taken so far; after `result()`, all of it."""
+        return "".join(self._texts)
+
+    def result(self) -> ResultT:
+        """Waits for the whole result, whatever has been taken of it; there are no more chunks then. Raises what ended
+        the request, as a handle's `result()` does, also where the stream was closed before its end."""
+        if isinstance(self._source, Later):
+            self._source = _streamable(self._source.prepare())
+        try:
+            return self._whole(self.handle.result())
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
+    async def aresult(self) -> ResultT:
+        await self._prepare()
+        return self._whole(await self.handle.aresult())
+
+    def _whole(self, result: ResultT) -> ResultT:
+        self._closed = True
+        self._ready.clear()
+        self._texts = [self._text_of(result)]
+        return result
+
+    def _next(self) -> Chunk:
+        chunk = super()._next()
+        self._texts.append(self._said(chunk))
+        return chunk
 
 
 def _streamable(handle: HandleT) -> HandleT:

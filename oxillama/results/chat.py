@@ -187,6 +187,12 @@ class ChatCompletion:
             "timings": self.timings.to_dict(),
         }
 
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the answer, and of thinking that there was some."""
+        thought = self.message.reasoning_content
+        aside = f"\n\n*({len(thought)} characters of reasoning)*" if thought else ""
+        return self.text + aside + f"\n\n*[{self.finish_reason}, {self.usage.completion_tokens} tokens]*"
+
     def __repr__(self) -> str:
         return f"ChatCompletion(choices={list(self.choices)!r}, usage={self.usage!r})"
 

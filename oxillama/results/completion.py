@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -215,6 +216,12 @@ class Completion:
         if self.prompt_logprobs is not None:
             shape["prompt_logprobs"] = self.prompt_logprobs.to_dict()
         return shape
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the text as it is, in a fence that it cannot close."""
+        fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", self.text))])
+        note = f"*[{self.finish_reason}, {self.usage.completion_tokens} tokens]*"
+        return f"{fence}text\n{self.text}\n{fence}\n\n{note}"
 
     def __repr__(self) -> str:
         return f"Completion(choices={list(self.choices)!r}, usage={self.usage!r})"

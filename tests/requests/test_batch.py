@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+import anyio
 import pytest
 
-from oxillama import Engine, RequestCancelled, SamplingParams
+from oxillama import (
+    Completion,
+    ContextLengthError,
+    DeadlineExceeded,
+    Engine,
+    InvalidRequestError,
+    RequestCancelled,
+    SamplingParams,
+)
 from tests.patience import eventually, is_idle
 
 PROMPTS = [f"Once upon a time there was number {i}" for i in range(12)]
@@ -71,4 +81,89 @@ def test_an_end_of_one_is_the_end_of_all(long_engine: Engine) -> None:
         handle.result()
     with pytest.raises(TimeoutError):
         long_engine.generate_batch(["x", "y"], ignore_eos=True, deadline=0.1)
+    eventually(lambda: is_idle(long_engine))
+
+
+BAD = [5, -1]
+
+
+def test_what_goes_wrong_says_which_it_was(demo: Engine) -> None:
+    with pytest.raises(InvalidRequestError, match="token -1") as caught:
+        demo.generate_batch(["a", "b", BAD, "c"], max_tokens=1)
+    assert (caught.value.index, caught.value.param) == (2, "prompts[2]")
+    assert caught.value.__notes__ == ["prompts[2]"]
+    conversations = [[{"role": "user", "content": "a"}], [{"role": "user", "content": 5}]]
+    with pytest.raises(InvalidRequestError) as caught:
+        demo.chat_batch(conversations, max_tokens=1)
+    assert (caught.value.index, caught.value.param) == (1, "conversations[1][0].content")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_exceptions_may_stand_for_results(is_async: bool, demo: Engine) -> None:
+    prompts = ["a", BAD, "b" * 9000, "c"]
+    if is_async:
+        found = anyio.run(partial(demo.agenerate_batch, prompts, return_exceptions=True, max_tokens=2, temperature=0))
+    else:
+        found = demo.generate_batch(prompts, return_exceptions=True, max_tokens=2, temperature=0)
+    assert [type(one) for one in found] == [Completion, InvalidRequestError, ContextLengthError, Completion]
+    for prompt, one in zip(prompts, found, strict=True):
+        if isinstance(one, Completion):
+            assert one.token_ids == demo.generate(prompt, max_tokens=2, temperature=0).token_ids
+    # A deadline ends one request, after it was submitted.
+    ended = demo.generate_batch(["a"] * 2, return_exceptions=True, max_tokens=100, deadline=0, ignore_eos=True)
+    assert [type(one) for one in ended] == [DeadlineExceeded] * 2
+    # Wrong options are nobody's in particular.
+    with pytest.raises(InvalidRequestError):
+        demo.generate_batch(["a"], return_exceptions=True, top_p=2)
+    with pytest.raises(TypeError, match="max_token'"):
+        demo.generate_batch([], return_exceptions=True, max_token=2)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_many_chats_are_what_each_is_alone(is_async: bool, demo: Engine) -> None:
+    conversations = [[{"role": "user", "content": f"Tell me of {i} bears"}] for i in range(9)]
+    expected = [demo.chat(one, max_tokens=8, temperature=0).text for one in conversations]
+    if is_async:
+        found = anyio.run(partial(demo.achat_batch, conversations, max_tokens=8, temperature=0))
+    else:
+        found = demo.chat_batch(conversations, max_tokens=8, temperature=0)
+    assert [one.text for one in found] == expected
+
+
+@pytest.mark.parametrize("backend", ["sync", "asyncio", "trio"])
+def test_results_come_as_they_are_done(backend: str, open_long: Callable[..., Engine]) -> None:
+    engine = open_long(max_batch_size=4, queue_size=3)
+    lengths = [60, 2, 30, 1, 5, 3]
+    prompts: list[list[int]] = [[5] * 4 if length else BAD for length in lengths] + [BAD]
+
+    async def gathered() -> list[tuple[int, object]]:
+        return [pair async for pair in engine.stream_batch(prompts, max_tokens=9, ignore_eos=True)]
+
+    if backend == "sync":
+        pairs: list[tuple[int, object]] = list(engine.stream_batch(prompts, max_tokens=9, ignore_eos=True))
+    else:
+        pairs = anyio.run(gathered, backend=backend)
+    assert sorted(index for index, _ in pairs) == list(range(7))
+    kinds = dict(pairs)
+    assert isinstance(kinds[6], InvalidRequestError)
+    assert all(isinstance(kinds[index], Completion) for index in range(6))
+
+
+def test_a_short_one_does_not_wait_for_a_long_one(long_engine: Engine) -> None:
+    stream = long_engine.stream_batch([[5], [-1]], ignore_eos=True)
+    index, error = next(stream)
+    assert (index, type(error)) == (1, InvalidRequestError)
+    stream.close()
+    assert list(stream) == []
+    eventually(lambda: is_idle(long_engine))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancelled_loop_cancels_what_is_in_flight(backend: str, long_engine: Engine) -> None:
+    async def cut_short() -> None:
+        with anyio.move_on_after(0.2):
+            async for _ in long_engine.stream_batch([[5], [6]], ignore_eos=True):
+                raise AssertionError("they never end")
+
+    anyio.run(cut_short, backend=backend)
     eventually(lambda: is_idle(long_engine))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxillama import InvalidRequestError, QueueFullError, RequestCancelled
+from oxillama import ChatStream, CompletionStream, Engine, InvalidRequestError, QueueFullError, RequestCancelled
+from oxillama.messages import Message
 from oxillama.requests.stream import WAIT_SECONDS, RequestStream
 from oxillama.results.completion import Usage
 
@@ -216,3 +217,37 @@ def test_choices_that_are_thrown_away_cannot_be_streamed() -> None:
     with pytest.raises(InvalidRequestError) as error:
         Stream(Script([1], discards_choices=True))
     assert error.value.param == "best_of"
+
+
+@pytest.mark.parametrize("is_chat", [False, True])
+def test_a_stream_keeps_what_was_said(is_chat: bool, demo: Engine) -> None:
+    conversation: list[Message] = [{"role": "user", "content": "Hello"}]
+
+    def opened() -> CompletionStream | ChatStream:
+        if is_chat:
+            return demo.stream_chat(conversation, max_tokens=12, temperature=0)
+        return demo.stream("Hello", max_tokens=12, temperature=0)
+
+    whole = opened().result()
+    stream = opened()
+    assert stream.text == ""
+    for _ in stream:
+        pass
+    assert stream.text == whole.text == stream.result().text
+    # In the middle of it, and then the rest at once.
+    stream = opened()
+    for _ in range(4):
+        next(stream)
+    assert whole.text.startswith(stream.text)
+    assert 0 < len(stream.text) < len(whole.text)
+    assert stream.result().text == stream.text == whole.text
+    assert list(stream) == []
+    closed = opened()
+    closed.close()
+    with pytest.raises(RequestCancelled):
+        closed.result()
+
+    async def asked() -> str:
+        return (await opened().aresult()).text
+
+    assert anyio.run(asked) == whole.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from oxillama import (
     ChatChoice,
@@ -10,6 +11,7 @@ from oxillama import (
     ChatCompletionChunk,
     ChatDelta,
     ChatMessage,
+    Engine,
     Logprobs,
     TokenLogprob,
     Usage,
@@ -131,3 +133,14 @@ def test_repr_shows_lengths() -> None:
     for shown in (repr(COMPLETION), repr(chunk), repr(chunk.delta)):
         assert "characters" in shown
         assert not any(word in shown for word in ("answer", "thought", "secret"))
+
+
+def test_a_notebook_shows_the_answer_as_markdown(demo: Engine) -> None:
+    reply = demo.chat([{"role": "user", "content": "Hello"}], max_tokens=8)
+    shown = reply._repr_markdown_()
+    assert shown.startswith(reply.text)
+    assert shown.endswith("tokens]*")
+    fenced = replace(demo.generate("a", max_tokens=1)).choices[0]
+    text = demo.generate("a", max_tokens=1)
+    tricky = replace(text, choices=(replace(fenced, text="a\n````\n# no heading"),))
+    assert tricky._repr_markdown_().startswith("`````text\na\n````\n# no heading\n`````\n")

@@ -1,0 +1,147 @@
+"""Results of many requests as they come to their ends, with the place of each among what was asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from anyio.lowlevel import checkpoint
+
+from oxillama.errors import InvalidRequestError
+from oxillama.requests.batch import note_index
+from oxillama.requests.request import RequestHandle, await_any
+
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+# A look at all of those in flight takes less than a millisecond, and Ctrl-C may wait as long.
+POLL_SECONDS = 0.005
+
+
+class Handle(Protocol[ResultT_co]):
+    """A request in flight, as far as this stream knows it."""
+
+    @property
+    def done(self) -> bool: ...
+    def result(self) -> ResultT_co: ...
+    def wait_news(self, seconds: float) -> None: ...
+    def cancel(self) -> None: ...
+
+
+class BatchStream(Generic[ResultT]):
+    """Pairs (index, result or exception), an iterator and an async iterator, a context manager and an async one.
+
+    What is in flight is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also
+    by a ``break``. One loop at a time."""
+
+    def __init__(
+        self,
+        prompts: Iterable[Any],
+        submit: Callable[[Any], Handle[ResultT]],
+        asubmit: Callable[[Any], Awaitable[Handle[ResultT]]],
+        *,
+        max_flight: int,
+        noun: str = "prompt",
+    ) -> None:
+        if isinstance(prompts, str | bytes):
+            raise InvalidRequestError(f"{noun}s is one {type(prompts).__name__}, expected several", param=f"{noun}s")
+        self._pending = deque(enumerate(prompts))
+        self._submit = submit
+        self._asubmit = asubmit
+        self._max_flight = max_flight
+        self._noun = noun
+        self._flight: dict[int, Handle[ResultT]] = {}
+        self._ready: deque[tuple[int, ResultT | Exception]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[int, ResultT | Exception]]:
+        return self
+
+    def __next__(self) -> tuple[int, ResultT | Exception]:
+        try:
+            while not self._ready:
+                while self._has_room():
+                    index, prompt = self._pending.popleft()
+                    try:
+                        self._flight[index] = self._submit(prompt)
+                    except Exception as error:
+                        self._store(index, error)
+                self._collect()
+                if not self._ready:
+                    if not self._flight:
+                        raise StopIteration
+                    next(iter(self._flight.values())).wait_news(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+        return self._ready.popleft()
+
+    def __aiter__(self) -> AsyncIterator[tuple[int, ResultT | Exception]]:
+        return self
+
+    async def __anext__(self) -> tuple[int, ResultT | Exception]:
+        try:
+            await checkpoint()
+            while not self._ready:
+                while self._has_room():
+                    index, prompt = self._pending.popleft()
+                    try:
+                        self._flight[index] = await self._asubmit(prompt)
+                    except Exception as error:
+                        self._store(index, error)
+                self._collect()
+                if not self._ready:
+                    if not self._flight:
+                        raise StopAsyncIteration
+                    await await_any(_request_of(handle) for handle in self._flight.values())
+        except (StopAsyncIteration, Exception):
+            raise
+        except BaseException:  # a cancelled task
+            self.close()
+            raise
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Cancels what is in flight, and forgets the rest. May be called again."""
+        self._pending.clear()
+        self._ready.clear()
+        for handle in self._flight.values():
+            handle.cancel()
+        self._flight.clear()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _has_room(self) -> bool:
+        return bool(self._pending) and len(self._flight) < self._max_flight and not self._ready
+
+    def _collect(self) -> None:
+        for index in [index for index, handle in self._flight.items() if handle.done]:
+            try:
+                self._ready.append((index, self._flight.pop(index).result()))
+            except Exception as error:
+                self._store(index, error)
+
+    def _store(self, index: int, error: Exception) -> None:
+        note_index(error, index, self._noun)
+        self._ready.append((index, error))
+
+
+def _request_of(handle: Any) -> RequestHandle:
+    """The request under a chat."""
+    return handle if isinstance(handle, RequestHandle) else handle.request
