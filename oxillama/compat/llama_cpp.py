@@ -16,14 +16,15 @@ from typing import Any, Self
 from oxillama.compat.arguments import Foreign
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
-from oxillama.sampling.params import SamplingParams
+from oxillama.requests.options import KVType
+from oxillama.sampling.params import Pooling, SamplingParams
 from oxillama.structured.grammar import Grammar
 from oxillama.tokenizer import Tokenizer
 
 RANDOM_SEED = 0xFFFFFFFF
 # ggml's numbers of the cache types that there are here.
-KV_TYPES = {0: "f32", 1: "f16", 8: "q8_0", 30: "bf16"}
-POOLINGS: Mapping[int, str | None] = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
+KV_TYPES: Mapping[int, KVType] = {0: "f32", 1: "f16", 8: "q8_0", 30: "bf16"}
+POOLINGS: Mapping[int, Pooling | None] = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 
 _LOADING = Foreign(
     "n_gpu_layers split_mode main_gpu tensor_split use_mlock numa offload_kqv flash_attn op_offload swa_full no_perf "
@@ -415,7 +416,7 @@ class Llama:
         return SamplingParams(**{name: value for name, value in options.items() if value is not None})
 
 
-def _kv_type(key: int | None, value: int | None) -> str:
+def _kv_type(key: int | None, value: int | None) -> KVType:
     if key != value or (key is not None and key not in KV_TYPES):
         known = ", ".join(map(str, KV_TYPES))
         raise InvalidRequestError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 import numpy as np
@@ -34,6 +34,7 @@ from oxillama.compat.vllm_sampling import SamplingParams, StructuredOutputsParam
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.batch import Batch
+from oxillama.requests.options import KVType
 from oxillama.sampling.params import SamplingParams as EngineParams
 
 __all__ = [
@@ -93,7 +94,7 @@ class LLM:
             n_ctx=max_model_len,
             max_batch_size=max_num_seqs,
             max_batch_tokens=max_num_batched_tokens,
-            kv_dtype="f16" if kv_cache_dtype == "auto" else kv_cache_dtype,
+            kv_dtype="f16" if kv_cache_dtype == "auto" else cast(KVType, kv_cache_dtype),
             prefix_cache=enable_prefix_caching,
             chat_template=chat_template,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from oxillama import (
     RequestCancelled,
     SamplingParams,
 )
+from oxillama.requests.admission import Prompt
 from tests.patience import eventually, is_idle
 
 PROMPTS = [f"Once upon a time there was number {i}" for i in range(12)]
@@ -92,7 +94,7 @@ def test_what_goes_wrong_says_which_it_was(demo: Engine) -> None:
         demo.generate_batch(["a", "b", BAD, "c"], max_tokens=1)
     assert (caught.value.index, caught.value.param) == (2, "prompts[2]")
     assert caught.value.__notes__ == ["prompts[2]"]
-    conversations = [[{"role": "user", "content": "a"}], [{"role": "user", "content": 5}]]
+    conversations: list[Any] = [[{"role": "user", "content": "a"}], [{"role": "user", "content": 5}]]
     with pytest.raises(InvalidRequestError) as caught:
         demo.chat_batch(conversations, max_tokens=1)
     assert (caught.value.index, caught.value.param) == (1, "conversations[1][0].content")
@@ -100,9 +102,14 @@ def test_what_goes_wrong_says_which_it_was(demo: Engine) -> None:
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_exceptions_may_stand_for_results(is_async: bool, demo: Engine) -> None:
-    prompts = ["a", BAD, "b" * 9000, "c"]
+    prompts: list[Prompt] = ["a", BAD, "b" * 9000, "c"]
+    found: list[Completion | Exception]
     if is_async:
-        found = anyio.run(partial(demo.agenerate_batch, prompts, return_exceptions=True, max_tokens=2, temperature=0))
+
+        async def asked() -> list[Completion | Exception]:
+            return await demo.agenerate_batch(prompts, return_exceptions=True, max_tokens=2, temperature=0)
+
+        found = anyio.run(asked)
     else:
         found = demo.generate_batch(prompts, return_exceptions=True, max_tokens=2, temperature=0)
     assert [type(one) for one in found] == [Completion, InvalidRequestError, ContextLengthError, Completion]
