@@ -18,6 +18,7 @@ MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
 }
 HEADERS = {
     # Nothing but the page's own files, and no way to run or send what a model wrote.

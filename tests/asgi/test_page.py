@@ -17,6 +17,7 @@ from tests.asgi.replies import error_of
 
 STATIC = Path(oxillama.asgi.__file__).parent / "static"
 FILES = sorted(path.name for path in STATIC.iterdir())
+OTHERS = [name for name in FILES if name.startswith("markdown-it.")]  # not ours; its policy holds for it all the same
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,13 @@ def test_every_file_is_served_with_its_type_and_a_strict_policy(name: str, page:
     reply = page.get(f"/static/{name}")
     assert reply.status_code == 200
     assert reply.content == (STATIC / name).read_bytes()
-    types = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    types = {
+        ".html": "text/html",
+        ".css": "text/css",
+        ".js": "text/javascript",
+        ".svg": "image/svg+xml",
+        ".txt": "text/plain",
+    }
     assert reply.headers["content-type"].partition(";")[0] == types[Path(name).suffix]
     policy = reply.headers["content-security-policy"].split("; ")
     assert "default-src 'none'" in policy
@@ -56,7 +63,7 @@ def test_nothing_else_is_served(name: str, page: TestClient) -> None:
     error_of(page.get(f"/static/{name}"), 404)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in FILES if name not in OTHERS])
 def test_the_page_needs_nothing_from_outside_and_makes_no_html_of_text(name: str) -> None:
     text = (STATIC / name).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
     assert re.search(r"https?://|//cdn|@import|url\(", text) is None
@@ -100,3 +107,15 @@ def test_it_works_below_a_prefix(demo: Engine) -> None:
     assert client.get("/llm", follow_redirects=False).headers["location"].endswith("/llm/")
     assert client.get("/llm/").status_code == client.get("/llm/static/page.css").status_code == 200
     assert client.get("/llm/stats.json").status_code == 401
+
+
+def test_what_others_wrote_makes_no_html_either_and_has_its_licence(page: TestClient) -> None:
+    assert OTHERS == ["markdown-it.LICENSE.txt", "markdown-it.min.js"]
+    script = (STATIC / "markdown-it.min.js").read_text("utf-8")
+    assert (
+        re.search(r"innerHTML|document\.|\beval\b|new Function|sourceMappingURL|XMLHttpRequest|\bfetch\(", script)
+        is None
+    )
+    licence = page.get("/static/markdown-it.LICENSE.txt").text
+    for name in ("markdown-it", "linkify-it", "mdurl", "uc.micro", "entities", "punycode.js"):
+        assert f"--- {name}\n" in licence

@@ -296,8 +296,142 @@ class TestText:
         assert found.page.get_by_text("First, I wonder.").is_visible()
         found.screenshot("desktop-thoughts")
 
+    def test_tables_links_and_lists_are_laid_out_and_code_is_copied(self, visit: Open, server: ServerProcess) -> None:
+        found = visit(server.url + "/")
+        found.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        text = (
+            "***both*** and https://example.org/a_b and [mail](mailto:a@example.org), "
+            "but [bad](javascript:alert(1)).\n\n"
+            "| name | number |\n|:---|---:|\n| fox | 1 |\n| bear | 22 |\n\n"
+            "- a loose item\n\n  with a second paragraph\n\n- another\n\n"
+            "```python\nprint(1)\n```\n\n![alt](https://example.org/x.png)\n\n***\n\nEnd."
+        )
+        self.reply_with(found, *({"content": text[at : at + 3]} for at in range(0, len(text), 3)))
+        found.ask("markdown")
+        found.wait_until_done()
+        prose = found.page.locator(".assistant > .prose")
+        assert prose.locator("em strong").inner_text() == "both"
+        links = prose.locator("a").evaluate_all("all => all.map(one => [one.href, one.target, one.rel])")
+        safe = ["_blank", "noopener noreferrer nofollow"]
+        assert links == [
+            ["https://example.org/a_b", *safe],
+            ["mailto:a@example.org", *safe],
+            ["https://example.org/x.png", *safe],
+        ]
+        assert prose.locator("th").all_inner_texts() == ["name", "number"]
+        assert prose.locator("td").all_inner_texts() == ["fox", "1", "bear", "22"]
+        assert prose.locator("td[data-align=right]").count() == 2
+        assert prose.locator("li p").count() == 3
+        assert prose.locator("hr").count() == 1
+        prose.get_by_role("button", name="Copy code").click()
+        prose.get_by_text("Copied", exact=True).wait_for()
+        assert found.page.evaluate("navigator.clipboard.readText()") == "print(1)"
+        for scheme in ("light", "dark"):
+            found.page.emulate_media(color_scheme=scheme)
+            found.screenshot(f"desktop-{scheme}-table")
+        found.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        found.screenshot("phone-table")
+        assert found.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+class TestReload:
+    def test_a_reload_keeps_the_conversation(self, visit: Open, server: ServerProcess) -> None:
+        found = visit(server.url + "/")
+        found.page.get_by_label("Most tokens").fill("8")
+        found.ask("Hello")
+        found.wait_until_done()
+        said, cost = found.answers, found.figures
+        found.page.reload()
+        found.wait_for_state("ready")
+        assert (found.answers, found.figures) == (said, cost)
+        assert found.page.locator(".bubble").all_inner_texts() == ["Hello"]
+        assert not found.page.locator("#welcome").is_visible()
+        # It goes on, and the model is told what was said before.
+        with found.page.expect_request("**/v1/chat/completions") as asked:
+            found.ask("And then?")
+        assert [one["role"] for one in asked.value.post_data_json["messages"]] == ["user", "assistant", "user"]
+        found.wait_until_done()
+        found.page.get_by_role("button", name="New chat").click()
+        found.page.reload()
+        found.page.locator("#welcome").wait_for()
+        assert found.answers == []
+
+    def test_one_amid_an_answer_keeps_what_was_written(self, visit: Open, endless: ServerProcess) -> None:
+        found = visit(endless.url + "/")
+        found.ask("Hello")
+        eventually(lambda: bool(found.answers) and len(found.answers[0]) > 10)
+        found.page.reload()
+        found.wait_for_state("ready")
+        assert found.answers[0]
+        assert "stopped" in found.figures or found.answers[0]
+        eventually(lambda: is_quiet(endless))
+
+    def test_what_a_tab_cannot_read_is_no_conversation(self, visit: Open, server: ServerProcess) -> None:
+        found = visit(server.url + "/")
+        found.page.evaluate("sessionStorage.setItem('oxillama.conversation', '{]')")
+        found.page.reload()
+        found.page.locator("#welcome").wait_for()
+
+
+class TestFocus:
+    def test_it_is_never_lost(self, visit: Open, endless: ServerProcess) -> None:
+        found = visit(endless.url + "/")
+        found.wait_for_state("ready")
+        active = "document.activeElement.id || document.activeElement.className"
+
+        def ask_by_click() -> None:
+            found.page.get_by_label("Message", exact=True).fill("Hello")
+            found.page.get_by_role("button", name="Send").click()
+            found.page.get_by_role("button", name="Stop").wait_for()
+
+        ask_by_click()
+        assert found.page.evaluate(active) == "stop"
+        found.page.keyboard.press("Escape")
+        found.wait_until_done()
+        assert found.page.evaluate(active) == "message"
+        found.page.get_by_role("button", name="Edit").click()
+        found.page.keyboard.press("Escape")
+        assert "quiet" in found.page.evaluate(active)
+        found.page.get_by_role("button", name="Again", exact=True).click()
+        assert found.page.evaluate(active) == "message"
+        found.page.get_by_role("button", name="Stop").click()
+        found.wait_until_done()
+        assert found.page.evaluate(active) == "message"
+        found.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        found.page.get_by_role("button", name="Settings and statistics").click()
+        found.page.keyboard.press("Escape")
+        assert found.page.evaluate(active) == "panel-toggle"
+
 
 class TestErrors:
+    def test_a_full_context_offers_what_helps(self, visit: Open, server: ServerProcess) -> None:
+        found = visit(server.url + "/")
+        found.page.get_by_label("Most tokens").fill("8")
+        for text in ("word " * 150, "more " * 150, "last " * 150):
+            found.ask(text)
+            found.page.locator(".assistant[aria-busy=true]").wait_for(state="detached")
+        failure = found.page.locator(".failure")
+        failure.get_by_text("maximum context length").wait_for()
+        assert failure.get_by_role("button").all_inner_texts() == [
+            "Forget the oldest messages",
+            "Edit the message",
+            "New chat",
+        ]
+        found.screenshot("desktop-full")
+        failure.get_by_role("button", name="Forget the oldest messages").click()
+        failure.wait_for(state="detached")
+        found.wait_until_done()
+        assert found.answers[-1]
+        assert found.page.locator(".bubble").last.inner_text().startswith("last ")
+        assert found.page.locator(".bubble").count() < 3
+        # Alone too long: there is nothing to forget.
+        found.page.get_by_role("button", name="New chat").click()
+        found.ask("word " * 2000)
+        failure.wait_for()
+        assert failure.get_by_role("button").all_inner_texts() == ["Edit the message", "New chat"]
+        failure.get_by_role("button", name="Edit the message").click()
+        assert found.page.get_by_label("Edit your message").input_value().startswith("word word")
+
     def test_a_full_queue_is_told_and_can_be_tried_again(self, visit: Open, server: ServerProcess) -> None:
         found = visit(server.url + "/")
         found.page.get_by_label("Most tokens").fill("4")
@@ -425,6 +559,69 @@ class TestLooks:
             pairs,
         )
         assert {pair: ratio for pair, ratio in zip(pairs, ratios, strict=True) if not ratio >= 4.5} == {}
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_what_can_be_filled_in_is_seen(self, scheme: str, visit: Open, server: ServerProcess) -> None:
+        """WCAG 2.2, 1.4.11: 3 to 1 for the borders of fields and buttons, against what they lie on."""
+        found = visit(server.url + "/", scheme=scheme)
+        found.wait_for_state("ready")
+        found.page.evaluate("document.activeElement.blur()")
+        ratios = found.page.evaluate(
+            """() => {
+              const light = color => {
+                const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+                  .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+              };
+              const ground = one => {
+                const color = getComputedStyle(one).backgroundColor;
+                return color === "rgba(0, 0, 0, 0)" && one.parentElement ? ground(one.parentElement) : color;
+              };
+              const fields = [...document.querySelectorAll("#composer, #settings input:not([type=range]), #system")];
+              return fields.map(one => {
+                const border = light(getComputedStyle(one).borderTopColor);
+                return Math.min(...[ground(one), ground(one.parentElement)].map(light).map(other =>
+                  (Math.max(border, other) + 0.05) / (Math.min(border, other) + 0.05)));
+              });
+            }"""
+        )
+        assert len(ratios) == 4
+        assert min(ratios) >= 3, ratios
+
+    @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_axe_finds_nothing(self, scheme: str, size: tuple[int, int], visit: Open, server: ServerProcess) -> None:
+        axe = pytest.importorskip("axe_core_python.base", reason="axe-core-python is not installed")
+        found = visit(server.url + "/", size, scheme)
+        found.wait_for_state("ready")
+
+        def violations() -> list[Any]:
+            # Entrances are over then: what fades in has no contrast yet.
+            found.page.wait_for_timeout(600)
+            found.page.evaluate(axe.AXE_SCRIPT)
+            result = found.page.evaluate("axe.run()")
+            return [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in result["violations"]]
+
+        assert violations() == []
+        if size == PHONE:
+            found.page.get_by_role("button", name="Settings and statistics").click()
+            assert violations() == []
+            found.page.keyboard.press("Escape")
+        text = "### A\n\n# B\n\n## C\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[a](https://example.org)\n\n"
+        text += "```\ncode\n```\n\n> quoted"
+        found.page.route(
+            "**/v1/chat/completions",
+            lambda route: route.fulfill(
+                body=sse({"reasoning_content": "Hm."}, {"content": text}), headers=EVENT_STREAM
+            ),
+        )
+        found.ask("Hello")
+        found.wait_until_done()
+        assert violations() == []
+        found.page.unroute("**/v1/chat/completions")
+        found.ask("word " * 2000)
+        found.page.locator(".failure").wait_for()
+        assert violations() == []
 
     def test_every_control_has_a_name(self, visit: Open, server: ServerProcess) -> None:
         found = visit(server.url + "/")

@@ -5,10 +5,10 @@ import { eventData } from "./events.js";
 const KEY = "oxillama.key";
 
 export class ApiError extends Error {
-  constructor(message, { status = 0, retryAfter = null } = {}) {
+  // retryAfter: seconds. code: the API's word. counts: of a conversation that is too long, its tokens and the context's.
+  constructor(message, { status = 0, retryAfter = null, code = null, counts = null } = {}) {
     super(message);
-    this.status = status;
-    this.retryAfter = retryAfter; // seconds
+    Object.assign(this, { status, retryAfter, code, counts });
   }
 }
 
@@ -36,13 +36,23 @@ async function call(path, options = {}) {
 
 async function refusal(response) {
   let message = `The server answered with status ${response.status}.`;
+  let code = null;
+  let counts = null;
   try {
-    message = (await response.json()).error.message || message;
+    const { error } = await response.json();
+    message = error.message || message;
+    code = error.code ?? null;
+    if (error.n_ctx) counts = { prompt: error.n_prompt_tokens, context: error.n_ctx };
   } catch {
     // Not ours: a proxy in between may answer with a page of its own.
   }
   const seconds = Number.parseFloat(response.headers.get("retry-after"));
-  return new ApiError(message, { status: response.status, retryAfter: Number.isFinite(seconds) ? seconds : null });
+  return new ApiError(message, {
+    status: response.status,
+    retryAfter: Number.isFinite(seconds) ? seconds : null,
+    code,
+    counts,
+  });
 }
 
 export async function statistics() {

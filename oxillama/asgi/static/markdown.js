@@ -1,124 +1,130 @@
-// The little Markdown that models write, as DOM nodes. Text only ever becomes text nodes: nothing a model writes is
-// parsed as HTML, and links stay text.
+// Markdown that models write, as DOM nodes: markdown-it parses it, and what it found is made here. Text only ever becomes
+// text nodes: nothing a model writes is parsed as HTML, and only addresses of the web and of mail become links.
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$/;
-const HEADING = /^(#{1,6})\s+(.*?)\s*#*\s*$/;
-const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
-const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
-const QUOTE = /^ {0,3}>\s?(.*)$/;
-const INLINE = /(`+)(.+?)\1(?!`)|\*\*(?=\S)(.+?)\*\*|(?<![\w*])[*_](?=\S)([^*_\n]+?)(?<=\S)[*_](?![\w*])/gs;
+const COPIED_MS = 1500;
+const LINK = /^(?:https?|mailto):/i;
+const parser = globalThis.markdownit({ html: false, linkify: true, typographer: false });
+parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 
-// Blocks with the source they came from, so that a growing text only changes its last ones.
+// Top-level blocks with the source they came from, so that a growing text only changes its last ones.
 function blocks(text) {
   const lines = text.split("\n");
   const found = [];
-  let at = 0;
-  const take = (kind, from, extra = {}) => found.push({ kind, source: lines.slice(from, at).join("\n"), ...extra });
-  while (at < lines.length) {
-    const start = at;
-    const line = lines[at];
-    const fence = FENCE.exec(line);
-    if (line.trim() === "") {
-      at += 1;
-    } else if (fence) {
-      at += 1;
-      while (at < lines.length && !closes(lines[at], fence[1])) at += 1;
-      const code = lines.slice(start + 1, at).join("\n");
-      at = Math.min(at + 1, lines.length);
-      take("code", start, { code, language: fence[2] });
-    } else if (HEADING.test(line)) {
-      at += 1;
-      take("heading", start);
-    } else if (RULE.test(line)) {
-      at += 1;
-      take("rule", start);
-    } else if (ITEM.test(line)) {
-      at += 1;
-      while (at < lines.length && lines[at].trim() !== "" && !FENCE.test(lines[at])) at += 1;
-      take("list", start);
-    } else if (QUOTE.test(line)) {
-      while (at < lines.length && QUOTE.test(lines[at])) at += 1;
-      take("quote", start);
-    } else {
-      at += 1;
-      while (at < lines.length && lines[at].trim() !== "" && !startsBlock(lines[at])) at += 1;
-      take("paragraph", start);
+  let open = null;
+  let level = 2; // of the heading before; none may be skipped, whatever a model begins with
+  for (const token of parser.parse(text, {})) {
+    if (token.type === "heading_open") token.shown = level = Math.min(6, Number(token.tag[1]) + 2, level + 1);
+    open ??= { tokens: [], map: token.map };
+    open.tokens.push(token);
+    if (token.level === 0 && token.nesting <= 0) {
+      found.push({ tokens: open.tokens, source: `${token.type} ${open.tokens[0].shown}\n${lines.slice(...open.map).join("\n")}` });
+      open = null;
     }
   }
   return found;
 }
 
-const startsBlock = (line) => [FENCE, HEADING, RULE, QUOTE, ITEM].some((pattern) => pattern.test(line));
-const closes = (line, mark) => line.trim().startsWith(mark) && line.trim().replaceAll(mark[0], "") === "";
-
-// Looking for pairs takes a time that grows with the square of the length, if there are none.
-const MAX_INLINE = 20000;
-
-function inline(parent, text) {
-  if (text.length > MAX_INLINE) {
-    parent.append(text);
-    return parent;
-  }
-  let end = 0;
-  for (const match of text.matchAll(INLINE)) {
-    parent.append(text.slice(end, match.index));
-    end = match.index + match[0].length;
-    const [, , code, strong, emphasis] = match;
-    const element = document.createElement(code ? "code" : strong ? "strong" : "em");
-    if (code) element.textContent = code;
-    else inline(element, strong ?? emphasis);
-    parent.append(element);
-  }
-  parent.append(text.slice(end));
-  return parent;
+function make(tag, content) {
+  const element = document.createElement(tag);
+  if (content !== undefined) element.textContent = content;
+  return element;
 }
 
-function list(source) {
-  const root = document.createElement("div");
-  const open = [];
-  for (const line of source.split("\n")) {
-    const item = ITEM.exec(line);
-    if (!item) {
-      inline(open.at(-1).list.lastElementChild, `\n${line.trim()}`);
-      continue;
+// What a block's tokens describe, below `root`.
+function build(root, tokens) {
+  const path = [root];
+  for (const token of tokens) {
+    const parent = path.at(-1);
+    if (token.type === "inline") {
+      build(parent, token.children);
+    } else if (token.nesting === -1) {
+      path.pop();
+    } else if (token.nesting === 1) {
+      // A tight list's paragraphs are its items' own text.
+      const element = token.hidden ? parent : opened(token);
+      if (element !== parent) parent.append(element.holder ?? element);
+      path.push(element);
+    } else {
+      parent.append(leaf(token));
     }
-    const [, indent, number, text] = item;
-    while (open.length > 1 && indent.length < open.at(-1).indent) open.pop();
-    if (!open.length || indent.length > open.at(-1).indent + 1) {
-      const element = document.createElement(number ? "ol" : "ul");
-      if (number) element.start = Number(number);
-      (open.at(-1)?.list.lastElementChild ?? root).append(element);
-      open.push({ list: element, indent: indent.length });
-    }
-    open.at(-1).list.append(inline(document.createElement("li"), text));
   }
-  return root.firstElementChild;
+  return root;
 }
 
-function node(block) {
-  switch (block.kind) {
-    case "code": {
-      const pre = document.createElement("pre");
-      pre.tabIndex = 0; // scrolls sideways, also without a mouse
-      const code = document.createElement("code");
-      code.textContent = block.code;
-      if (block.language) pre.dataset.language = block.language;
-      pre.append(code);
-      return pre;
+function opened(token) {
+  if (token.type === "heading_open") return make(`h${token.shown}`);
+  if (token.type === "link_open") return link(token.attrGet("href"));
+  const element = make(token.tag);
+  if (token.tag === "ol" && token.attrGet("start")) element.start = Number(token.attrGet("start"));
+  const align = /left|center|right/.exec(token.attrGet("style") ?? "");
+  if (align) element.dataset.align = align[0];
+  if (token.type === "table_open") {
+    // A wide one is scrolled by itself, also without a mouse.
+    element.holder = make("div");
+    element.holder.className = "table";
+    element.holder.tabIndex = 0;
+    element.holder.setAttribute("role", "region");
+    element.holder.setAttribute("aria-label", "Table");
+    element.holder.append(element);
+  }
+  return element;
+}
+
+function leaf(token) {
+  switch (token.type) {
+    case "fence":
+    case "code_block":
+      return codeBlock(token.content.replace(/\n$/, ""), token.info.trim().split(/\s+/)[0]);
+    case "code_inline":
+      return make("code", token.content);
+    case "hr":
+      return make("hr");
+    case "softbreak":
+      return document.createTextNode("\n");
+    case "hardbreak":
+      return make("br");
+    case "image": {
+      // Nothing is fetched because a model names it.
+      const element = link(token.attrGet("src"));
+      element.textContent = token.content || token.attrGet("src");
+      return element;
     }
-    case "heading": {
-      const [, marks, title] = HEADING.exec(block.source);
-      return inline(document.createElement(`h${Math.min(6, marks.length + 2)}`), title);
-    }
-    case "rule":
-      return document.createElement("hr");
-    case "list":
-      return list(block.source);
-    case "quote":
-      return inline(document.createElement("blockquote"), block.source.replaceAll(/^ {0,3}>\s?/gm, ""));
     default:
-      return inline(document.createElement("p"), block.source);
+      return document.createTextNode(token.content);
   }
+}
+
+function link(address) {
+  if (!LINK.test(address ?? "")) return make("span");
+  const element = make("a");
+  element.href = address;
+  element.target = "_blank";
+  element.rel = "noopener noreferrer nofollow";
+  return element;
+}
+
+function codeBlock(text, language) {
+  const pre = make("pre");
+  const code = make("code", text);
+  code.tabIndex = 0; // scrolls sideways, also without a mouse
+  code.setAttribute("role", "region");
+  code.setAttribute("aria-label", language ? `Code, ${language}` : "Code");
+  if (language) pre.dataset.language = language;
+  const copy = make("button", "Copy");
+  copy.type = "button";
+  copy.className = "quiet small copy";
+  copy.setAttribute("aria-label", "Copy code");
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copy.textContent = "Copied";
+    } catch {
+      copy.textContent = "Not allowed";
+    }
+    setTimeout(() => (copy.textContent = "Copy"), COPIED_MS);
+  });
+  pre.append(code, copy);
+  return pre;
 }
 
 // Makes `element` show `text`. Called again with a longer text it leaves alone what has not changed, so that a
@@ -128,7 +134,7 @@ export function show(element, text) {
   wanted.forEach((block, index) => {
     const existing = element.children[index];
     if (existing?.markdown === block.source) return;
-    const made = node(block);
+    const made = build(document.createElement("div"), block.tokens).firstElementChild;
     made.markdown = block.source;
     if (existing) existing.replaceWith(made);
     else element.append(made);

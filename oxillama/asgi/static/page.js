@@ -1,6 +1,7 @@
 // The chat page: the conversation, what sends it, and what the page says about the server.
 
 import { ApiError, apiKey, chat } from "./api.js";
+import { store, stored } from "./conversation.js";
 import { Settings } from "./settings.js";
 import { Statistics } from "./statistics.js";
 import { AssistantTurn, UserTurn } from "./turn.js";
@@ -33,6 +34,11 @@ const on = {
     const asked = turns.indexOf(turn) - 1;
     restart(asked, turns[asked].text);
   },
+  // Where the conversation is too long: what may be left out of it, or written shorter.
+  canForget: (turn) => turns.indexOf(turn) > 2,
+  forget: (turn, counts) => forgetOldest(turns.indexOf(turn) - 1, counts),
+  shorten: (turn) => turns[turns.indexOf(turn) - 1].edit(),
+  restart: () => newChat(),
   drawn: () => follow(),
 };
 
@@ -49,6 +55,32 @@ function cut(index) {
     turn.element.remove();
   }
   at("welcome").hidden = turns.length > 0;
+  store(turns);
+}
+
+// Forgets questions and answers from the beginning until about a quarter of the context is free, by their share of the
+// characters, and asks the question at `index` again. counts: tokens of the conversation and of the context.
+async function forgetOldest(index, counts) {
+  const asked = turns[index].text;
+  const sizes = turns.slice(0, index + 1).map(({ text }) => text.length);
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  const allowed = counts ? (all * 0.75 * counts.context) / Math.max(counts.prompt, 1) : all / 2;
+  let forgotten = 0;
+  let left = all;
+  do {
+    left -= (sizes[forgotten] ?? 0) + (sizes[forgotten + 1] ?? 0);
+    forgotten += 2;
+  } while (left > allowed && forgotten < index);
+  cut(index);
+  for (const turn of turns.splice(0, Math.min(forgotten, index))) turn.element.remove();
+  await send(asked);
+  at("message").focus();
+}
+
+async function newChat() {
+  await stop();
+  cut(0);
+  at("message").focus();
 }
 
 // What the model is told: without the questions that got no answer.
@@ -62,6 +94,8 @@ function conversation() {
 async function restart(index, text) {
   await stop();
   cut(index);
+  // What was clicked is gone with its turn.
+  at("message").focus();
   await send(text);
 }
 
@@ -75,6 +109,7 @@ async function send(text) {
   const messages = conversation();
   const answer = new AssistantTurn(on);
   push(answer);
+  store(turns);
   follow({ always: true });
   const controller = new AbortController();
   let outcome = "stop";
@@ -102,6 +137,7 @@ async function send(text) {
   } finally {
     running = null;
     showRunning(false);
+    store(turns);
     follow();
     statistics.refresh();
   }
@@ -114,9 +150,13 @@ async function stop() {
   await current.work;
 }
 
+// One button takes the other's place, and its focus.
 function showRunning(is) {
-  at("stop").hidden = !is;
-  at("send").hidden = is;
+  const [hidden, shown] = is ? [at("send"), at("stop")] : [at("stop"), at("send")];
+  const hadFocus = document.activeElement === hidden;
+  shown.hidden = false;
+  hidden.hidden = true;
+  if (hadFocus) (is ? shown : at("message")).focus();
 }
 
 function announce(text) {
@@ -188,16 +228,17 @@ for (const button of at("openers").querySelectorAll("button")) {
   });
 }
 
-at("new-chat").addEventListener("click", async () => {
-  await stop();
-  cut(0);
-  at("message").focus();
-});
+at("new-chat").addEventListener("click", newChat);
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing) return;
-  if (narrow.matches && !at("panel").hidden) showPanel(false);
-  else stop();
+  if (narrow.matches && !at("panel").hidden) {
+    showPanel(false);
+    at("panel-toggle").focus();
+  } else if (running) {
+    stop();
+    at("message").focus();
+  }
 });
 
 // --- the panel: beside the conversation, or over it where there is no room
@@ -261,6 +302,15 @@ statistics.addEventListener("state", ({ detail }) => {
   }
   if (was !== state) fit();
 });
+
+for (const kept of stored()) {
+  const turn = kept.role === "user" ? new UserTurn(kept.text, on) : new AssistantTurn(on);
+  if (kept.role !== "user") turn.restore(kept);
+  push(turn);
+}
+follow({ always: true });
+// A reload amid an answer keeps what was written of it.
+addEventListener("pagehide", () => store(turns));
 
 statistics.start();
 fit();

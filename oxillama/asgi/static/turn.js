@@ -47,6 +47,10 @@ export class UserTurn {
     return { role: "user", content: this.text };
   }
 
+  kept() {
+    return { role: "user", text: this.text };
+  }
+
   edit() {
     if (this.element.querySelector("form")) return;
     const form = make("form", "editor");
@@ -63,6 +67,7 @@ export class UserTurn {
     const close = () => {
       form.remove();
       this.element.classList.remove("editing");
+      this.element.querySelector(".actions button").focus();
     };
     const submit = () => {
       const text = field.value.trim();
@@ -133,6 +138,19 @@ export class AssistantTurn {
     return { role: "assistant", content: this.text };
   }
 
+  kept() {
+    const { text, reasoning, outcome } = this;
+    return { role: "assistant", text, reasoning, outcome: outcome ?? "stopped", figures: this.figures.textContent };
+  }
+
+  // As it was before a reload.
+  restore({ text, reasoning, outcome, figures }) {
+    this.text = text ?? "";
+    this.reasoning = reasoning ?? "";
+    this.end(outcome);
+    this.figures.textContent = figures ?? "";
+  }
+
   add({ text, reasoning, usage, timings }) {
     if (usage) {
       this.#usage = usage;
@@ -150,6 +168,7 @@ export class AssistantTurn {
 
   // outcome: "stop", "length", "stopped" (by the user), or "failed".
   end(outcome) {
+    this.outcome = outcome;
     clearTimeout(this.#drawing);
     this.#draw();
     this.element.setAttribute("aria-busy", "false");
@@ -165,13 +184,24 @@ export class AssistantTurn {
     const box = make("div", "failure");
     box.setAttribute("role", "alert");
     const words = make("p", "", error.status === 429 ? `The server is busy: ${error.message}.` : error.message);
-    const retry = make("button", "quiet bordered", "Try again");
-    retry.type = "button";
-    retry.addEventListener("click", () => this.on.again(this));
-    box.append(words, retry);
+    const row = make("div", "row");
+    for (const [label, run] of this.#remedies(error)) {
+      const button = make("button", "quiet bordered", label);
+      button.type = "button";
+      button.addEventListener("click", run);
+      row.append(button);
+    }
+    box.append(words, row);
     this.body.after(box);
     this.actions.hidden = true;
-    if (error.retryAfter) this.#countDown(retry, Math.ceil(error.retryAfter));
+    if (error.retryAfter) this.#countDown(row.firstElementChild, Math.ceil(error.retryAfter));
+  }
+
+  // To try again helps nobody whose conversation does not fit.
+  #remedies(error) {
+    if (error.code !== "context_length_exceeded") return [["Try again", () => this.on.again(this)]];
+    const shorter = this.on.canForget(this) ? [["Forget the oldest messages", () => this.on.forget(this, error.counts)]] : [];
+    return [...shorter, ["Edit the message", () => this.on.shorten(this)], ["New chat", () => this.on.restart()]];
   }
 
   remove() {
@@ -197,7 +227,7 @@ export class AssistantTurn {
 
   #draw() {
     this.#drawing = 0;
-    this.waiting.hidden = this.#first > 0;
+    this.waiting.hidden = this.text !== "" || this.reasoning !== "";
     if (this.reasoning) {
       this.thinking.hidden = false;
       this.thinkingTitle.textContent = this.text ? "Thoughts" : "Thinking …";
