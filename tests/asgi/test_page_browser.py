@@ -374,8 +374,9 @@ class TestReload:
 
 
 class TestFocus:
-    def test_it_is_never_lost(self, visit: Open, endless: ServerProcess) -> None:
-        found = visit(endless.url + "/")
+    def test_it_is_never_lost(self, visit: Open, server: ServerProcess) -> None:
+        found = visit(server.url + "/")
+        found.page.route("**/v1/chat/completions", lambda route: None)  # an answer that never comes
         found.wait_for_state("ready")
         active = "document.activeElement.id || document.activeElement.className"
 
