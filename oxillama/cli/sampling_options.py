@@ -83,6 +83,7 @@ LEFT_OUT = {
     "prompt_logprobs": "scores are for programs",
     "grammar": "has options of its own",
     "lora": "has options of its own",
+    "prediction": "is a text as long as the answer, which programs have",
     "cache_prompt": "one request has nobody to share with",
     "priority": "one request has no rivals",
 }

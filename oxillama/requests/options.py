@@ -13,6 +13,7 @@ from oxillama.chat.reply_format import ReasoningFormat
 from oxillama.progress import Progress
 from oxillama.sampling.params import Pooling
 from oxillama.structured.grammar import Grammar
+from oxillama.structured.response_format import ResponseFormat
 from oxillama.structured.source import ConstraintSource
 
 KVType: TypeAlias = Literal["f16", "f32", "bf16", "q8_0"]
@@ -93,14 +94,14 @@ class RenderingOptions(TypedDict, total=False):
 class ChatBatchOptions(BatchOptions, RenderingOptions, total=False):
     """Those of many chats at once."""
 
-    response_format: Mapping[str, Any] | None
+    response_format: ResponseFormat
     reasoning_format: ReasoningFormat
 
 
 class ChatOptions(RequestOptions, RenderingOptions, total=False):
     """Those of `chat`, `stream_chat` and `submit_chat`."""
 
-    response_format: Mapping[str, Any] | None
+    response_format: ResponseFormat
     reasoning_format: ReasoningFormat
 
 

@@ -129,9 +129,9 @@ class SamplingParams:
         prefix cache.
     n: 1 or more. Default 1. Choices to return.
     best_of: n or more, or None. Default None: n. Choices to generate, of which the likeliest n are returned.
-    grammar: a Grammar, or None. Default None. What the whole output must look like. It says where the output may end, so
-        a complete output that can only end does so even under min_tokens and ignore_eos, and bans or biases that leave
-        none of its tokens are a GrammarError with the code ``dead_end``.
+    grammar: a Grammar, or None. Default None. What the whole output must look like. It says where the output may end,
+        so a complete output that can only end does so even under min_tokens and ignore_eos, and bans or biases that
+        leave none of its tokens are a GrammarError with the code ``dead_end``.
     lora: a name, pairs of a name and a scale, or None. Default None. Adapters to run with.
     cache_prompt: True or False. Default True. Whether the prefix cache may be read and filled.
     priority: any integer. Default 0. A larger one is sooner (over HTTP it is the other way round).
