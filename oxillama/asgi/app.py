@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -78,6 +79,7 @@ def create_app(
     max_priority: int = 0,
     page: bool = False,
     keep_alive: float = 15.0,
+    registry: CollectorRegistry | None = None,
 ) -> Starlette:
     """An OpenAI-compatible API over an engine or several, alone or mounted under any path of any ASGI app.
 
@@ -89,7 +91,8 @@ def create_app(
     trusted_hosts: the only names (`localhost`: all of this machine's own) under which it may be called, and whose pages
     may call it; none: no matter. limits: the most that one request or key may ask for. max_priority: how far before
     ordinary requests a client may put its own. page: serve the chat page at `/`. keep_alive: seconds between the
-    comments on a stream that has nothing to say.
+    comments on a stream that has nothing to say. registry: a Prometheus registry of the host, in which the app's
+    figures then are besides at `/metrics`; it can hold those of one app.
 
     Raises InvalidRequestError for an option that cannot be used."""
     settings = Settings(
@@ -114,7 +117,7 @@ def create_app(
     # A redirect would lose the body's method on old clients, and its shape is not that of errors.
     app.router.redirect_slashes = False
     app.state.service = service
-    app.state.metrics = metrics.Metrics(service.models)
+    app.state.metrics = metrics.Metrics(service.models, registry)
     service.observers.append(app.state.metrics.observe)
     app.state.operations = OPERATIONS
     return app

@@ -16,23 +16,41 @@ from oxillama.asgi.registry import ModelRegistry
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.token_gaps import TokenGaps
+from oxillama.errors import InvalidRequestError
+from oxillama.values import refused
 
 # Seconds. Prompts and queues take up to minutes.
 _WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _WHOLE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 # The statuses of a request that was not served though nothing was wrong with what it asked.
 _REJECTIONS = frozenset({401, 403, 429, 503})
+# Tokens: powers of two, up to the longest contexts there are.
+_TOKEN_BUCKETS = tuple(float(1 << power) for power in range(0, 21, 2))
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN_ROUTE = "unknown"
 
 
 class Metrics:
-    """Counts what an app does, from the records of its requests. models: those that the app serves."""
+    """Counts what an app does, from the records of its requests. models: those that the app serves. registry: the
+    host's own, in which the figures then are too; None: one of the app's own.
+
+    Raises InvalidRequestError where the registry has such figures already: it can hold those of one app."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, models: ModelRegistry) -> None:
-        self._registry = CollectorRegistry(auto_describe=True)
+    def __init__(self, models: ModelRegistry, registry: CollectorRegistry | None = None) -> None:
+        if registry is not None and not isinstance(registry, CollectorRegistry):
+            raise refused("registry", "a prometheus_client.CollectorRegistry or None", registry)
+        self._registry = CollectorRegistry(auto_describe=True) if registry is None else registry
+        try:
+            self._register(models)
+        except ValueError as error:
+            raise InvalidRequestError(
+                f"registry has figures of an oxillama app already; give each app one of its own ({error})",
+                param="registry",
+            ) from error
+
+    def _register(self, models: ModelRegistry) -> None:
         self._requests = self._counter("http_requests", "HTTP requests answered", "route", "method", "status")
         self._choices = self._counter(
             "generations", "Choices delivered, by finish reason", "route", "model_name", "finish_reason"
@@ -49,6 +67,10 @@ class Metrics:
         self._registry.register(_GapCollector(self._gaps))
         self._queue = self._histogram("queue_seconds", "From submission to the first step", _WAIT_BUCKETS)
         self._whole = self._histogram("request_seconds", "Of generating requests, until the last byte", _WHOLE_BUCKETS)
+        self._prefill = self._histogram("prefill_seconds", "Computing a request's prompt", _WAIT_BUCKETS)
+        self._decode = self._histogram("decode_seconds", "From a request's first token to its last", _WHOLE_BUCKETS)
+        self._prompt_length = self._histogram("prompt_length_tokens", "Tokens of a prompt", _TOKEN_BUCKETS)
+        self._output_length = self._histogram("output_length_tokens", "Tokens written for a request", _TOKEN_BUCKETS)
         self._registry.register(EngineCollector(models))
 
     def render(self) -> bytes:
@@ -78,10 +100,16 @@ class Metrics:
             self._prompt_tokens.labels(model).inc(usage.prompt_tokens)
             self._cached_tokens.labels(model).inc(usage.cached_tokens)
             self._completion_tokens.labels(model).inc(usage.completion_tokens)
+            self._prompt_length.observe(usage.prompt_tokens)
+            self._output_length.observe(usage.completion_tokens)
         for timings in record.timings:
             self._queue.observe(timings.queue)
             if timings.ttft > 0:
                 self._first_token.observe(timings.ttft)
+            if timings.prefill > 0:
+                self._prefill.observe(timings.prefill)
+            if timings.decode > 0:
+                self._decode.observe(timings.decode)
         self._gaps += record.token_gaps
         if record.timings:
             self._whole.observe(record.seconds)
@@ -182,6 +210,7 @@ def _figures(served: ServedModel) -> Iterator[Figure]:
         ("waiting", "Sequences accepted and not in the batch", stats.waiting),
         ("queue_depth", "Sequences submitted and not accepted yet", stats.queue_depth),
         ("step_seconds", "Duration of the last step", stats.step_seconds),
+        ("stalled_seconds", "Since the worker last moved; 0 when it has nothing to do", stats.stalled_seconds),
         ("draft_acceptance", "Share of the tokens computed ahead that were written", stats.draft_acceptance),
         ("tokens_per_pass", "Tokens written per pass over a sequence", stats.tokens_per_pass),
     )

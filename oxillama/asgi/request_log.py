@@ -23,6 +23,8 @@ _RECORD = "oxillama.record"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 # What no client has seen: it left before there was a status.
 DISCONNECTED = 499
+# What orchestrators and Prometheus ask.
+PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 
 @dataclass
@@ -116,10 +118,16 @@ class RequestLog:
         finally:
             record.finished = time.monotonic()
             self._observe(record)
-            log.info("%s", _Line(record))
+            if not _is_probe(record):
+                log.info("%s", AccessLine(record))
 
 
-class _Line:
+def _is_probe(record: RequestRecord) -> bool:
+    """Asked every few seconds, and only worth a line where it went wrong."""
+    return record.route in PROBES and record.logged_status < 400
+
+
+class AccessLine:
     """The log line, written only if somebody listens."""
 
     def __init__(self, record: RequestRecord) -> None:
@@ -127,6 +135,10 @@ class _Line:
 
     def __str__(self) -> str:
         return json.dumps(self._record.to_dict())
+
+    def fields(self) -> dict[str, object]:
+        """For logs that have fields of their own."""
+        return self._record.to_dict()
 
 
 def _request_id(scope: Scope) -> str:

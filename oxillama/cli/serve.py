@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from oxillama.cli.json_log import JsonFormatter
 from oxillama.cli.mistakes import wrong_use
 from oxillama.cli.options import engine_options, model_path
 from oxillama.cli.serve_options import LIMITS, options
@@ -39,9 +40,7 @@ def main(args: SimpleNamespace) -> int:
     is_local = server.is_loopback(args.host)
     if not keys and not args.insecure_no_key and not is_local:
         raise wrong_use(f"{args.host} can be reached from other machines: give an --api-key, or say --insecure-no-key")
-    logging.basicConfig(
-        stream=sys.stderr, level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    _start_log(args.log_level.upper(), as_json=args.log_format == "json")
     loading = Loading(demo_path() if path is None else path, _engine_options(args))
     own_names = (LOOPBACK, args.host) if is_local and not keys else ()
     app = create_app(
@@ -61,6 +60,13 @@ def main(args: SimpleNamespace) -> int:
         return 0
     # An option that no run could use is wrong use, as with the other commands.
     return 2 if isinstance(loading.failure, InvalidRequestError) else 1
+
+
+def _start_log(level: str, *, as_json: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if as_json else text)
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 class Loading:

@@ -227,6 +227,14 @@ def options() -> list[click.Parameter]:
             section=SERVER,
         ),
         Option(
+            "--log-format",
+            kind=OneOf(("text", "json")),
+            default="text",
+            metavar="FORMAT",
+            help="of that log: text, or json with one object a line (default: text)",
+            section=SERVER,
+        ),
+        Option(
             "--log-level",
             default="warning",
             kind=OneOf(("debug", "info", "warning", "error")),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from oxillama import Engine
+from oxillama import Engine, InvalidRequestError
 from oxillama.asgi import Limits, create_app
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.results.completion import Timings, Usage
@@ -187,3 +188,38 @@ def test_there_are_figures_before_there_is_an_engine() -> None:
 
     client = TestClient(create_app(never))
     assert values(client)["oxillama_engine_ready", ()] == 0
+
+
+def test_a_host_s_registry_has_the_figures_too(demo: Engine) -> None:
+    registry = CollectorRegistry()
+    Counter("host_visits", "The host's own", registry=registry).inc()
+    client = TestClient(create_app(demo, registry=registry))
+    body = {"prompt": "Once upon", "max_tokens": 3, "temperature": 0}
+    assert client.post("/v1/completions", json=body).status_code == 200
+    assert registry.get_sample_value("oxillama_completion_tokens_total") == 3
+    assert registry.get_sample_value("host_visits_total") == 1
+    assert values(client)["host_visits_total", ()] == 1
+    with pytest.raises(InvalidRequestError, match="registry has figures of an oxillama app already") as caught:
+        create_app(demo, registry=registry)
+    assert caught.value.param == "registry"
+    with pytest.raises(InvalidRequestError, match="CollectorRegistry"):
+        create_app(demo, registry=object())  # type: ignore[arg-type]
+
+
+def test_lengths_and_times_are_told_apart(app: Starlette) -> None:
+    client = TestClient(app)
+    before = values(client)
+    body = {"prompt": "Once upon a time", "max_tokens": 5, "temperature": 0}
+    usage = client.post("/v1/completions", json=body).json()["usage"]
+    after = values(client)
+
+    def grown(name: str, *labels: str) -> float:
+        return after[f"oxillama_{name}", labels] - before.get((f"oxillama_{name}", labels), 0.0)
+
+    for name in ("prompt_length_tokens", "output_length_tokens", "prefill_seconds", "decode_seconds"):
+        assert grown(f"{name}_count") == 1, name
+    assert grown("prompt_length_tokens_sum") == usage["prompt_tokens"]
+    assert grown("output_length_tokens_sum") == 5
+    assert grown("output_length_tokens_bucket", "4.0") == 0
+    assert grown("output_length_tokens_bucket", "16.0") == 1
+    assert after["oxillama_engine_stalled_seconds", ()] == 0
