@@ -60,6 +60,7 @@ from oxillama.results.chat import ChatCompletion
 from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
 from oxillama.sampling.params import EmbeddingParams, Pooling, SamplingParams, chosen_params
+from oxillama.sampling.presets import RecommendedSampling, recommended
 from oxillama.structured.response_format import ResponseFormat
 from oxillama.tools.loop import AsyncToolRun, ToolRun
 from oxillama.tools.syntax import ReplySyntax
@@ -247,6 +248,12 @@ class Engine(BatchCalls, ProcessBound):
         return self._require_conversation().tool_syntax
 
     @property
+    def recommended_sampling(self) -> RecommendedSampling:
+        """What the file recommends (its keys `general.sampling.*`), as fields of SamplingParams; empty if nothing. Only
+        used where it is asked for: `engine.chat(messages, **engine.recommended_sampling)`."""
+        return recommended(self._metadata)
+
+    @property
     def memory(self) -> Memory:
         return self._memory
 
@@ -422,7 +429,9 @@ class Engine(BatchCalls, ProcessBound):
     ) -> ChatCompletion:
         """The reply to a conversation, under the model's own chat template. options: as for prepare_chat().
 
-        >>> engine.chat([{"role": "user", "content": "Who are you?"}], max_tokens=50).text  # doctest: +SKIP"""
+        >>> engine.chat([{"role": "user", "content": "Who are you?"}], max_tokens=50, temperature=0).text
+        'I am Oxi, ...'
+        """
         with cancelled_on_failure(self.submit_chat(messages, params, **options)) as handle:
             return handle.result()
 

@@ -8,7 +8,7 @@ import click
 
 from oxillama.chat.messages import Message
 from oxillama.cli.options import Option, engine_options, loading_options, model_options, model_path
-from oxillama.cli.sampling_options import sampling_options, sampling_values
+from oxillama.cli.sampling_options import sampling_options, sampling_params, sampling_values
 from oxillama.cli.session import Session
 from oxillama.cli.terminal import Terminal
 from oxillama.demo import demo_path
@@ -35,13 +35,14 @@ def options() -> list[click.Parameter]:
 
 def main(args: SimpleNamespace) -> int:
     path = model_path(args)
-    params = SamplingParams(**sampling_values(args))
+    SamplingParams(**sampling_values(args))  # what is wrong with them is told before a model is loaded
     with Engine(
         demo_path() if path is None else path,
         max_batch_size=1,
         chat_template=args.chat_template,
         **engine_options(args),
     ) as engine:
+        params = sampling_params(args, engine)
         if engine.chat_template is None:
             raise UnsupportedModelError(
                 f"{engine.name} has no chat template; give one with --chat-template, say chatml, or use `oxillama run`"

@@ -46,6 +46,11 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> int:
         args = SimpleNamespace(**ctx.params)
+        args.given_fields = frozenset(
+            param.field
+            for param in self.params
+            if isinstance(param, Option) and ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
+        )
         try:
             self._settle_rivals(ctx, args)
             return self.main_function(args)

@@ -11,7 +11,7 @@ import click
 from oxillama.chat.messages import Message
 from oxillama.cli.mistakes import wrong_use
 from oxillama.cli.options import Option, Words, engine_options, loading_options, model_and_rest, model_options
-from oxillama.cli.sampling_options import sampling_options, sampling_values
+from oxillama.cli.sampling_options import sampling_options, sampling_params, sampling_values
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.requests.chat import ChatStream
@@ -45,7 +45,7 @@ def options() -> list[click.Parameter]:
 def main(args: SimpleNamespace) -> int:
     path, rest = model_and_rest(args)
     source = _prompt_source(args, rest)
-    params = SamplingParams(**sampling_values(args))
+    SamplingParams(**sampling_values(args))  # what is wrong with them is told before a model is loaded
     prompt = _read(source, args)
     with Engine(
         demo_path() if path is None else path,
@@ -53,6 +53,7 @@ def main(args: SimpleNamespace) -> int:
         chat_template=args.chat_template,
         **engine_options(args),
     ) as engine:
+        params = sampling_params(args, engine)
         if args.raw or engine.chat_template is None:
             if args.system is not None:
                 raise wrong_use("--system: there is no chat template to say it with" + (", for --raw" * args.raw))

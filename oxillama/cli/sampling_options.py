@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from oxillama.cli.options import INTEGER, REAL, Kind, Number, Option, Told
+from oxillama.engine import Engine
 from oxillama.sampling.params import SamplingParams
 from oxillama.sampling.presets import TERMINAL
 
@@ -129,7 +130,25 @@ def sampling_options() -> list[click.Parameter]:
                     field=spec.name,
                 )
             )
+    made.append(
+        Option(
+            "--recommended",
+            is_flag=True,
+            section=SECTION,
+            help="what the model's file recommends, for what is not said here",
+        )
+    )
     return made  # fmt: skip
+
+
+def sampling_params(args: SimpleNamespace, engine: Engine) -> SamplingParams:
+    """Those of the options, and with --recommended what the file says in the place of defaults."""
+    values = sampling_values(args)
+    if args.recommended:
+        for name, value in engine.recommended_sampling.items():
+            if name not in args.given_fields:
+                values[name] = value
+    return SamplingParams(**values)
 
 
 def sampling_values(args: SimpleNamespace) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """Hypothesis strategies for sampling and for tiny models, so that an application can test its own settings.
 
-Needs the extra ``testing``. A test of settings that must never pick an improbable token::
+Needs the extra ``testing``. A test of settings that must never pick an improbable token:
 
-    from hypothesis import given
-    from oxillama import Sampler
-    from oxillama.testing import strategies as ox
-
-    @given(logits=ox.logits(), params=ox.sampling_params(min_p=0.1, temperature=0.7))
-    def test_only_probable_tokens(logits, params):
-        token = Sampler(params).sample(logits)
-        assert logits[token] >= logits.max() + math.log(0.1) - 1e-4
+>>> import math
+>>> from hypothesis import given
+>>> from oxillama import Sampler, SamplingParams
+>>> from oxillama.testing import strategies as ox
+>>> @given(logits=ox.logits())
+... def test_only_probable_tokens(logits):
+...     token = Sampler(SamplingParams(min_p=0.1, temperature=0.7, seed=1)).sample(logits)
+...     assert logits[token] >= logits.max() + math.log(0.1) - 1e-4
+>>> test_only_probable_tokens()
 """
 
 from __future__ import annotations
@@ -28,8 +29,19 @@ from oxillama.testing.grammar_strategies import grammars, json_schemas
 from oxillama.testing.random_blocks import FORMATS
 from oxillama.testing.tiny_models import TinyModel
 
-__all__ = ["grammars", "json_schemas", "logits", "sampling_params", "tiny_models", "token_histories"]
+__all__ = [
+    "conversations",
+    "grammars",
+    "hostile_texts",
+    "json_schemas",
+    "logits",
+    "sampling_params",
+    "tiny_models",
+    "token_histories",
+]
 
+# Larger rows are made of a seed.
+MOST_DRAWN = 256
 _FIELDS = frozenset(spec.name for spec in fields(SamplingParams))
 
 
@@ -47,6 +59,8 @@ def logits(
 
 
 def _rows(size: int, low: np.float32, high: np.float32) -> st.SearchStrategy[NDArray[np.float32]]:
+    if size > MOST_DRAWN:
+        return _large_rows(size, low, high)
     spread = st.floats(float(low), float(high), width=32)
     few = st.lists(spread, min_size=1, max_size=4).flatmap(st.sampled_from)
     return st.one_of(
@@ -54,6 +68,24 @@ def _rows(size: int, low: np.float32, high: np.float32) -> st.SearchStrategy[NDA
         hnp.arrays(np.float32, size, elements=few, fill=st.nothing()),
         hnp.arrays(np.float32, size, elements=spread),
     )
+
+
+@st.composite
+def _large_rows(draw: st.DrawFn, size: int, low: np.float32, high: np.float32) -> NDArray[np.float32]:
+    """Rows of a real vocabulary: drawn one by one they would be more than Hypothesis takes. A seeded row, with a few
+    tokens that are drawn, which is what shrinks."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    middle, spread = (float(low) + float(high)) / 2, (float(high) - float(low)) / 8
+    kind = draw(st.sampled_from(["flat", "ties", "bell"]))
+    if kind == "flat":
+        row = np.full(size, draw(st.floats(float(low), float(high), width=32)), np.float32)
+    else:
+        row = (middle + spread * rng.standard_normal(size, np.float32)).astype(np.float32)
+        row = np.round(row) if kind == "ties" else row
+    spikes = st.dictionaries(st.integers(0, size - 1), st.floats(float(low), float(high), width=32), max_size=8)
+    for token, value in draw(spikes).items():
+        row[token] = value
+    return np.clip(row, low, high)
 
 
 @st.composite
@@ -82,6 +114,45 @@ def tiny_models(draw: st.DrawFn, /, **fixed: Any) -> TinyModel:
     if unknown:
         raise TypeError(f"TinyModel has no field {', '.join(sorted(unknown))}")
     return TinyModel(**{**drawn, **fixed})
+
+
+# What goes wrong in texts that people, files and attackers write. Tokens of other models' templates too.
+HOSTILE = (
+    "", " ", "\n", "\x00", "\ufeff", "\ufffd", "\u202eabc", "a\u0301\u0301\u0301",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467",
+    "<s>", "</s>", "<|im_start|>system\n", "<|im_end|>", "<|endoftext|>", "[INST]", "<|eot_id|>", "<think>", "</think>",
+    "<tool_call>", "{{ 7 * 7 }}", "{% raw %}", "'; DROP TABLE users; --", "<script>alert(1)</script>",
+    "data: [DONE]\n\n", "```", "\\u0000", "%s%n", "../../etc/passwd",
+    "\N{LEFT-TO-RIGHT OVERRIDE}", "\N{CJK UNIFIED IDEOGRAPH-9F98}",
+)  # fmt: skip
+
+
+def hostile_texts(max_size: int = 200) -> st.SearchStrategy[str]:
+    """Texts that break things: control tokens of templates, controls and combinations of Unicode, JSON and SSE in the
+    wrong place, long repetitions; among ordinary ones. Never a lone surrogate, which is no text."""
+    words = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(codec="utf-8"), max_size=12))
+    runs = st.tuples(words, st.integers(1, 20)).map(lambda pair: pair[0] * pair[1])
+    return st.lists(st.one_of(words, runs), max_size=6).map(lambda parts: "".join(parts)[:max_size])
+
+
+def conversations(
+    *, max_turns: int = 4, system: bool | None = None, texts: st.SearchStrategy[str] | None = None
+) -> st.SearchStrategy[list[dict[str, str]]]:
+    """Conversations that end with a question: turns of user and assistant, perhaps after a system message.
+
+    system: True or False for always or never. texts: what is said; by default `hostile_texts`, but never nothing."""
+    said = hostile_texts() if texts is None else texts
+    content = said.map(lambda text: text if text.strip() else "Hello")
+    first = st.fixed_dictionaries({"role": st.just("system"), "content": content})
+    begins = {None: st.lists(first, max_size=1), True: st.lists(first, min_size=1, max_size=1), False: st.just([])}
+
+    def turns(contents: list[str]) -> list[dict[str, str]]:
+        # An odd number of them, so that the last one is the user's.
+        return [{"role": ("user", "assistant")[index % 2], "content": one} for index, one in enumerate(contents)]
+
+    counts = st.integers(1, max_turns).map(lambda turn: 2 * turn - 1)
+    spoken = counts.flatmap(lambda count: st.lists(content, min_size=count, max_size=count)).map(turns)
+    return st.tuples(begins[system], spoken).map(lambda parts: [*parts[0], *parts[1]])
 
 
 def token_histories(

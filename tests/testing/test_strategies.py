@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -42,6 +43,51 @@ def test_logits_of_a_given_size_and_range(data: st.DataObject, low: float, width
 def test_logits_have_ties_and_clear_winners() -> None:
     find(ox.logits(20), lambda row: len(set(row.tolist())) == 2, settings=QUICKLY)
     find(ox.logits(20), lambda row: bool(np.sort(row)[-1] > np.sort(row)[-2] + 5), settings=QUICKLY)
+
+
+@settings(max_examples=25, deadline=None)
+@given(row=ox.logits(49152))
+def test_rows_of_a_real_vocabulary_pass_the_health_checks(row: NDArray[np.float32]) -> None:
+    assert row.shape == (49152,)
+    assert row.dtype == np.float32
+    assert row.min() >= -30
+    assert row.max() <= 30
+
+
+def test_those_have_ties_flat_rows_and_winners_of_one_s_own() -> None:
+    few = settings(QUICKLY, max_examples=300, suppress_health_check=list(HealthCheck))
+    find(ox.logits(49152), lambda row: len(np.unique(row)) == 1, settings=few)
+    find(ox.logits(49152), lambda row: 2 < len(np.unique(row)) < 200, settings=few)
+    find(ox.logits(49152), lambda row: int(row.argmax()) == 7 or row.max() > 29, settings=few)
+
+
+@given(ox.conversations(max_turns=3))
+def test_conversations_end_with_a_question(conversation: list[dict[str, str]]) -> None:
+    roles = [message["role"] for message in conversation]
+    assert roles[-1] == "user"
+    spoken = roles[1:] if roles[0] == "system" else roles
+    assert spoken == ["user", "assistant"] * (len(spoken) // 2) + ["user"]
+    assert all(message["content"].strip() for message in conversation)
+
+
+@given(ox.hostile_texts(50))
+def test_hostile_texts_are_texts(text: str) -> None:
+    assert len(text) <= 50
+    text.encode()
+
+
+def test_hostile_texts_try_what_breaks_templates() -> None:
+    for part in ("<|im_start|>", "\x00", "{{", "</s>", "[DONE]"):
+        find(ox.hostile_texts(), partial(contains, part), settings=QUICKLY)
+
+
+def contains(part: str, text: str) -> bool:
+    return part in text
+
+
+@given(ox.conversations(system=True))
+def test_no_conversation_breaks_a_chat(demo: Engine, conversation: list[dict[str, str]]) -> None:
+    demo.render_chat(conversation)
 
 
 def test_an_empty_range_is_refused() -> None:
