@@ -536,7 +536,7 @@ class Engine(BatchCalls, ProcessBound):
         return handle
 
     @overload
-    def embed(
+    def embed(  # type: ignore[overload-overlap]
         self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Unpack[VectorOptions]
     ) -> list[npt.NDArray[np.float32]]: ...
     @overload
@@ -567,7 +567,7 @@ class Engine(BatchCalls, ProcessBound):
         return batch.gathered(rows, self._model.heads.embedding)
 
     @overload
-    async def aembed(
+    async def aembed(  # type: ignore[overload-overlap]
         self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Unpack[VectorOptions]
     ) -> list[npt.NDArray[np.float32]]: ...
     @overload

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from oxillama.chat.conversation import ChatOptions, Conversation
-from oxillama.chat.messages import Message
+from oxillama.chat.conversation import Conversation, Rendering
+from oxillama.chat.messages import AnyMessage
 from oxillama.decisions import Choice, Decision, Question, Score, YesNo
 from oxillama.errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.requests.forcing import forced, single_tokens
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from oxillama.engine import Engine
 
 Scoring: TypeAlias = Literal["labels", "sequence"]
-Matter: TypeAlias = str | Iterable[Message]
+Matter: TypeAlias = str | Iterable[AnyMessage]
 
 LABELS = ascii_uppercase + ascii_lowercase
 INSTRUCTION = "Answer with the letter of one of these, and nothing else."
@@ -157,7 +157,7 @@ class _Prompts:
             messages[-1] = {**last, "content": _joined(last.get("content"), question)}
         else:
             messages.append({"role": "user", "content": question})
-        options = ChatOptions(template_kwargs={"enable_thinking": False}, continue_final_message=False)
+        options = Rendering(template_kwargs={"enable_thinking": False}, continue_final_message=False)
         prompt = self._chat.prompt(messages, options, limit=self._limit)
         if prompt.thinking:
             raise UnsupportedModelError("the model's template begins with its thinking: it has no place for an answer")
@@ -251,7 +251,7 @@ def _with_meanings(text: str, listed: Sequence[tuple[str, str | None]]) -> str:
     return "\n".join([text, *lines])
 
 
-def _as_dict(message: Message) -> dict[str, Any]:
+def _as_dict(message: AnyMessage) -> dict[str, Any]:
     if isinstance(message, Mapping):
         return dict(message)
     to_dict = getattr(message, "to_dict", None)

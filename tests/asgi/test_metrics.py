@@ -196,7 +196,7 @@ def test_a_host_s_registry_has_the_figures_too(demo: Engine) -> None:
     client = TestClient(create_app(demo, registry=registry))
     body = {"prompt": "Once upon", "max_tokens": 3, "temperature": 0}
     assert client.post("/v1/completions", json=body).status_code == 200
-    assert registry.get_sample_value("oxillama_completion_tokens_total") == 3
+    assert registry.get_sample_value("oxillama_completion_tokens_total", {"model_name": "demo"}) == 3
     assert registry.get_sample_value("host_visits_total") == 1
     assert values(client)["host_visits_total", ()] == 1
     with pytest.raises(InvalidRequestError, match="registry has figures of an oxillama app already") as caught:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -14,6 +18,8 @@ from oxillama import Engine, InvalidRequestError, QueueFullError, RequestCancell
 from oxillama.asgi import create_app
 from oxillama.testing import Reply, ScriptedEngine
 from oxillama.testing import strategies as ox
+from tests.cli.programs import LIMIT, environment
+from tests.conftest import REPOSITORY
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 
@@ -124,10 +130,23 @@ def test_wrong_scripts_are_refused() -> None:
         Reply("x", delay=-1)
 
 
-def test_the_plugin_s_fixtures(
-    oxillama_engine: Engine, oxillama_script: Callable[..., ScriptedEngine], oxillama_chat_model: object
-) -> None:
+PLUGIN = "oxillama.testing.pytest_plugin"
+HOST_TEST = """
+from oxillama import Engine
+
+def test_all(oxillama_engine, oxillama_script, oxillama_chat_model):
     assert oxillama_engine.generate("Once", max_tokens=1).usage.completion_tokens == 1
     assert oxillama_script("a", "b").generate("x").text == "a"
-    with Engine(str(oxillama_chat_model), n_threads=1, progress=False) as engine:
-        assert engine.chat(HELLO, max_tokens=2).usage.completion_tokens <= 2
+    with Engine(oxillama_chat_model, n_threads=1, progress=False) as engine:
+        assert engine.chat([{"role": "user", "content": "x"}], max_tokens=2).usage.completion_tokens <= 2
+"""
+
+
+def test_the_plugin_s_fixtures_are_there_for_a_host(tmp_path: Path) -> None:
+    (tmp_path / "test_host.py").write_text(HOST_TEST)
+    # As the entry point loads it, whether or not this checkout has been installed since it was declared.
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:oxillama", "-p", PLUGIN, str(tmp_path)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["entry-points"]["pytest11"] == {"oxillama": PLUGIN}
