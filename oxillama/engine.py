@@ -51,6 +51,7 @@ from oxillama.requests.options import (
     RequestOptions,
     SamplingOptions,
     Speculation,
+    ToolRunOptions,
     VectorOptions,
 )
 from oxillama.requests.request import CompletionStream, RequestHandle, cancelled_on_failure
@@ -62,10 +63,10 @@ from oxillama.results.stats import EngineStats, Memory
 from oxillama.sampling.params import EmbeddingParams, Pooling, SamplingParams, chosen_params
 from oxillama.sampling.presets import RecommendedSampling, recommended
 from oxillama.structured.response_format import ResponseFormat
+from oxillama.tokenizer import Tokenizer
 from oxillama.tools.loop import AsyncToolRun, ToolRun
 from oxillama.tools.syntax import ReplySyntax
 from oxillama.tools.table import given_syntax
-from oxillama.tokenizer import Tokenizer
 from oxillama.values import integer, real
 
 # Far more than helps.
@@ -464,19 +465,29 @@ class Engine(BatchCalls, ProcessBound):
         return ChatStream(handle)
 
     def run_tools(
-        self, messages: Iterable[Message], *, tools: Sequence[object], max_rounds: int = 8, **options: Any
+        self,
+        messages: Iterable[AnyMessage],
+        *,
+        tools: Sequence[object],
+        max_rounds: int = 8,
+        **options: Unpack[ToolRunOptions],
     ) -> ToolRun:
         """Chats until the model calls no more tools, at most max_rounds replies: the functions among `tools` are called
         (and no others), and their results or exceptions told to the model. Iterate it for events; `.result()` is the
         last reply, `.messages` the grown history. tool_choice holds in the first round. options: as for
         prepare_chat()."""
-        return ToolRun(self, messages, tools, max_rounds, options)
+        return ToolRun(self, messages, tools, max_rounds, {**options})
 
     def arun_tools(
-        self, messages: Iterable[Message], *, tools: Sequence[object], max_rounds: int = 8, **options: Any
+        self,
+        messages: Iterable[AnyMessage],
+        *,
+        tools: Sequence[object],
+        max_rounds: int = 8,
+        **options: Unpack[ToolRunOptions],
     ) -> AsyncToolRun:
         """`async for event in engine.arun_tools(...)`; async functions are awaited, others run in a thread."""
-        return AsyncToolRun(self, messages, tools, max_rounds, options)
+        return AsyncToolRun(self, messages, tools, max_rounds, {**options})
 
     def render_chat(
         self,

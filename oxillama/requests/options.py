@@ -15,6 +15,7 @@ from oxillama.sampling.params import Pooling
 from oxillama.structured.grammar import Grammar
 from oxillama.structured.response_format import ResponseFormat
 from oxillama.structured.source import ConstraintSource
+from oxillama.tools.syntax import ReplySyntax
 
 KVType: TypeAlias = Literal["f16", "f32", "bf16", "q8_0"]
 Speculation: TypeAlias = Literal["auto", "off"]
@@ -82,27 +83,35 @@ class BatchOptions(SamplingOptions, total=False):
     cache_salt: str | None
 
 
-class RenderingOptions(TypedDict, total=False):
-    """How a conversation becomes a prompt: `prepare_chat` says what they mean."""
-
-    tools: object
+class _RenderingWithoutTools(TypedDict, total=False):
     template_kwargs: Mapping[str, Any] | None
     continue_final_message: bool | None
     add_generation_prompt: bool
 
 
-class ChatBatchOptions(BatchOptions, RenderingOptions, total=False):
+class RenderingOptions(_RenderingWithoutTools, total=False):
+    """How a conversation becomes a prompt: `prepare_chat` says what they mean."""
+
+    tools: object
+
+
+class _ReplyOptions(TypedDict, total=False):
+    tool_choice: object
+    parallel_tool_calls: bool | None
+    response_format: ResponseFormat
+    reasoning_format: ReasoningFormat
+
+
+class ChatBatchOptions(BatchOptions, RenderingOptions, _ReplyOptions, total=False):
     """Those of many chats at once."""
 
-    response_format: ResponseFormat
-    reasoning_format: ReasoningFormat
 
-
-class ChatOptions(RequestOptions, RenderingOptions, total=False):
+class ChatOptions(RequestOptions, RenderingOptions, _ReplyOptions, total=False):
     """Those of `chat`, `stream_chat` and `submit_chat`."""
 
-    response_format: ResponseFormat
-    reasoning_format: ReasoningFormat
+
+class ToolRunOptions(RequestOptions, _RenderingWithoutTools, _ReplyOptions, total=False):
+    """Those of `run_tools`, which has `tools` of its own."""
 
 
 class VectorOptions(TypedDict, total=False):
@@ -154,4 +163,5 @@ class EngineOptions(TypedDict, total=False):
     speculation: Speculation
     mmap: bool
     chat_template: str | os.PathLike[str] | None
+    tool_syntax: str | ReplySyntax | None
     progress: Progress

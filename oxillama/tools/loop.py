@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import anyio
 import anyio.to_thread
 
-from oxillama.chat.messages import Message
+from oxillama.chat.messages import AnyMessage
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.chat import ChatHandle, ChatStream
 from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ToolCall
@@ -45,7 +45,7 @@ class _Rounds:
     def __init__(
         self,
         engine: Engine,
-        messages: Iterable[Message],
+        messages: Iterable[AnyMessage],
         tools: Sequence[object],
         max_rounds: int,
         options: dict[str, Any],
@@ -58,7 +58,7 @@ class _Rounds:
             raise InvalidRequestError("run_tools goes on with one choice, so n must be 1", param="n")
         self._max_rounds = integer("max_rounds", max_rounds, 1, MAX_ROUNDS)
         self._options = options
-        self.messages: list[Message] = list(messages)
+        self.messages: list[AnyMessage] = list(messages)
         self.reply: ChatCompletion | None = None
 
     def _round_options(self, number: int) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class ToolRun(_Rounds):
     def __init__(
         self,
         engine: Engine,
-        messages: Iterable[Message],
+        messages: Iterable[AnyMessage],
         tools: Sequence[object],
         max_rounds: int,
         options: dict[str, Any],
@@ -145,7 +145,7 @@ class AsyncToolRun(_Rounds):
     def __init__(
         self,
         engine: Engine,
-        messages: Iterable[Message],
+        messages: Iterable[AnyMessage],
         tools: Sequence[object],
         max_rounds: int,
         options: dict[str, Any],

@@ -10,6 +10,7 @@ import pytest
 
 from oxillama import Engine, UnsupportedModelError
 from oxillama.gguf_writer import GGUFWriter
+from oxillama.sampling.params import Pooling
 from tests.network.models import tiny_modern_bert as tiny
 
 
@@ -35,7 +36,7 @@ def test_hidden_states_are_torch_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
-def test_company_changes_no_bit(tmp_path: Path, pooling: str) -> None:
+def test_company_changes_no_bit(tmp_path: Path, pooling: Pooling) -> None:
     with Engine(written(tmp_path), n_threads=2, progress=False) as engine:
         alone = [engine.embed([ids], pooling=pooling)[0] for ids in tiny.TEXTS]
         together = engine.embed(tiny.TEXTS * 5, pooling=pooling)
