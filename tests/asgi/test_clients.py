@@ -55,3 +55,18 @@ def test_instructor_reads_an_object(tmp_path: Path) -> None:
     write_chain_model(tmp_path / "person.gguf", PERSON)
     with Engine(tmp_path / "person.gguf", n_threads=1, progress=False) as engine:
         assert drive("instructor", engine) == {"name": "Mia", "age": 7}
+
+
+def test_shapes_are_held_whatever_the_model_would_write(demo: Engine) -> None:
+    """instructor, OpenAI's client, langchain and litellm, with a model that tells stories."""
+    found = drive("structured", demo)
+    assert sorted(found) == ["instructor", "langchain", "litellm", "openai", "openai responses"]
+    for pet in found.values():
+        assert pet["kind"] in ("cat", "dog")
+        assert 0 <= pet["legs"] <= 4
+
+
+def test_instructor_s_modes_of_json(tmp_path: Path) -> None:
+    write_chain_model(tmp_path / "person.gguf", PERSON[1:-1])
+    with Engine(tmp_path / "person.gguf", n_threads=1, progress=False) as engine:
+        assert drive("instructor_json", engine) == [{"name": "Mia", "age": 7}] * 2
