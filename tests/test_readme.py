@@ -12,6 +12,8 @@ import pytest
 
 from oxillama.cli import COMMANDS
 from oxillama.demo import demo_path
+from tests.cli.programs import LIMIT, environment
+from tests.hub_server import serving_hub
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -92,3 +94,33 @@ def test_the_readme_s_python_runs(number: int, tmp_path: Path) -> None:
 def test_python_in_the_documents_runs(document: Path, tmp_path: Path) -> None:
     """The blocks of a page one after the other: later ones use what earlier ones made."""
     run("\n".join(python_blocks(document)), tmp_path)
+
+
+def five_minutes() -> str:
+    return (REPOSITORY / "README.md").read_text("utf-8").partition("## Five minutes\n")[2].partition("\n## ")[0]
+
+
+def test_the_first_five_minutes_are_short() -> None:
+    assert len([line for line in five_minutes().splitlines() if line.strip()]) < 60
+
+
+def test_what_is_typed_in_the_first_five_minutes_runs(tmp_path: Path) -> None:
+    """Word by word, against a stand-in for the hub, which has the real model if this machine has it."""
+    commands = re.findall(r"^    (oxillama .+)$", five_minutes(), re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["run", "pull", "chat"]
+    cached = Path(os.environ.get("OXILLAMA_REAL_MODELS", Path.home() / ".cache" / "oxillama"))
+    real = cached / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = real if real.exists() else Path(str(demo_path()))
+    repository = "bartowski/SmolLM2-135M-Instruct-GGUF"
+    names = [f"SmolLM2-135M-Instruct-{kind}.gguf" for kind in ("Q4_K_M", "Q8_0")]
+    # The command as an installed package has it, with few tokens: this machine may be slow.
+    shell = f'oxillama() {{ "{sys.executable}" -m oxillama "$@"; }}\nset -e\n'
+    with serving_hub({repository: dict.fromkeys(names, model)}) as hub:
+        changes = {**hub.environment(tmp_path), "OXILLAMA_PREDICT": "12", "OXILLAMA_THREADS": "1"}
+        for command in commands:
+            done = subprocess.run(
+                ["bash", "-c", shell + command], input="Hello!\n", env=environment(**changes),
+                capture_output=True, text=True, timeout=LIMIT, cwd=REPOSITORY,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+            assert done.stdout.strip(), command
