@@ -16,6 +16,7 @@ import numpy.typing as npt
 from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.network.program import Program
 from oxillama._core.output.handle import Handle
+from oxillama.adapters.table import AdapterTable
 from oxillama.chat.conversation import Conversation, Rendering, checked_template, measured
 from oxillama.chat.messages import AnyMessage
 from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
@@ -60,7 +61,7 @@ from oxillama.requests.stream import Later
 from oxillama.results.chat import ChatCompletion
 from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
-from oxillama.sampling.params import EmbeddingParams, Pooling, SamplingParams, chosen_params
+from oxillama.sampling.params import EmbeddingParams, Lora, Pooling, SamplingParams, chosen_params
 from oxillama.sampling.presets import RecommendedSampling, recommended
 from oxillama.structured.response_format import ResponseFormat
 from oxillama.tokenizer import Tokenizer
@@ -142,8 +143,13 @@ class Engine(BatchCalls, ProcessBound):
                 self._conversation = Conversation(self.tokenizer, self._metadata, given, syntax)
             self._lifecycle = Lifecycle(loaded, scheduler, guessing)
         self._worker = self._lifecycle.worker
+        self._adapters = AdapterTable(self._model.sites, self._worker)
         self._admission = Admission(
-            self._model, self._worker, queue_size=scheduler.queue_size, speculates=scheduler.speculation == "auto"
+            self._model,
+            self._worker,
+            self._adapters,
+            queue_size=scheduler.queue_size,
+            speculates=scheduler.speculation == "auto",
         )
 
     @classmethod
@@ -717,31 +723,31 @@ class Engine(BatchCalls, ProcessBound):
 
     # --- evaluation
 
-    def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+    def logits(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
         """float32 [n tokens, n_vocab]: the logits after each token of the prompt."""
-        return self._evaluate(prompt, keep_logits=True).logits()
+        return self._evaluate(prompt, keep_logits=True, lora=lora).logits()
 
-    async def alogits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        return (await self._aevaluate(prompt, keep_logits=True)).logits()
+    async def alogits(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
+        return (await self._aevaluate(prompt, keep_logits=True, lora=lora)).logits()
 
-    def logprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+    def logprobs(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
         """float32 [n tokens]: the log-probability of each token given those before it; the first is NaN."""
-        return self._evaluate(prompt, keep_logits=False).prompt_logprobs()
+        return self._evaluate(prompt, keep_logits=False, lora=lora).prompt_logprobs()
 
-    async def alogprobs(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        return (await self._aevaluate(prompt, keep_logits=False)).prompt_logprobs()
+    async def alogprobs(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
+        return (await self._aevaluate(prompt, keep_logits=False, lora=lora)).prompt_logprobs()
 
-    def _prepare_evaluation(self, prompt: Prompt, *, keep_logits: bool) -> RequestHandle:
+    def _prepare_evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> RequestHandle:
         self._lifecycle.check_usable()
-        return self._handle(self._admission.evaluation(prompt, keep_logits=keep_logits), None)
+        return self._handle(self._admission.evaluation(prompt, keep_logits=keep_logits, lora=lora), None)
 
-    def _evaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
-        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits)) as request:
+    def _evaluate(self, prompt: Prompt, *, keep_logits: bool, lora: Lora) -> Handle:
+        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits, lora=lora)) as request:
             request.result()
             return request.handles[0]
 
-    async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool) -> Handle:
-        prepare = partial(self._prepare_evaluation, prompt, keep_logits=keep_logits)
+    async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool, lora: Lora) -> Handle:
+        prepare = partial(self._prepare_evaluation, prompt, keep_logits=keep_logits, lora=lora)
         with cancelled_on_failure(await beside_if_long(prepare, size=prompt_size(prompt))) as request:
             await request.aresult()
             return request.handles[0]
@@ -759,6 +765,7 @@ class Engine(BatchCalls, ProcessBound):
         """Ends open requests with EngineClosedError, then the worker, and frees weights and cache. May be called again,
         from any thread; returns when all of it has ended."""
         self._lifecycle.close()
+        self._adapters.close()
 
     async def aclose(self) -> None:
         await anyio.to_thread.run_sync(self.close)

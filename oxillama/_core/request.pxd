@@ -7,6 +7,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32
 from oxillama._core.constraint cimport ox_constraint
+from oxillama._core.network.adapter cimport ox_adapter_set
 from oxillama._core.scheduling.kv_blocks cimport ox_prefix_domain
 from oxillama._core.scheduling.row_costs cimport ox_row_costs
 
@@ -30,6 +31,10 @@ cdef enum ox_finish_reason:
     OX_FINISH_DEADLINE = 4
     OX_FINISH_ERROR = 5
     OX_FINISH_CLOSED = 6
+
+# ox_request.status of a request whose adapters were revoked.
+cdef enum:
+    OX_FAULT_ADAPTER = 200
 
 ctypedef void (*ox_destroy)(void *object) noexcept nogil
 
@@ -66,6 +71,7 @@ cdef struct ox_request:
     int8_t whole                  # its prompt is computed in one step or not at all: each token attends all others
     int32_t second_start          # where the second of two texts begins, for networks that tell them apart
     ox_prefix_domain domain
+    ox_adapter_set *adapters      # pinned until the end is published, or the request freed without one; NULL: none
     void *sampling                # destroyed with the request
     ox_destroy destroy_sampling
     void *output                  # destroyed with the request

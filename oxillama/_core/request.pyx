@@ -13,6 +13,7 @@ from oxillama._core.atomics cimport (
     ox_store_release_i32,
 )
 from oxillama._core.constraint cimport constraint_destroy
+from oxillama._core.network.adapter cimport set_is_revoked, set_unpin
 from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK
 
 
@@ -50,6 +51,7 @@ cdef void request_unref(ox_request *request) noexcept nogil:
     # acq_rel: everything other holders did to the request happens before it is freed.
     if request == NULL or ox_fetch_add_acq_rel_i32(&request.num_references, -1) != 1:
         return
+    set_unpin(request.adapters)
     if request.destroy_sampling != NULL:
         request.destroy_sampling(request.sampling)
     if request.destroy_output != NULL:
@@ -69,6 +71,8 @@ cdef bint request_is_cancelled(ox_request *request) noexcept nogil:
 
 
 cdef void request_publish_finish(ox_request *request, ox_finish_reason reason) noexcept nogil:
+    set_unpin(request.adapters)
+    request.adapters = NULL
     ox_store_release_i32(&request.finish_reason, reason)
 
 
@@ -110,4 +114,7 @@ cdef ox_finish_reason request_due_end(ox_request *request, int64_t now_ns) noexc
         return OX_FINISH_CANCELLED
     if request.deadline_ns != 0 and now_ns >= request.deadline_ns:
         return OX_FINISH_DEADLINE
+    if set_is_revoked(request.adapters):
+        request.status = OX_FAULT_ADAPTER
+        return OX_FINISH_ERROR
     return OX_FINISH_NONE

@@ -48,7 +48,7 @@ def describe_kind(file: GGUFFile) -> tuple[str, str] | None:
     kind, architecture = text_of(metadata, "general.type"), text_of(metadata, "general.architecture")
     if kind == "adapter" or "adapter.type" in metadata or (names and all(map(is_adapters, names))):
         method = "a LoRA adapter" if text_of(metadata, "adapter.type") in ("", "lora") else "an adapter"
-        return f"{method}, which changes a model", "adapters are not supported yet: open the model itself"
+        return f"{method}, which changes a model", "open the model itself, and load_lora() the adapter into it"
     if kind == "imatrix" or "imatrix.chunk_count" in metadata or any(name.endswith(".in_sum2") for name in names):
         return "an importance matrix (imatrix), which serves to quantize a model", "open the model itself"
     if kind == "mmproj" or architecture == "clip" or "clip.projector_type" in metadata:

@@ -25,6 +25,7 @@ from oxillama.network.graph import Graph, Matrix, Vector
 from oxillama.network.lowering import emit, lower
 from oxillama.network.memory_plan import MemoryPlan, reserve_memory
 from oxillama.network.models import Architecture, read_architecture
+from oxillama.network.sites import Sites, sites_of
 from oxillama.progress import Progress, reporting
 from oxillama.sampling.sampler import MAX_VOCAB
 from oxillama.tokenizer import Tokenizer
@@ -61,6 +62,7 @@ class Model:
     n_threads: int
     plan: MemoryPlan
     heads: Heads
+    sites: Sites  # where adapters may add to it
 
     @property
     def n_ctx(self) -> int:
@@ -214,7 +216,9 @@ def load_model(
         reservation.bind(program, plan.n_bytes)
         tensors.pack(tell, program.team)
     log.info("loaded %s: %s", name, plan)
-    model = Model(name, architecture, metadata, tokenizer, n_threads, plan, Heads.of(program))
+    shapes = {tensor: tuple(info.shape) for tensor, info in file.tensors.items()}
+    sites = Sites(sites_of(lowered.nodes), shapes, str(metadata["general.architecture"]), metadata)
+    model = Model(name, architecture, metadata, tokenizer, n_threads, plan, Heads.of(program), sites)
     return LoadedModel(model, program, reservation)
 
 

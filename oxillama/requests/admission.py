@@ -16,7 +16,8 @@ from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.output.handle import POOLINGS, Handle
 from oxillama._core.output.text_stream import TextStream
 from oxillama._core.scheduling.worker import Worker
-from oxillama.errors import AdapterError, ContextLengthError, InvalidRequestError, UnsupportedModelError
+from oxillama.adapters.table import AdapterTable, Dressing
+from oxillama.errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model
 from oxillama.requests.beside import INLINE
@@ -25,7 +26,7 @@ from oxillama.requests.completion_builder import RequestSpec
 from oxillama.requests.embedding_prompts import prefix_of
 from oxillama.requests.forcing import VERDICTS, forced, single_tokens
 from oxillama.requests.pairs import Pairs
-from oxillama.sampling.params import EmbeddingParams, SamplingParams
+from oxillama.sampling.params import EmbeddingParams, Lora, SamplingParams
 from oxillama.structured.compiler import GrammarCompiler
 from oxillama.structured.grammar import Grammar
 from oxillama.tokenizer import Tokenizer, check_text
@@ -43,11 +44,14 @@ Prompt = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 class Admission:
     """Turns a caller's prompt and parameters into the core's handles, or raises what is wrong with them."""
 
-    def __init__(self, model: Model, worker: Worker, *, queue_size: int, speculates: bool = False) -> None:
+    def __init__(
+        self, model: Model, worker: Worker, adapters: AdapterTable, *, queue_size: int, speculates: bool = False
+    ) -> None:
         self._model = model
         self._n_vocab = model.architecture.n_vocab
         self._tokenizer = model.tokenizer
         self._worker = worker
+        self._adapters = adapters
         self._queue_size = queue_size
         self._speculates = speculates
         self._eog_tokens = sorted(model.tokenizer.eog_ids) if model.tokenizer else []
@@ -79,13 +83,17 @@ class Admission:
     ) -> tuple[list[Handle], RequestSpec]:
         """One handle per choice, not yet submitted."""
         self.require_logits()
-        if params.lora:
-            raise AdapterError("no adapter of that name is loaded", param="lora")
+        with self._adapters.worn(params.lora) as dressing:
+            return self._generation(prompt, params, cache_salt, dressing)
+
+    def _generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, dressing: Dressing
+    ) -> tuple[list[Handle], RequestSpec]:
         n_choices = params.best_of or params.n
         if n_choices > self._queue_size:
             param = "n" if params.best_of is None else "best_of"
             raise InvalidRequestError(f"{param} is {n_choices}, the queue holds {self._queue_size}", param=param)
-        ids = self._tokens(prompt)
+        ids = self._tokens(dressing.text(prompt))
         if params.stop:
             self.require_tokenizer()
         if len(ids) >= self._model.n_ctx:
@@ -117,6 +125,7 @@ class Admission:
                 salt=salt,
                 constraint=constraints[choice],
                 prediction=prediction,
+                adapters=dressing.adapters,
             )
             for choice in range(n_choices)
         ]
@@ -142,13 +151,20 @@ class Admission:
         ids = self.require_tokenizer().encode(text[:most], add_special=False)
         return np.array(ids, dtype=np.int32)
 
-    def evaluation(self, prompt: Prompt, *, keep_logits: bool) -> tuple[list[Handle], RequestSpec]:
+    def evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> tuple[list[Handle], RequestSpec]:
         """A handle that keeps the logits of the prompt, or scores it."""
         self.require_logits()
-        ids = self._tokens(prompt)
-        if len(ids) > self._model.n_ctx:
-            raise self._too_long(len(ids))
-        handle = Handle(self._worker, ids, keep_logits=keep_logits, n_prompt_logprobs=-1 if keep_logits else 0)
+        with self._adapters.worn(lora) as dressing:
+            ids = self._tokens(dressing.text(prompt))
+            if len(ids) > self._model.n_ctx:
+                raise self._too_long(len(ids))
+            handle = Handle(
+                self._worker,
+                ids,
+                keep_logits=keep_logits,
+                n_prompt_logprobs=-1 if keep_logits else 0,
+                adapters=dressing.adapters,
+            )
         if not handle.fits:
             raise self._too_long(len(ids))
         return [handle], self._spec("eval")
@@ -167,20 +183,22 @@ class Admission:
             raise refused("pooling", "one without a classifier, which the model does not have", pooling)
         if params.dimensions is not None and params.dimensions > width:
             raise refused("dimensions", f"at most the model's {width}", params.dimensions)
-        ids = self._tokens(self._cut(self._prefixed(prompt, params), params), param="input")
-        if len(ids) > self._model.max_prompt:
-            raise self._too_long(len(ids), param="input")
-        handle = Handle(
-            self._worker,
-            ids,
-            pooling=pooling,
-            # The length of a row of scores says nothing.
-            normalize=params.normalize and pooling != "rank",
-            dimensions=width if params.dimensions is None else params.dimensions,
-            priority=params.priority,
-            deadline=params.deadline,
-            second_start=second_start,
-        )
+        with self._adapters.worn(params.lora) as dressing:
+            ids = self._tokens(self._cut(dressing.text(self._prefixed(prompt, params)), params), param="input")
+            if len(ids) > self._model.max_prompt:
+                raise self._too_long(len(ids), param="input")
+            handle = Handle(
+                self._worker,
+                ids,
+                pooling=pooling,
+                # The length of a row of scores says nothing.
+                normalize=params.normalize and pooling != "rank",
+                dimensions=width if params.dimensions is None else params.dimensions,
+                priority=params.priority,
+                deadline=params.deadline,
+                second_start=second_start,
+                adapters=dressing.adapters,
+            )
         if not handle.fits:
             raise self._too_long(len(ids), param="input")
         return [handle], self._spec("embd", expires=_expiry(params.deadline))

@@ -130,6 +130,7 @@ class EmbeddingOptions(VectorOptions, total=False):
     """The fields of EmbeddingParams."""
 
     pooling: Pooling | None
+    lora: str | Sequence[tuple[str, float]] | None
 
 
 class RankOptions(TypedDict, total=False):

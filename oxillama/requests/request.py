@@ -14,6 +14,7 @@ import anyio
 from oxillama._core.output.handle import Handle
 from oxillama._core.scheduling.ticket import Ticket
 from oxillama.errors import (
+    AdapterError,
     DeadlineExceeded,
     EngineClosedError,
     GrammarError,
@@ -261,6 +262,10 @@ class RequestHandle:
                         "following the grammar takes more work or memory than is allowed for one token",
                         param="grammar",
                         code="grammar_limit",
+                    )
+                case "adapter":
+                    raise AdapterError(
+                        "an adapter of the request was unloaded by force", param="lora", code="adapter_unloaded"
                     )
                 case "memory":
                     raise MemoryError("no memory for the request's output")

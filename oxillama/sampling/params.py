@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Pooling: TypeAlias = Literal["mean", "last", "cls", "none", "rank"]
 
 MAX_LOGPROBS = 20
+# The name of an adapter, or names with scales.
+Lora = str | Sequence[tuple[str, float]] | None
 _INT32_MAX = 2**31 - 1
 
 # Inclusive limits of the fields that are plain numbers.
@@ -132,7 +134,7 @@ class SamplingParams:
     grammar: a Grammar, or None. Default None. What the whole output must look like. It says where the output may end,
         so a complete output that can only end does so even under min_tokens and ignore_eos, and bans or biases that
         leave none of its tokens are a GrammarError with the code ``dead_end``.
-    lora: a name, pairs of a name and a scale, or None. Default None. Adapters to run with.
+    lora: a name, pairs of a name and a scale, or None. Default None. Loaded adapters to run with, added up.
     cache_prompt: True or False. Default True. Whether the prefix cache may be read and filled.
     priority: any integer. Default 0. A larger one is sooner (over HTTP it is the other way round).
     deadline: seconds from submission, 0 or more, or None. Default None: none.
@@ -187,7 +189,7 @@ class SamplingParams:
     best_of: int | None = None
     grammar: Grammar | ConstraintSource | None = None
     prediction: str | None = None
-    lora: str | Sequence[tuple[str, float]] | None = None
+    lora: Lora = None
     cache_prompt: bool = True
     priority: int = 0
     deadline: float | None = None
@@ -212,7 +214,7 @@ class SamplingParams:
         self._set("stop", _texts("stop", self.stop))
         self._set("dry_sequence_breakers", _breakers("dry_sequence_breakers", self.dry_sequence_breakers))
         self._set("logit_bias", _biases("logit_bias", self.logit_bias))
-        self._set("lora", _adapters("lora", self.lora))
+        self._set("lora", named_adapters("lora", self.lora))
         if self.grammar is not None and not isinstance(self.grammar, (Grammar, ConstraintSource)):
             raise refused("grammar", "a Grammar", self.grammar)
         if self.prediction is not None and not isinstance(self.prediction, str):
@@ -318,7 +320,8 @@ class EmbeddingParams:
     trained so (Kusupati et al. 2022, arXiv:2205.13147). ``normalize``: to length 1, after that cut; a row of zeros
     stays. ``prompt``: "query" or "document": a text gets the prefix that its model was trained with for that;
     ``prefix``: this one instead. ``truncate``: the end of what is too long is cut
-    off. ``deadline`` is in seconds from submission.
+    off. ``deadline`` is in seconds from submission. ``lora``: as in SamplingParams; an adapter's own
+    beginning of texts is put before a text.
 
     Raises InvalidRequestError with ``.param`` for a value that no request could use, TypeError for an unknown option.
     """
@@ -331,8 +334,10 @@ class EmbeddingParams:
     prompt: str | None = None
     prefix: str | None = None
     truncate: bool = False
+    lora: Lora = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "lora", named_adapters("lora", self.lora))
         if not isinstance(self.truncate, bool):
             raise refused("truncate", "True or False", self.truncate)
         if self.prompt is not None and self.prompt not in ("query", "document"):
@@ -407,7 +412,8 @@ def _biases(name: str, value: object) -> Mapping[int | str, float]:
     return MappingProxyType(biases)
 
 
-def _adapters(name: str, value: object) -> tuple[tuple[str, float], ...] | None:
+def named_adapters(name: str, value: object) -> tuple[tuple[str, float], ...] | None:
+    """Pairs of a name and a scale, of one name or of several with their scales."""
     if value is None:
         return None
     adapters: list[tuple[str, float]] = []

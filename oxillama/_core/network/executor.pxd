@@ -4,6 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_ptr
+from oxillama._core.network.adapter cimport ox_adapter_room, ox_adapter_set
 from oxillama._core.network.kernels cimport ox_activations, ox_kernels, ox_matrix
 from oxillama._core.scheduling.kv_cache cimport ox_kv_store
 from oxillama._core.memory cimport ox_pages
@@ -50,6 +51,10 @@ ctypedef void (*ox_work_function)(ox_program *program, const ox_op *op, ox_batch
 # What a state takes in of drafts that were accepted, from the inputs that were kept of them. Touches one run's state.
 ctypedef void (*ox_replay_function)(ox_program *program, const ox_op *op, const ox_run *run) noexcept nogil
 
+# What adapters need of a work operation's rows before it is called: see adapter_products.pxd. Called by every member.
+ctypedef void (*ox_shrink_function)(ox_program *program, const ox_op *op, ox_batch *batch, int32_t n_rows,
+                                    const ox_member *member) noexcept nogil
+
 # The kind of an operation: a row of the table in operations.pyx.
 ctypedef struct ox_operation:
     ox_rows_function rows  # one of the two, the other is NULL
@@ -57,6 +62,7 @@ ctypedef struct ox_operation:
     size_t (*scratch)(const ox_program *program, const ox_op *op) noexcept nogil  # bytes per member, or NULL
     void (*prepare)(ox_program *program, const ox_op *op) noexcept nogil          # once, when all are known; or NULL
     ox_replay_function replay  # of an operation with a state, else NULL
+    ox_shrink_function shrink  # or NULL
 
 cdef struct ox_op:
     const ox_operation *operation
@@ -65,6 +71,7 @@ cdef struct ox_op:
     bint barrier           # the team meets before this operation
     bint checkpoint        # a step without living requests may be abandoned here
     int32_t n_mats
+    int32_t site           # its number among the operations with matrices, by which adapters know it; else -1
     int32_t src[OX_MAX_READS]               # buffer numbers
     int32_t dst[OX_MAX_WRITES]              # the same; of an operation without a result, its first source
     ox_matrix *mats                         # [n_mats]
@@ -95,6 +102,7 @@ cdef struct ox_run:
     int32_t n_ranges       # ranges of keys that its items are divided into,
     int32_t first_part     # and where the partial results of these lie
     const int32_t *blocks  # KV block of positions [32 i, 32 i + 32)
+    const ox_adapter_set *adapters  # what the sequence wears, or NULL
 
 # abandon(context) is asked by one thread at every checkpoint; nonzero ends the step without results.
 ctypedef bint (*ox_abandon)(void *context) noexcept nogil
@@ -106,6 +114,10 @@ cdef struct ox_batch:
     ox_run *runs                # [n_runs], in row order, covering all rows
     ox_abandon abandon          # or NULL
     void *context
+    int32_t n_sets              # set by the executor: different sets of adapters that runs wear; the rest only if any
+    const ox_adapter_set **sets  # [n_sets]
+    int32_t adapted_width       # the widest
+    ox_adapter_room *room
 
 cdef struct ox_program:
     const ox_kernels *kernels
@@ -145,6 +157,12 @@ cdef struct ox_program:
     int32_t n_barriers          # of a step
     int64_t row_products        # multiply-adds of all matrices for one row that becomes logits
     int64_t alone_until_ns      # until then small steps are run by the caller alone; 0: they are not
+    int32_t n_sites             # operations with matrices
+    int32_t site_rows           # most rows of one of them
+    const ox_adapter_set **sets         # [max_tokens], room for a batch's
+    const ox_adapter_set **token_sets   # [max_tokens]: what each row wears, set for steps with adapters
+    const ox_adapter_set **output_sets  # [max_tokens or max_outputs]: the same of output rows
+    ox_atomic_ptr adapter_room  # ox_adapter_room *, or NULL before there was a set
     ox_pages *weights           # the memory of all matrices, or NULL where there are none
     ox_atomic_i32 stop_at       # operation at which the step was abandoned, or -1
     ox_atomic_ptr profile       # ox_profile *: where the steps are timed, or NULL

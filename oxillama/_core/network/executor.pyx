@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from oxillama._core.atomics cimport ox_load_acquire_ptr, ox_load_relaxed_i32, ox_store_relaxed_i32
+from oxillama._core.network.adapter_products cimport adapt_batch, site_is_worn
 from oxillama._core.network.attention_items cimport plan_attention
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.scheduling.profile cimport profile_add, profile_lap
@@ -50,6 +51,7 @@ cdef int execute(ox_program *program, ox_batch *batch) noexcept nogil:
         run = &batch.runs[i]
         for row in range(run.first_row, run.first_row + run.n_tokens):
             program.row_runs[row] = i
+    adapt_batch(program, batch)
     if program.alone_until_ns != 0 and begin >= program.alone_until_ns:
         program.alone_until_ns = 0
         ox_barrier_try_again(&program.team.barrier, begin)
@@ -133,6 +135,9 @@ cdef void walk(ox_program *program, ox_batch *batch, const ox_member *member) no
         if n_rows == 0:
             continue
         n_rows *= op.fold
+        if batch.n_sets > 0 and op.operation.shrink != NULL and site_is_worn(batch, op):
+            op.operation.shrink(program, op, batch, n_rows, member)
+            ox_barrier_wait(&program.team.barrier, member.size)
         if op.operation.rows == NULL:
             op.operation.work(program, op, batch, &program.counters[i], n_rows, member)
         else:

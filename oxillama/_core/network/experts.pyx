@@ -9,6 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
+from oxillama._core.network.adapter_products cimport expand, ox_worn_rows, shrink_rows, worn_rows
 from oxillama._core.network.executor cimport ox_batch, ox_buffer, ox_member, ox_op, ox_program, row_of
 from oxillama._core.network.kernels cimport (
     OX_EXP,
@@ -257,6 +258,26 @@ cdef size_t expert_product_scratch(const ox_program *program, const ox_op *op) n
     return program.kernels.matmul_scratch(program.max_tokens) + 2 * program.max_tokens * OX_GROUP_ROWS * sizeof(float)
 
 
+cdef ox_worn_rows worn_by_experts(const ox_program *program, const ox_op *op, const ox_batch *batch,
+                                  int32_t n_rows) noexcept nogil:
+    """The rows of a mixture, which are in the order of its experts."""
+    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    rows.of = tokens_of(program, op.integers[0])
+    rows.n_each = n_rows // rows.n_base
+    return rows
+
+
+cdef void shrink_experts(ox_program *program, const ox_op *op, ox_batch *batch, int32_t n_rows,
+                         const ox_member *member) noexcept nogil:
+    cdef ox_worn_rows rows = worn_by_experts(program, op, batch, n_rows)
+    cdef const int32_t *starts = starts_of(program)
+    cdef const int32_t *active = active_of(program, op.integers[0])
+    cdef int32_t i = member.index
+    while i < active[op.integers[0]]:
+        shrink_rows(&rows, active[i], starts[active[i]], starts[active[i] + 1], member)
+        i += member.size
+
+
 cdef void expert_product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter, int32_t n_rows,
                          const ox_member *member) noexcept nogil:
     # dst = mats[0] of the row's expert . src; with a second matrix f(mats[0] . src) * (mats[1] . src).
@@ -272,6 +293,7 @@ cdef void expert_product(ox_program *program, const ox_op *op, ox_batch *batch, 
     cdef ox_activations acts
     cdef ox_matrix matrix
     cdef int32_t item, expert, n, row, width
+    cdef ox_worn_rows rows = worn_by_experts(program, op, batch, n_rows)
     while True:
         item = share_take(&share, counter)
         if item < 0:
@@ -284,10 +306,15 @@ cdef void expert_product(ox_program *program, const ox_op *op, ox_batch *batch, 
         matrix = matrix_of(&op.mats[0], expert, op.vectors[0])
         if op.n_mats == 1:
             program.kernels.matmul_group(&matrix, item, &acts, n, to, out.stride, 0, member.scratch)
+            if batch.n_sets > 0:
+                expand(&rows, 0, expert, item, starts[expert], starts[expert + 1], to, out.stride, member)
             continue
         program.kernels.matmul_group(&matrix, item, &acts, n, gate, OX_GROUP_ROWS, 0, member.scratch)
         matrix = matrix_of(&op.mats[1], expert, op.vectors[1])
         program.kernels.matmul_group(&matrix, item, &acts, n, up, OX_GROUP_ROWS, 0, member.scratch)
+        if batch.n_sets > 0:
+            expand(&rows, 0, expert, item, starts[expert], starts[expert + 1], gate, OX_GROUP_ROWS, member)
+            expand(&rows, 1, expert, item, starts[expert], starts[expert + 1], up, OX_GROUP_ROWS, member)
         width = min(OX_GROUP_ROWS, op.mats[0].rows - item * OX_GROUP_ROWS)
         for row in range(n):
             program.kernels.gated(<ox_activation>op.integers[1], width, gate + row * OX_GROUP_ROWS,
@@ -303,3 +330,4 @@ register_rows("gather", "routing", gather, ("n_experts", "n_used", "weighs"), ()
 register_rows("combine", "routing", combine, ("n_experts", "n_used", "was_weighed"), ())
 kind = register_work("expert_product", "experts", expert_product, ("n_experts", "function"), ("p0", "p1", "p2", "p3"))
 kind.c.scratch = expert_product_scratch
+kind.c.shrink = shrink_experts

@@ -7,6 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
+from oxillama._core.network.adapter_products cimport expand, ox_worn_rows, shrink_rows, worn_rows
 from oxillama._core.network.executor cimport (
     OX_ROWS_OUTPUTS,
     OX_ROWS_TOKENS,
@@ -45,6 +46,15 @@ cdef size_t head_product_scratch(const ox_program *program, const ox_op *op) noe
     return program.kernels.matmul_scratch(program.max_tokens)
 
 
+cdef void shrink_heads(ox_program *program, const ox_op *op, ox_batch *batch, int32_t n_rows,
+                       const ox_member *member) noexcept nogil:
+    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    cdef int32_t head = member.index
+    while head < op.integers[0]:
+        shrink_rows(&rows, head, head * n_rows, (head + 1) * n_rows, member)
+        head += member.size
+
+
 cdef void head_product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t *counter, int32_t n_rows,
                        const ox_member *member) noexcept nogil:
     # dst = of each head in turn, its matrix of mats[0] . its rows of src; vectors[0]: factors of the heads' products
@@ -53,6 +63,7 @@ cdef void head_product(ox_program *program, const ox_op *op, ox_batch *batch, in
     cdef ox_buffer *out = &program.buffers[op.dst[0]]
     cdef ox_activations acts
     cdef ox_matrix matrix
+    cdef ox_worn_rows rows = worn_rows(program, op, batch)
     while True:
         item = share_take(&share, counter)
         if item < 0:
@@ -64,8 +75,12 @@ cdef void head_product(ox_program *program, const ox_op *op, ox_batch *batch, in
         program.kernels.matmul_group(&matrix, item, &acts, n_rows,
                                      out.data + head * matrix.rows + item * OX_GROUP_ROWS, out.stride, 0,
                                      member.scratch)
+        if batch.n_sets > 0:
+            expand(&rows, 0, head, item, head * n_rows, (head + 1) * n_rows,
+                   out.data + head * matrix.rows + item * OX_GROUP_ROWS, out.stride, member)
 
 
 cdef Operation kind = register_rows("split_heads", "slice", split_heads, ("n_heads", "offset"), ())
 kind = register_work("head_product", "product", head_product, ("n_heads",), ())
 kind.c.scratch = head_product_scratch
+kind.c.shrink = shrink_heads

@@ -3,6 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 
+from oxillama._core.network.adapter_products cimport expand, ox_worn_rows, shrink_product, worn_rows
 from oxillama._core.network.executor cimport ox_batch, ox_buffer, ox_member, ox_op, ox_program
 from oxillama._core.network.kernels cimport OX_GROUP_ROWS, ox_activation, ox_matrix
 from oxillama._core.network.operations cimport Operation, register_work
@@ -37,6 +38,7 @@ cdef void product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t
     cdef int32_t m, item, total = 0
     cdef ox_buffer *out
     cdef ox_share share
+    cdef ox_worn_rows rows = worn_rows(program, op, batch)
     for m in range(op.n_mats):
         total += n_groups(&op.mats[m])
     share = share_of(total, program.shared, member)
@@ -51,6 +53,8 @@ cdef void product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t
         out = &program.buffers[op.dst[m]]
         multiply_group(program, op, &op.mats[m], item, n_rows, out.data + item * OX_GROUP_ROWS, out.stride,
                        op.integers[0], op.integers[1], member)
+        if batch.n_sets > 0:
+            expand(&rows, m, 0, item, 0, n_rows, out.data + item * OX_GROUP_ROWS, out.stride, member)
 
 
 cdef size_t gated_product_scratch(const ox_program *program, const ox_op *op) noexcept nogil:
@@ -66,12 +70,16 @@ cdef void gated_product(ox_program *program, const ox_op *op, ox_batch *batch, i
     cdef ox_buffer *out = &program.buffers[op.dst[0]]
     cdef ox_share share = share_of(n_groups(&op.mats[0]), program.shared, member)
     cdef int32_t item, row, width
+    cdef ox_worn_rows rows = worn_rows(program, op, batch)
     while True:
         item = share_take(&share, counter)
         if item < 0:
             return
         multiply_group(program, op, &op.mats[0], item, n_rows, gate, OX_GROUP_ROWS, False, op.integers[1], member)
         multiply_group(program, op, &op.mats[1], item, n_rows, up, OX_GROUP_ROWS, False, op.integers[1], member)
+        if batch.n_sets > 0:
+            expand(&rows, 0, 0, item, 0, n_rows, gate, OX_GROUP_ROWS, member)
+            expand(&rows, 1, 0, item, 0, n_rows, up, OX_GROUP_ROWS, member)
         width = min(OX_GROUP_ROWS, op.mats[0].rows - item * OX_GROUP_ROWS)
         for row in range(n_rows):
             program.kernels.gated(<ox_activation>op.integers[0], width, gate + row * OX_GROUP_ROWS,
@@ -81,5 +89,7 @@ cdef void gated_product(ox_program *program, const ox_op *op, ox_batch *batch, i
 
 cdef Operation row = register_work("product", "product", product, ("accumulate", "rest"), ())
 row.c.scratch = product_scratch
+row.c.shrink = shrink_product
 row = register_work("gated_product", "product", gated_product, ("function", "rest"), ("p0", "p1", "p2", "p3"))
 row.c.scratch = gated_product_scratch
+row.c.shrink = shrink_product

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t
 
+from oxillama._core.network.adapter_room cimport AdapterRooms
 from oxillama._core.network.executor cimport ox_batch, ox_op, ox_program
 from oxillama._core.scheduling.kv_cache cimport KVCache
 from oxillama._core.memory cimport Pages
@@ -24,6 +25,7 @@ cdef class Program:
     cdef readonly int32_t n_vocab
     cdef readonly Pages weights
     cdef readonly Team team
+    cdef AdapterRooms _rooms
     cdef bint _sealed
     cdef int _capacity
     cdef int _seal_parts(self) except -1

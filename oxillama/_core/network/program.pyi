@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.memory import Pages
+from oxillama._core.network.adapter import AdapterSet
+from oxillama._core.network.adapter_room import AdapterRoom
 from oxillama._core.network.team import Team
 from oxillama._core.network.weights import PackedMatrix
 from oxillama._core.scheduling.kv_cache import KVCache
@@ -60,6 +62,10 @@ class Program:
     def operations(self) -> list[tuple[str, list[tuple[int, int, int]]]]:
         """Of each operation: its name, and (ggml type, rows, values per row) of the matrices it multiplies with."""
 
+    def adapter_room_bytes(self, width: int) -> int: ...
+    def make_adapter_room(self, width: int) -> AdapterRoom | None: ...
+    @property
+    def n_sites(self) -> int: ...
     def start_profile(self) -> Profile:
         """Times the steps from the next one on. Always the same object, which the program keeps."""
 
@@ -93,6 +99,7 @@ class Program:
     def forward(
         self,
         tokens: npt.NDArray[np.int32],
-        runs: list[tuple[int, int, npt.NDArray[np.int32]]],
+        runs: Sequence[tuple[int, int, npt.NDArray[np.int32]] | tuple[int, int, npt.NDArray[np.int32], int]],
         output_rows: npt.NDArray[np.int32],
+        adapters: Sequence[AdapterSet | None] | None = None,
     ) -> npt.NDArray[np.float32]: ...

@@ -10,6 +10,8 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from oxillama._core.atomics cimport ox_store_release_ptr
+from oxillama._core.network.adapter cimport OX_SITE_MATRICES, AdapterSet, ox_adapter_set
+from oxillama._core.network.adapter_products cimport adapter_scratch
 from oxillama._core.network.attention_items cimport attention_max_parts
 from oxillama._core.network.executor cimport (
     OX_MAX_READS,
@@ -110,7 +112,12 @@ cdef class Program:
         self.c.ops = <ox_op *>calloc(max(n_ops, 1), sizeof(ox_op))
         self.c.counters = <int32_t *>calloc(max(n_ops, 1), sizeof(int32_t))
         self.c.row_runs = <int32_t *>calloc(max_tokens, sizeof(int32_t))
-        if not (self.c.buffers and self.c.ops and self.c.counters and self.c.row_runs):
+        self.c.sets = <const ox_adapter_set **>calloc(max_tokens, sizeof(ox_adapter_set *))
+        self.c.token_sets = <const ox_adapter_set **>calloc(max_tokens, sizeof(ox_adapter_set *))
+        self.c.output_sets = <const ox_adapter_set **>calloc(max(max_tokens, max_outputs), sizeof(ox_adapter_set *))
+        self._rooms = AdapterRooms()
+        if not (self.c.buffers and self.c.ops and self.c.counters and self.c.row_runs and self.c.sets
+                and self.c.token_sets and self.c.output_sets):
             raise MemoryError("no memory for the program")
         for i, (width, rows, offset, forms, twin_offset) in enumerate(buffers):
             if (offset < 0 or offset + buffer_bytes(width, rows) > <Py_ssize_t>arena_bytes
@@ -150,6 +157,9 @@ cdef class Program:
         free(self.c.ops)
         free(self.c.counters)
         free(self.c.row_runs)
+        free(self.c.sets)
+        free(self.c.token_sets)
+        free(self.c.output_sets)
         free(self.c.parts_done)
         free(self.c.routes)
         free(self.c.replayed)
@@ -209,6 +219,14 @@ cdef class Program:
         if op.mats == NULL:
             raise MemoryError("no memory for the program")
         op.n_mats = <int32_t>len(matrices)
+        op.site = -1
+        if matrices:
+            if len(matrices) > OX_SITE_MATRICES:
+                raise ValueError(f"operation {name!r} has {len(matrices)} matrices, expected {OX_SITE_MATRICES}")
+            op.site = self.c.n_sites
+            self.c.n_sites += 1
+            self.c.site_rows = max(self.c.site_rows, self.c.max_tokens if row.c.rows != NULL
+                                   else self.c.buffers[op.src[0]].acts.max_rows)
         for i, matrix in enumerate(matrices):
             op.mats[i] = matrix.desc
             self._keep(matrix)
@@ -229,6 +247,8 @@ cdef class Program:
                 op.operation.prepare(&self.c, op)
             if op.operation.scratch != NULL:
                 self.c.scratch_bytes = max(self.c.scratch_bytes, aligned(op.operation.scratch(&self.c, op)))
+        if self.c.n_sites:
+            self.c.scratch_bytes = max(self.c.scratch_bytes, aligned(adapter_scratch(&self.c)))
         self.c.routes = <int32_t *>calloc(max(self.c.routes_size, <size_t>1), sizeof(int32_t))
         self.c.replayed = <int32_t *>calloc(max(self.c.n_ops, 1), sizeof(int32_t))
         if self.c.routes == NULL or self.c.replayed == NULL:
@@ -262,6 +282,22 @@ cdef class Program:
         if self.c.parts_done == NULL:
             raise MemoryError("no memory for the program")
         return 0
+
+    def adapter_room_bytes(self, Py_ssize_t width):
+        """Bytes that `make_adapter_room` would take for sets of that width; 0 if there is room already."""
+        return self._rooms.needed(self.c.site_rows * width)
+
+    def make_adapter_room(self, Py_ssize_t width):
+        """Makes room for steps whose rows wear sets of up to that width, which must be there before such a set is.
+
+        From any thread; the steps that run see the new room or the old one. Returns it, or None if there was room
+        already. Raises MemoryError."""
+        return self._rooms.make(&self.c.adapter_room, self.c.site_rows * width)
+
+    @property
+    def n_sites(self):
+        """Operations with matrices, which adapters may add to."""
+        return self.c.n_sites
 
     def operations(self):
         cdef int32_t i, m
@@ -354,15 +390,16 @@ cdef class Program:
     cdef const float *logits(self, int32_t i) noexcept nogil:
         return self.c.buffers[self.c.logits].data + i * self.c.buffers[self.c.logits].stride
 
-    def forward(self, const int32_t[::1] tokens, list runs, const int32_t[::1] output_rows):
+    def forward(self, const int32_t[::1] tokens, list runs, const int32_t[::1] output_rows, list adapters=None):
         """One step, for tests and evaluation.
 
         tokens: int32 [n]. runs: (n_tokens, first_position, block table int32 [...]) of each sequence, in row order, and
-        its slot where it has a state.
+        its slot where it has a state. adapters: an AdapterSet or None for each of them.
         output_rows: int32 [m], rows of the batch. Returns float32 [m, n_vocab]."""
         cdef ox_batch batch
         cdef ox_run c_runs[256]
         cdef const int32_t[::1] blocks
+        cdef AdapterSet worn
         cdef int32_t i, n = 0
         if not self._sealed:
             raise ValueError("the program is not sealed")
@@ -399,6 +436,10 @@ cdef class Program:
             c_runs[i].slot = slot[0] if slot else i
             c_runs[i].restored = -1
             c_runs[i].second_start = INT32_MAX
+            worn = adapters[i] if adapters is not None else None
+            c_runs[i].adapters = &worn.c if worn is not None else NULL
+            if worn is not None:
+                self.make_adapter_room(worn.width)
             n += n_tokens
         if n != tokens.shape[0]:
             raise ValueError(f"the runs cover {n} of {tokens.shape[0]} tokens")

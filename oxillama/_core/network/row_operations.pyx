@@ -7,6 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
+from oxillama._core.network.adapter_products cimport embed_adapted
 from oxillama._core.network.executor cimport ox_batch, ox_op, ox_program, position_of, row_of
 from oxillama._core.network.kernels cimport (
     OX_ACT_BLOCK,
@@ -26,11 +27,20 @@ from oxillama._core.network.operations cimport register_rows
 ACTIVATIONS = {ox_activation_name(kind).decode(): kind for kind in range(OX_N_ACTIVATIONS)}
 
 
+cdef void look_up(ox_program *program, const ox_op *op, const ox_batch *batch, int32_t row,
+                  int32_t index) noexcept nogil:
+    # dst's row = row `index` of the table, and what adapters add to it
+    cdef float *out = row_of(program, op.dst[0], row)
+    program.kernels.unpack_row(&op.mats[0], index, out)
+    if batch.n_sets > 0:
+        embed_adapted(program, op, batch, row, index, out)
+
+
 cdef void embed(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
     # dst = the table's row of each token
     cdef int32_t row
     for row in range(first, last):
-        program.kernels.unpack_row(&op.mats[0], batch.tokens[row], row_of(program, op.dst[0], row))
+        look_up(program, op, batch, row, batch.tokens[row])
 
 
 cdef void embed_position(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
@@ -38,9 +48,7 @@ cdef void embed_position(ox_program *program, const ox_op *op, ox_batch *batch, 
     # dst = the table's row of each position, beginning with row `offset`; positions behind its end take the last row
     cdef int32_t row
     for row in range(first, last):
-        program.kernels.unpack_row(&op.mats[0],
-                                   min(position_of(program, batch, row) + op.integers[0], op.mats[0].rows - 1),
-                                   row_of(program, op.dst[0], row))
+        look_up(program, op, batch, row, min(position_of(program, batch, row) + op.integers[0], op.mats[0].rows - 1))
 
 
 cdef void embed_segment(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
@@ -49,7 +57,7 @@ cdef void embed_segment(ox_program *program, const ox_op *op, ox_batch *batch, i
     cdef int32_t row, segment
     for row in range(first, last):
         segment = position_of(program, batch, row) >= batch.runs[program.row_runs[row]].second_start
-        program.kernels.unpack_row(&op.mats[0], min(segment, op.mats[0].rows - 1), row_of(program, op.dst[0], row))
+        look_up(program, op, batch, row, min(segment, op.mats[0].rows - 1))
 
 
 cdef void softmax(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:

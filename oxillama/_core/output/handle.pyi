@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.constraint import Constraint
+from oxillama._core.network.adapter import AdapterSet
 from oxillama._core.output.text_stream import TextStream
 from oxillama._core.sampling.parameters import CompiledSampling
 from oxillama._core.scheduling.mailbox import Mailbox
@@ -41,6 +42,7 @@ class Handle:
         deadline: float | None = None,
         cache_prompt: bool = True,
         salt: bytes = b"",
+        adapters: AdapterSet | None = None,
         n_prompt_logprobs: int = -1,
         keep_logits: bool = False,
         pooling: str | None = None,

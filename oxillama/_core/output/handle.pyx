@@ -1,5 +1,6 @@
 """The Python end of a request: makes it, submits it, reads its output. Dropping it is the cancellation."""
 
+cimport cython
 from libc.math cimport NAN
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -29,6 +30,7 @@ from oxillama._core.output.output cimport (
     output_keep_logits,
     output_wait,
 )
+from oxillama._core.network.adapter cimport set_pin
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.network.pooling cimport (
     OX_POOLING_CLS,
@@ -45,6 +47,7 @@ from oxillama._core.scheduling.prediction cimport prediction_create
 from oxillama._core.scheduling.prompt_lookup cimport prompt_lookup_create
 from oxillama._core.output.prompt_scores cimport ox_prompt_scores, prompt_scores_create
 from oxillama._core.request cimport (
+    OX_FAULT_ADAPTER,
     OX_FINISH_CANCELLED,
     OX_FINISH_CLOSED,
     OX_FINISH_DEADLINE,
@@ -84,6 +87,7 @@ FAULTS = {
     OX_FAULT_DEAD_END: "dead_end",
     OX_FAULT_CONSTRAINT: "constraint",
     OX_FAULT_MEMORY: "memory",
+    OX_FAULT_ADAPTER: "adapter",
     OX_TOO_LONG: "too_long",
     OX_NO_MEMORY: "memory",
 }
@@ -121,6 +125,7 @@ cdef void free_sampling(void *sampling) noexcept nogil:
     ox_sampling_free(<ox_sampling *>sampling)
 
 
+@cython.no_gc_clear  # the request may look at the adapters once more when it is freed
 cdef class Handle:
     """One sequence in the worker.
 
@@ -130,14 +135,15 @@ cdef class Handle:
     n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
     keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text.
     constraint: taken over; what every token of the output must agree with. prediction: int32 [n], tokens that the
-    caller expects to be written."""
+    caller expects to be written.
+    adapters: what it wears; the worker must hold them, and the caller have pinned them until now."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  bint speculates=False, int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True,
                  bytes salt=b"", int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None,
                  int32_t dimensions=0, bint normalize=True, int32_t second_start=-1, Constraint constraint=None,
-                 const int32_t[::1] prediction=None):
+                 const int32_t[::1] prediction=None, AdapterSet adapters=None):
         cdef double seconds
         cdef int32_t width
         cdef int kind
@@ -158,6 +164,11 @@ cdef class Handle:
         self.request.id = request_counter
         self.request.priority = priority
         self.request.cache_prompt = cache_prompt
+        if adapters is not None:
+            self._adapters = adapters
+            self.request.adapters = &adapters.c
+            set_pin(&adapters.c)
+            self.request.domain.adapter_set = adapters.c.id
         if salt:
             memcpy(self.request.domain.salt, <const char *>salt, min(len(salt), sizeof(self.request.domain.salt)))
         self.request.arrival_ns = ox_monotonic_ns()

@@ -79,5 +79,7 @@ cdef int32_t kv_pool_find(const ox_kv_pool *pool, int32_t parent, const int32_t 
 # one, or an equal one that was there already (the reference has then moved; equal tokens have equal bits).
 cdef int32_t kv_pool_register(ox_kv_pool *pool, int32_t block, int32_t parent, const int32_t *tokens,
                               const ox_prefix_domain *domain) noexcept nogil
+# Frees the cached blocks of one set of adapters; none of them is referenced.
+cdef void kv_pool_forget_set(ox_kv_pool *pool, uint64_t adapter_set) noexcept nogil
 # Empties the index: cached blocks become free, referenced ones unknown.
 cdef void kv_pool_forget(ox_kv_pool *pool) noexcept nogil

@@ -117,15 +117,25 @@ cdef int32_t kv_pool_register(ox_kv_pool *pool, int32_t block, int32_t parent, c
     return block
 
 
+cdef void kv_pool_forget_set(ox_kv_pool *pool, uint64_t adapter_set) noexcept nogil:
+    cdef int32_t block
+    for block in range(pool.stats.num_grown):
+        if pool.blocks[block].indexed and pool.blocks[block].domain.adapter_set == adapter_set:
+            forget_block(pool, block)
+
+
 cdef void kv_pool_forget(ox_kv_pool *pool) noexcept nogil:
     cdef int32_t block
     for block in range(pool.stats.num_grown):
-        if not pool.blocks[block].indexed:
-            continue
-        unindex(pool, block)
-        if pool.blocks[block].num_references == 0:
-            unlist_cached(pool, block)
-            push_free(pool, block)
+        if pool.blocks[block].indexed:
+            forget_block(pool, block)
+
+
+cdef void forget_block(ox_kv_pool *pool, int32_t block) noexcept nogil:
+    unindex(pool, block)
+    if pool.blocks[block].num_references == 0:
+        unlist_cached(pool, block)
+        push_free(pool, block)
 
 
 cdef uint64_t generation_of(const ox_kv_pool *pool, int32_t parent) noexcept nogil:

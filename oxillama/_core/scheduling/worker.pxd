@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64
+from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64, ox_atomic_ptr
 from oxillama._core.sampling.candidates cimport ox_candidates
 from oxillama._core.network.executor cimport ox_program, ox_run
 from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
@@ -47,6 +47,7 @@ ctypedef struct ox_worker:
     ox_atomic_i32 overlaps_masks    # 0: masks are computed after the forward pass; a result never tells
     ox_atomic_i32 is_running        # the thread has started and not yet left
     int64_t next_page_ns            # no page is made large before this while steps are run
+    ox_atomic_ptr gone_sets         # sets of adapters whose cached blocks are to be freed: see gone_sets.pxd
     ox_worker_stats stats
 
 cdef class Worker:
@@ -58,6 +59,8 @@ cdef class Worker:
     cdef readonly Program draft
     # What the outputs of requests borrow while the thread may still write to them.
     cdef object _vocabulary
+    # Sets of adapters that requests may wear, until the owner lets go of them or the thread has ended.
+    cdef set _adapters
     cdef unsigned long _thread
     cdef bint _started
     cdef int _pid

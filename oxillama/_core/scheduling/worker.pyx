@@ -18,9 +18,11 @@ from oxillama._core.atomics cimport (
     ox_store_release_i32,
 )
 from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candidates_free
+from oxillama._core.network.adapter cimport AdapterSet
 from oxillama._core.network.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode, replay
 from oxillama._core.scheduling.generation cimport finish_generation, keep_row, publish_generation, take_item
 from oxillama._core.scheduling.draft_model cimport draft_model_create, draft_model_destroy, draft_model_propose
+from oxillama._core.scheduling.gone_sets cimport gone_forget, gone_free, gone_push
 from oxillama._core.scheduling.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.scheduling.kv_cache cimport KVCache, kv_arena_grow
 from oxillama._core.memory cimport pages_enlarge
@@ -93,6 +95,7 @@ cdef void *worker_main(void *argument) noexcept nogil:
     while True:
         ox_store_relaxed_i64(&w.stats.heartbeat_ns, ox_monotonic_ns())
         admit(w)
+        gone_forget(&w.gone_sets, w.pool)
         if ox_load_acquire_i32(&w.ring.closed):
             break
         propose(w)
@@ -245,6 +248,7 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].blocks = item.request.blocks
         w.runs[i].slot = item.request.slot
         w.runs[i].second_start = item.request.second_start
+        w.runs[i].adapters = item.request.adapters
         memcpy(w.tokens + row, item.request.tokens + item.first_position, item.n_tokens * sizeof(int32_t))
         row += item.n_tokens
         w.first_logits[i] = output
@@ -336,6 +340,7 @@ cdef class Worker:
         self.program = program
         self.draft = draft
         self._vocabulary = vocabulary
+        self._adapters = set()
         self._pid = getpid()
         self.config.max_batch_size = max_batch_size
         self.config.max_batch_tokens = max_tokens
@@ -406,6 +411,7 @@ cdef class Worker:
                 masks_stop(&self.c.masks)
             self.program.team.close()
             self.program = self.draft = None
+            self._adapters.clear()
 
     def __del__(self):
         # A finaliser, not __dealloc__: the cycle collector would already have taken the program away from the thread.
@@ -435,6 +441,7 @@ cdef class Worker:
         free(self.c.results)
         free(self.c.first_logits)
         free(self.c.first_hidden)
+        gone_free(&self.c.gone_sets)
 
     @property
     def is_running(self):
@@ -457,6 +464,19 @@ cdef class Worker:
     def wake(self):
         """Makes the worker look at cancel flags and deadlines now."""
         ring_wake(self.c.ring)
+
+    def hold_adapters(self, AdapterSet adapters not None):
+        """Keeps what requests may wear from now on."""
+        self._adapters.add(adapters)
+
+    def drop_adapters(self, AdapterSet adapters not None):
+        """Lets go of a set that nobody has pinned or can pin any more, and frees the cached blocks of it soon."""
+        if adapters.num_pins > 0:
+            raise ValueError(f"{adapters.num_pins} requests wear the adapters")
+        self._adapters.discard(adapters)
+        if self.is_running:
+            gone_push(&self.c.gone_sets, adapters.c.id)
+            ring_wake(self.c.ring)
 
     def wake_waiting(self):
         """Makes those who wait for room in the queue look at the engine's state now."""

@@ -1,0 +1,36 @@
+from oxillama._core.network.weights import PackedMatrix
+
+LEAST_STRETCH: int
+MAX_STRETCHES: int
+SITE_MATRICES: int
+
+def stretches_of(k: int, rank: int) -> tuple[int, int, int, int]: ...
+
+class Adapter:
+    def __init__(self, n_sites: int) -> None: ...
+    def add(
+        self,
+        site: int,
+        number: int,
+        a: PackedMatrix,
+        b: PackedMatrix,
+        *,
+        rank: int,
+        gain: float,
+        stretches: tuple[int, int, int, int] = ...,
+        same_as: int = ...,
+    ) -> None: ...
+    @property
+    def n_resident(self) -> int: ...
+
+class AdapterSet:
+    def __init__(self, adapters: list[tuple[Adapter, float]], number: int) -> None: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def num_pins(self) -> int: ...
+    def pin(self) -> None: ...
+    def unpin(self) -> None: ...
+    def revoke(self) -> None: ...

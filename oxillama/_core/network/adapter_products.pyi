@@ -1,0 +1,1 @@
+"""Has nothing for Python: other modules of the core call it."""

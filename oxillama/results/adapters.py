@@ -1,0 +1,28 @@
+"""What is told of a loaded adapter."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraInfo:
+    """name: by which requests ask for it. rank: the largest of its pairs. n_bytes: of memory. running: requests that
+    wear it and have not ended, those that wait included. scale: what the scales of requests are multiplied with."""
+
+    name: str
+    path: str
+    scale: float
+    rank: int
+    n_bytes: int
+    running: int
+    task_name: str = ""
+    prompt_prefix: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return self.n_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
