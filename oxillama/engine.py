@@ -16,6 +16,7 @@ import numpy.typing as npt
 from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.network.program import Program
 from oxillama._core.output.handle import Handle
+from oxillama.adapters.calls import AdapterCalls
 from oxillama.adapters.table import AdapterTable
 from oxillama.chat.conversation import Conversation, Rendering, checked_template, measured
 from oxillama.chat.messages import AnyMessage
@@ -74,7 +75,7 @@ from oxillama.values import integer, real
 MAX_THREADS = 512
 
 
-class Engine(BatchCalls, ProcessBound):
+class Engine(AdapterCalls, BatchCalls, ProcessBound):
     """A GGUF model inside this process, serving any number of threads and tasks at once.
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the

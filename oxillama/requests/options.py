@@ -124,13 +124,13 @@ class VectorOptions(TypedDict, total=False):
     prompt: str | None
     prefix: str | None
     truncate: bool
+    lora: str | Sequence[tuple[str, float]] | None
 
 
 class EmbeddingOptions(VectorOptions, total=False):
     """The fields of EmbeddingParams."""
 
     pooling: Pooling | None
-    lora: str | Sequence[tuple[str, float]] | None
 
 
 class RankOptions(TypedDict, total=False):

@@ -95,7 +95,7 @@ def test_unknown_and_bad_names(engine: Engine, folder: Path) -> None:
         engine.unload_lora("a")
     for name in ("", " a", "a\n", 7, "x" * 300):
         with pytest.raises(InvalidRequestError):
-            engine.load_lora(name, folder / "a.gguf")  # type: ignore[arg-type]
+            engine.load_lora(name, folder / "a.gguf")
     with pytest.raises(InvalidRequestError):
         engine.load_lora("a", folder / "a.gguf", scale=float("nan"))
     engine.load_lora("a", folder / "a.gguf")
