@@ -13,6 +13,7 @@ import numpy as np
 from oxillama.cli.options import Option, model_options, model_path
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile, StringArray
+from oxillama.tools.probe import probe
 
 LONGEST_VALUE = 80
 
@@ -38,6 +39,10 @@ def main(args: SimpleNamespace) -> int:
     width = max((len(key) for key in found["metadata"]), default=0)
     for key, value in found["metadata"].items():
         print(f"  {key:<{width}}  {_shortened(value)}")
+    if "tool_syntax" in found:
+        print("\ntool calls")
+        for key, value in found["tool_syntax"].items():
+            print(f"  {key:<{width}}  {value!r}")
     if args.tensors:
         print("\ntensors")
         for tensor in found["tensors"]:
@@ -48,7 +53,10 @@ def main(args: SimpleNamespace) -> int:
 
 def describe(file: GGUFFile) -> dict[str, Any]:
     tensors = list(file.tensors.values())
+    template = file.metadata.get("tokenizer.chat_template")
+    calls = {"tool_syntax": probe(template).to_dict()} if isinstance(template, str) else {}
     return {
+        **calls,
         "path": file.path,
         "version": file.version,
         "bytes": sum(tensor.n_bytes for tensor in tensors if tensor.is_known),

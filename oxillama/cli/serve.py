@@ -107,6 +107,7 @@ def _engine_options(args: SimpleNamespace) -> dict[str, Any]:
         "draft": args.draft,
         "speculation": args.speculation,
         "chat_template": args.chat_template,
+        "tool_syntax": args.tool_syntax,
         "prefix_cache_tokens": args.prefix_cache_tokens,
     }
 

@@ -138,6 +138,13 @@ def options() -> list[click.Parameter]:
             field="chat_template",
             section=ENGINE,
         ),
+        Option(
+            "--tool-syntax",
+            metavar="NAME",
+            help="how the model calls tools, where its chat template does not show it: hermes, llama-3, harmony ...",
+            field="tool_syntax",
+            section=ENGINE,
+        ),
         Option("--lora", metavar="PATH", help="refused: adapters are not supported yet", section=ENGINE),
         Option(
             "--host",

@@ -70,3 +70,16 @@ def test_instructor_s_modes_of_json(tmp_path: Path) -> None:
     write_chain_model(tmp_path / "person.gguf", PERSON[1:-1])
     with Engine(tmp_path / "person.gguf", n_threads=1, progress=False) as engine:
         assert drive("instructor_json", engine) == [{"name": "Mia", "age": 7}] * 2
+
+
+# Cut where a grammar leaves more than one way to go on: what must follow is cut by the grammar itself.
+CALL = (
+    "<tool_call>\n", '{"name": "Person", "arguments": {"name":', ' "Mia",', ' "age":', " 7}}", "\n</tool_call>",
+)  # fmt: skip
+
+
+def test_tools_are_called(tmp_path: Path) -> None:
+    """By a model that makes this one call whatever it is asked."""
+    write_chain_model(tmp_path / "caller.gguf", CALL)
+    with Engine(tmp_path / "caller.gguf", n_threads=1, progress=False) as engine:
+        assert drive("tools", engine) == {"name": "Mia", "age": 7}

@@ -59,7 +59,7 @@ export async function statistics() {
   return (await call("stats.json")).json();
 }
 
-// Yields {text}, {reasoning}, {finishReason} and {usage, timings}, as they come.
+// Yields {text}, {reasoning}, {calls}, {finishReason} and {usage, timings}, as they come.
 export async function* chat(body, signal) {
   const response = await call("v1/chat/completions", {
     method: "POST",
@@ -73,6 +73,7 @@ export async function* chat(body, signal) {
     if (chunk.error) throw new ApiError(chunk.error.message);
     const choice = chunk.choices?.[0];
     if (choice?.delta?.reasoning_content) yield { reasoning: choice.delta.reasoning_content };
+    if (choice?.delta?.tool_calls) yield { calls: choice.delta.tool_calls };
     if (choice?.delta?.content) yield { text: choice.delta.content };
     if (choice?.finish_reason) yield { finishReason: choice.finish_reason };
     if (chunk.usage) yield { usage: chunk.usage, timings: chunk.timings };

@@ -22,10 +22,11 @@ export class Settings {
 
   // Fields of a request; what was left empty is left to the server.
   parameters() {
-    const { temperature, maxTokens, seed, schema } = this.#form.elements;
+    const { temperature, maxTokens, seed, schema, tools } = this.#form.elements;
     const parameters = { temperature: Number(temperature.value) };
     if (maxTokens.value) parameters.max_tokens = Number(maxTokens.value);
     if (seed.value) parameters.seed = Number(seed.value);
+    if (tools.value.trim()) parameters.tools = JSON.parse(tools.value);
     if (schema.value.trim()) {
       parameters.response_format = { type: "json_schema", json_schema: { name: "reply", schema: JSON.parse(schema.value) } };
     }
@@ -42,7 +43,8 @@ export class Settings {
   }
 
   #changed() {
-    const { temperature, schema } = this.#form.elements;
+    const { temperature, schema, tools } = this.#form.elements;
+    tools.setCustomValidity(tools.value.trim() && !isList(tools.value) ? "Tools are a list in JSON." : "");
     schema.setCustomValidity(schema.value.trim() && !isObject(schema.value) ? "A JSON schema is an object in JSON." : "");
     this.#form.querySelector("output").value = Number(temperature.value).toFixed(2);
     const fields = [...this.#form.elements].filter((field) => field.name);
@@ -54,6 +56,14 @@ function isObject(text) {
   try {
     const value = JSON.parse(text);
     return value !== null && typeof value === "object" && !Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
+function isList(text) {
+  try {
+    return Array.isArray(JSON.parse(text));
   } catch {
     return false;
   }

@@ -26,6 +26,15 @@ function action(icon, label, run) {
   return button;
 }
 
+// JSON with its structure shown; as it came where it is none yet.
+function readable(json) {
+  try {
+    return JSON.stringify(JSON.parse(json), null, 2);
+  } catch {
+    return json;
+  }
+}
+
 // `on.edit(turn, text)` and `on.again(turn)` start over from a turn.
 export class UserTurn {
   role = "user";
@@ -100,6 +109,7 @@ export class AssistantTurn {
   role = "assistant";
   text = "";
   reasoning = "";
+  calls = [];
   #drawing = 0;
   #pause = 0;
   #chunks = 0;
@@ -122,6 +132,7 @@ export class AssistantTurn {
     this.waiting = make("p", "waiting");
     this.waiting.append(make("span"), make("span"), make("span"), make("span", "unseen", "waiting for the first word"));
     this.body = make("div", "prose");
+    this.tools = make("div", "calls");
     this.foot = make("div", "figures");
     this.figures = make("span", "");
     this.actions = make("span", "actions");
@@ -131,38 +142,43 @@ export class AssistantTurn {
       action("again", "Again", () => on.again(this)),
     );
     this.foot.append(this.figures, this.actions);
-    this.element.append(make("span", "unseen", "Model: "), this.thinking, this.waiting, this.body, this.foot);
+    this.element.append(make("span", "unseen", "Model: "), this.thinking, this.waiting, this.body, this.tools, this.foot);
   }
 
   message() {
-    return { role: "assistant", content: this.text };
+    if (!this.calls.length) return { role: "assistant", content: this.text };
+    const calls = this.calls.map(({ id, name, args }) => ({ id, type: "function", function: { name, arguments: args } }));
+    return { role: "assistant", content: this.text, tool_calls: calls };
   }
 
   kept() {
     const { text, reasoning, outcome } = this;
-    return { role: "assistant", text, reasoning, outcome: outcome ?? "stopped", figures: this.figures.textContent };
+    const calls = this.calls.map(({ id, name, args }) => ({ id, name, args }));
+    return { role: "assistant", text, reasoning, calls, outcome: outcome ?? "stopped", figures: this.figures.textContent };
   }
 
   // As it was before a reload.
-  restore({ text, reasoning, outcome, figures }) {
+  restore({ text, reasoning, calls, outcome, figures }) {
     this.text = text ?? "";
     this.reasoning = reasoning ?? "";
+    (calls ?? []).forEach(({ id, name, args }, index) => this.#call({ index, id, function: { name, arguments: args } }));
     this.end(outcome);
     this.figures.textContent = figures ?? "";
   }
 
-  add({ text, reasoning, usage, timings }) {
+  add({ text, reasoning, calls, usage, timings }) {
     if (usage) {
       this.#usage = usage;
       this.#timings = timings;
       return;
     }
-    if (!text && !reasoning) return;
+    if (!text && !reasoning && !calls) return;
     this.#last = performance.now();
     this.#first ||= this.#last;
     this.#chunks += 1;
     this.text += text ?? "";
     this.reasoning += reasoning ?? "";
+    for (const call of calls ?? []) this.#call(call);
     this.#drawing ||= this.#drawSoon();
   }
 
@@ -176,7 +192,7 @@ export class AssistantTurn {
     this.actions.hidden = false;
     const notes = { length: "ended at the token limit", stopped: "stopped" };
     this.figures.textContent = [...this.#cost(), notes[outcome]].filter(Boolean).join(" · ");
-    if (!this.text && !this.reasoning && outcome === "stop") this.body.append(make("p", "note", "The model had nothing to say."));
+    if (!this.text && !this.reasoning && !this.calls.length && outcome === "stop") this.body.append(make("p", "note", "The model had nothing to say."));
   }
 
   fail(error) {
@@ -225,14 +241,26 @@ export class AssistantTurn {
     }, this.#pause);
   }
 
+  // A call is folded: its name shows, its arguments on demand.
+  #call({ index, id, function: { name, arguments: args } }) {
+    const call = (this.calls[index] ??= { id, name, args: "", element: make("details", "reasoning") });
+    call.args += args ?? "";
+    if (call.title) return;
+    call.title = make("summary", "", `Calls ${name}`);
+    call.body = make("pre", "prose");
+    call.element.append(call.title, call.body);
+    this.tools.append(call.element);
+  }
+
   #draw() {
     this.#drawing = 0;
-    this.waiting.hidden = this.text !== "" || this.reasoning !== "";
+    this.waiting.hidden = this.text !== "" || this.reasoning !== "" || this.calls.length > 0;
     if (this.reasoning) {
       this.thinking.hidden = false;
       this.thinkingTitle.textContent = this.text ? "Thoughts" : "Thinking …";
       show(this.thoughts, this.reasoning);
     }
+    for (const call of this.calls) call.body.textContent = readable(call.args);
     show(this.body, this.text);
     if (this.#first) this.figures.textContent = this.#cost().join(" · ");
     this.on.drawn();
