@@ -16,12 +16,14 @@ from typing import Any, Self
 from oxillama.compat.arguments import Foreign
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
+from oxillama.hub import fetch
 from oxillama.requests.options import KVType
 from oxillama.sampling.params import Pooling, SamplingParams
 from oxillama.structured.grammar import Grammar
 from oxillama.tokenizer import Tokenizer
 
 RANDOM_SEED = 0xFFFFFFFF
+LORA = "lora"  # the name of the one adapter that a model is opened with
 # ggml's numbers of the cache types that there are here.
 KV_TYPES: Mapping[int, KVType] = {0: "f32", 1: "f16", 8: "q8_0", 30: "bf16"}
 POOLINGS: Mapping[int, Pooling | None] = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
@@ -41,8 +43,6 @@ _LOADING = Foreign(
         "yarn_beta_slow": 1.0,
         "yarn_orig_ctx": 0,
         "lora_base": None,
-        "lora_path": None,
-        "lora_scale": 1.0,
         "chat_handler": None,
         "draft_model": None,
         "tokenizer": None,
@@ -95,6 +95,8 @@ class Llama:
         type_v: int | None = None,
         chat_format: str | None = None,
         last_n_tokens_size: int = 64,
+        lora_path: str | None = None,
+        lora_scale: float = 1.0,
         verbose: bool = True,
         **foreign: Any,
     ) -> None:
@@ -118,6 +120,14 @@ class Llama:
             chat_template=chat_format,
             progress=None if verbose else False,
         )
+        if lora_path is not None:
+            self.engine.load_lora(LORA, lora_path, scale=lora_scale)
+        self._lora = None if lora_path is None else LORA
+
+    @classmethod
+    def from_pretrained(cls, repo_id: str, filename: str | None, **options: Any) -> Self:
+        """Opens a file of a repository on the Hugging Face hub, downloaded once."""
+        return cls(fetch(repo_id, filename), **options)
 
     # --- text
 
@@ -411,6 +421,7 @@ class Llama:
             "repeat_last_n": self._repeat_last_n,
             "top_k": max(top_k, 0),
             "seed": None if seed == RANDOM_SEED else seed,
+            "lora": self._lora,
             "grammar": grammar.grammar if isinstance(grammar, LlamaGrammar) else grammar,
         }
         return SamplingParams(**{name: value for name, value in options.items() if value is not None})

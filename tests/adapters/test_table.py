@@ -93,7 +93,8 @@ def test_unknown_and_bad_names(engine: Engine, folder: Path) -> None:
     assert engine.stats().queue_depth == 0
     with pytest.raises(AdapterError):
         engine.unload_lora("a")
-    for name in ("", " a", "a\n", 7, "x" * 300):
+    names: tuple[Any, ...] = ("", " a", "a\n", 7, "x" * 300)
+    for name in names:
         with pytest.raises(InvalidRequestError):
             engine.load_lora(name, folder / "a.gguf")
     with pytest.raises(InvalidRequestError):

@@ -32,9 +32,9 @@ def main(base_url: str, key: str, model: str) -> None:
         model=model, messages=MESSAGES, response_model=Pet, max_retries=0, max_tokens=100
     )
     found["instructor"] = pet.model_dump()
-    parsed = client.chat.completions.parse(model=model, messages=MESSAGES, response_format=Pet, max_tokens=100)
+    parsed: Any = client.chat.completions.parse(model=model, messages=MESSAGES, response_format=Pet, max_tokens=100)
     found["openai"] = parsed.choices[0].message.parsed.model_dump()
-    response = client.responses.parse(model=model, input="Which pet?", text_format=Pet, max_output_tokens=100)
+    response: Any = client.responses.parse(model=model, input="Which pet?", text_format=Pet, max_output_tokens=100)
     found["openai responses"] = response.output_parsed.model_dump()
     chat = ChatOpenAI(base_url=base_url, api_key=key, model=model, max_retries=0, max_completion_tokens=100)
     found["langchain"] = chat.with_structured_output(Pet, method="json_schema").invoke("Which pet?").model_dump()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oxillama import InvalidRequestError
-from oxillama.compat.llama_cpp import Llama
+from oxillama.compat.llama_cpp import Llama, LlamaGrammar
 from oxillama.demo import demo_path
 
 PROMPT = "Once upon a time"
@@ -125,3 +126,22 @@ def test_misspelt_arguments_are_errors(llama: Llama) -> None:
 def test_loading_refuses_what_it_cannot_do(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         Llama(demo_path(), verbose=False, **options)
+
+
+def test_an_adapter_is_worn_by_every_request(fixtures_dir: Path) -> None:
+    base, adapter = fixtures_dir / "arch" / "llama.gguf", fixtures_dir / "lora" / "llama-a.gguf"
+    ids = [5, 6, 7, 8]
+    with Llama(base, lora_path=str(adapter), lora_scale=0.5, verbose=False) as llama:
+        worn: Any = llama(ids, max_tokens=8, temperature=0)
+        assert (
+            worn["choices"][0]["text"]
+            == llama.engine.generate(ids, max_tokens=8, temperature=0, lora=[("lora", 1.0)]).text
+        )
+
+
+def test_a_grammar_in_either_form(llama: Llama) -> None:
+    grammar = LlamaGrammar.from_string('root ::= "yes" | "no"')
+    reply: Any = llama("Is it?", grammar=grammar, max_tokens=8)
+    assert reply["choices"][0]["text"] in ("yes", "no")
+    reply = llama("Is it?", grammar=LlamaGrammar.from_json_schema('{"const": 7}'), max_tokens=8)
+    assert reply["choices"][0]["text"] == "7"
