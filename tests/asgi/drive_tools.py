@@ -21,9 +21,9 @@ class Person(BaseModel):
     age: int
 
 
-MIA = {"name": "Mia", "age": 7}
+MIA: dict[str, Any] = {"name": "Mia", "age": 7}
 ASK = [{"role": "user", "content": "Who is it?"}]
-TOOL = {"type": "function", "function": {"name": "Person", "parameters": Person.model_json_schema()}}
+TOOL: Any = {"type": "function", "function": {"name": "Person", "parameters": Person.model_json_schema()}}
 
 
 async def main(base_url: str, key: str, model: str) -> None:
@@ -59,7 +59,8 @@ async def main(base_url: str, key: str, model: str) -> None:
 
     messages: list[Any] = list(ASK)
     for _ in range(2):
-        message = client.chat.completions.create(model=model, messages=messages, tools=[TOOL]).choices[0].message
+        reply = client.chat.completions.create(model=model, messages=messages, tools=[TOOL])
+        message: Any = reply.choices[0].message
         messages.append(message)
         for call in message.tool_calls or []:
             messages.append({"role": "tool", "tool_call_id": call.id, "content": call.function.arguments})
