@@ -197,6 +197,17 @@ class TestConversation:
         assert "5 tokens" in found.figures
         assert "ended at the token limit" in found.figures
 
+    def test_a_schema_holds_the_answer(self, visit: Open, server: ServerProcess) -> None:
+        pytest.importorskip("llguidance", reason="the grammar engine is not installed")
+        found = visit(server.url + "/")
+        field = found.page.get_by_label("JSON schema of the reply")
+        field.fill("[1]")
+        assert field.evaluate("field => field.validationMessage") == "A JSON schema is an object in JSON."
+        field.fill('{"enum": ["red", "blue"]}')
+        found.ask("Which colour?")
+        found.wait_until_done()
+        assert found.answers[0] in ('"red"', '"blue"')
+
     def test_stop_frees_the_slot_and_keeps_what_was_written(self, visit: Open, endless: ServerProcess) -> None:
         found = visit(endless.url + "/")
         found.wait_for_state("ready")
