@@ -18,6 +18,7 @@ from oxillama.config import SNAPSHOT_TOKENS, SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
 from oxillama.network.draft import DraftModel
 from oxillama.network.loader import LoadedModel
+from oxillama.requests.wakeup import LoopMailbox
 from oxillama.results.stats import EngineStats
 from oxillama.structured.backend import backend_name
 from oxillama.values import moment_after
@@ -27,8 +28,8 @@ State = Literal["loading", "ready", "draining", "closed", "failed"]
 
 # Waiting raises a request's priority by one level each time this has passed.
 PRIORITY_AGING_SECONDS = 10.0
-# How often a drain looks whether the last request has ended: the worker posts to requests, and to nobody when idle.
-DRAIN_POLL_SECONDS = 0.005
+# A drain looks up so often for Ctrl-C, which does not end a sleep in the core; what it waits for wakes it at once.
+SIGNAL_SECONDS = 0.1
 
 _open: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 
@@ -121,19 +122,28 @@ class Lifecycle:
         """Refuses new requests and waits for those that run; False if some still run after `timeout` seconds."""
         limit = moment_after(timeout)
         self._begin_drain()
+        ticket = Ticket(self.worker, 1, until_rest=True)
         while self._is_busy():
-            if time.monotonic() >= limit:
+            left = limit - time.monotonic()
+            if left <= 0:
                 return False
-            time.sleep(DRAIN_POLL_SECONDS)
+            ticket.wait(min(left, SIGNAL_SECONDS))
+            ticket.clear()
         return True
 
     async def adrain(self, timeout: float | None) -> bool:
         limit = moment_after(timeout)
         self._begin_drain()
+        ticket = Ticket(self.worker, 1, until_rest=True)
+        loop = LoopMailbox.current()
+        ticket.attach(loop.mailbox)
         while self._is_busy():
-            if time.monotonic() >= limit:
+            left = limit - time.monotonic()
+            if left <= 0:
                 return False
-            await anyio.sleep(DRAIN_POLL_SECONDS)
+            with anyio.move_on_after(left):
+                await loop.wait(ticket.has_news)
+            ticket.clear()
         return True
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import pytest
 
-from oxillama import Engine, EngineClosedError
+from oxillama import Engine, EngineClosedError, lifecycle
 from tests.patience import eventually
 
 
@@ -30,3 +30,36 @@ def test_a_drain_tells_those_who_wait_for_room(open_long: Callable[..., Engine])
             waiting.result()
     assert not running.done
     assert not queued.done
+
+
+def test_a_drain_sleeps_until_the_last_request_has_ended(long_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Woken by the worker's rest, not by looking again and again."""
+    monkeypatch.setattr(lifecycle, "SIGNAL_SECONDS", 30.0)
+    running = long_engine.submit("x", max_tokens=50, ignore_eos=True)
+    looks = 0
+    is_busy = long_engine._lifecycle._is_busy
+
+    def counted() -> bool:
+        nonlocal looks
+        looks += 1
+        return is_busy()
+
+    monkeypatch.setattr(long_engine._lifecycle, "_is_busy", counted)
+    assert long_engine.drain(timeout=60)
+    assert running.done
+    assert looks < 10
+
+
+def test_a_drain_in_an_event_loop_sleeps_too(long_engine: Engine) -> None:
+    running = long_engine.submit("x", max_tokens=50, ignore_eos=True)
+    assert anyio.run(long_engine.adrain, 60)
+    assert running.done
+
+
+def test_the_end_of_the_engine_ends_a_drain(long_engine: Engine) -> None:
+    long_engine.submit("x", ignore_eos=True)
+    with ThreadPoolExecutor(1) as pool:
+        draining = pool.submit(long_engine.drain)
+        eventually(lambda: long_engine.state == "draining")
+        long_engine.close()
+        assert draining.result(timeout=60)

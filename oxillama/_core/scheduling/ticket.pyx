@@ -22,14 +22,17 @@ cdef extern from "<unistd.h>" nogil:
 
 @cython.no_gc_clear  # __dealloc__ needs the worker, and nothing the worker holds leads back here
 cdef class Ticket:
-    """Joins the line for `n_places` places in the queue of a worker. handle.submit() takes a ticket that is granted."""
+    """Joins the line for `n_places` places in the queue of a worker. handle.submit() takes a ticket that is granted.
 
-    def __init__(self, Worker worker not None, int32_t n_places):
+    until_rest: waits instead for the worker to have nothing to do, and is never granted; look at its counters then."""
+
+    def __init__(self, Worker worker not None, int32_t n_places, *, bint until_rest=False):
         if self._is_joined:
             raise ValueError("the ticket has joined already")
-        if not 0 < n_places <= worker.c.ring.queue_size:
-            raise ValueError(f"{n_places} places in a queue of {worker.c.ring.queue_size}")
-        if ticket_join(&worker.c.ring.room, &self.c, n_places) != 0:
+        self._room = &worker.c.at_rest if until_rest else &worker.c.ring.room
+        if not 0 < n_places <= self._room.size:
+            raise ValueError(f"{n_places} places in a queue of {self._room.size}")
+        if ticket_join(self._room, &self.c, n_places) != 0:
             raise MemoryError("no memory to wait for the queue")
         self._worker = worker
         self._is_joined = True
@@ -37,11 +40,11 @@ cdef class Ticket:
     def __dealloc__(self):
         # In a forked child the lock may be held by a thread that is not here.
         if self._is_joined and self._worker._pid == getpid():
-            ticket_destroy(&self._worker.c.ring.room, &self.c)
+            ticket_destroy(self._room, &self.c)
 
     def attach(self, Mailbox mailbox not None):
         """Posts the mailbox too when there are news. Look for news afterwards."""
-        if not ticket_attach(&self._worker.c.ring.room, &self.c, mailbox.c):
+        if not ticket_attach(self._room, &self.c, mailbox.c):
             raise RuntimeError("the request is already awaited in another event loop")
 
     def has_news(self):
@@ -61,11 +64,11 @@ cdef class Ticket:
     def wake(self):
         """News for whoever waits. Does nothing in a forked child."""
         if self._worker._pid == getpid():
-            ticket_wake(&self._worker.c.ring.room, &self.c)
+            ticket_wake(self._room, &self.c)
 
     def leave(self):
         """Gives up the place, which is never granted any more, and wakes whoever waits. May be called again; does
         nothing in a forked child."""
         if self._worker._pid == getpid():
-            ticket_leave(&self._worker.c.ring.room, &self.c)
-            ticket_wake(&self._worker.c.ring.room, &self.c)
+            ticket_leave(self._room, &self.c)
+            ticket_wake(self._room, &self.c)

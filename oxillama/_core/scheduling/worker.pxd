@@ -9,6 +9,7 @@ from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
 from oxillama._core.scheduling.kv_cache cimport ox_kv_arena
 from oxillama._core.network.program cimport Program
 from oxillama._core.ring cimport ox_ring
+from oxillama._core.scheduling.room cimport ox_room
 from oxillama._core.scheduling.mask_thread cimport ox_mask_thread
 from oxillama._core.scheduling.draft_model cimport ox_draft_model
 from oxillama._core.scheduling.plan cimport ox_plan
@@ -25,6 +26,7 @@ ctypedef struct ox_worker_stats:
 
 ctypedef struct ox_worker:
     ox_ring *ring
+    ox_room at_rest                 # always full: who waits in its line is woken when the worker has nothing to do
     ox_kv_pool *pool
     ox_snapshots *snapshots         # NULL without recurrent state, or without a prefix cache
     ox_scheduler *scheduler
@@ -63,4 +65,5 @@ cdef class Worker:
     cdef set _adapters
     cdef unsigned long _thread
     cdef bint _started
+    cdef bint _has_rest_line
     cdef int _pid

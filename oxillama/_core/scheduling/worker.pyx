@@ -21,7 +21,8 @@ from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candida
 from oxillama._core.network.adapter cimport AdapterSet
 from oxillama._core.network.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode, replay
 from oxillama._core.scheduling.generation cimport finish_generation, keep_row, publish_generation, take_item
-from oxillama._core.scheduling.draft_model cimport draft_model_create, draft_model_destroy, draft_model_propose
+from oxillama._core.scheduling.draft_model cimport draft_model_create, draft_model_destroy
+from oxillama._core.scheduling.drafting cimport propose_drafts
 from oxillama._core.scheduling.gone_sets cimport gone_forget, gone_free, gone_push
 from oxillama._core.scheduling.kv_blocks cimport kv_pool_create, kv_pool_destroy
 from oxillama._core.scheduling.kv_cache cimport KVCache, kv_arena_grow
@@ -32,13 +33,11 @@ from oxillama._core.request cimport (
     OX_FINISH_ERROR,
     OX_FINISH_NONE,
     OX_MAX_DRAFTS,
-    num_known,
     ox_request,
-    request_is_decoding,
     request_unref,
 )
 from oxillama._core.scheduling.mask_thread cimport masks_begin, masks_finish, masks_start, masks_stop
-from oxillama._core.scheduling.room cimport room_wake_all
+from oxillama._core.scheduling.room cimport room_destroy, room_init, room_take, room_wake_all
 from oxillama._core.ring cimport (
     ring_close,
     ring_create,
@@ -53,7 +52,7 @@ from oxillama._core.output.output cimport ox_output
 from oxillama._core.scheduling.plan cimport num_accepted, ox_plan_item, plan_is_alive, plan_rollback
 from oxillama._core.network.pooling cimport pooling_ranks
 from oxillama._core.scheduling.profile cimport ox_profile, profile_add, profile_lap
-from oxillama._core.scheduling.row_costs cimport OX_COSTED_ROWS, row_costs_observe
+from oxillama._core.scheduling.row_costs cimport row_costs_observe
 from oxillama._core.scheduling.snapshots cimport snapshots_create, snapshots_destroy
 from oxillama._core.scheduling.scheduler cimport (
     scheduler_add,
@@ -98,7 +97,7 @@ cdef void *worker_main(void *argument) noexcept nogil:
         gone_forget(&w.gone_sets, w.pool)
         if ox_load_acquire_i32(&w.ring.closed):
             break
-        propose(w)
+        propose_drafts(w.scheduler, &w.costs, w.draft_model, w.n_vocab)
         plan = scheduler_schedule(w.scheduler, ox_monotonic_ns())
         if plan.n_items > 0:
             step(w, plan)
@@ -107,6 +106,7 @@ cdef void *worker_main(void *argument) noexcept nogil:
             rest(w)
     close_down(w)
     ox_store_release_i32(&w.is_running, 0)
+    room_wake_all(&w.at_rest)
     return NULL
 
 
@@ -125,39 +125,12 @@ cdef void admit(ox_worker *w) noexcept nogil:
             request_unref(request)
 
 
-cdef void propose(ox_worker *w) noexcept nogil:
-    """Lets constraints say what must come next, and drafters of running requests guess."""
-    cdef int32_t i, k, n, n_rows = 0
-    cdef int32_t *drafts
-    cdef ox_request *request
-    if w.scheduler.config.max_drafts == 0:
-        return
-    for i in range(w.scheduler.n_running):
-        n_rows += 1 if request_is_decoding(w.scheduler.running[i]) else OX_COSTED_ROWS + 1
-    for i in range(w.scheduler.n_running):
-        request = w.scheduler.running[i]
-        if (request.drafter == NULL and request.constraint == NULL) or not request_is_decoding(request):
-            continue
-        n = min(w.scheduler.config.max_drafts, request.max_output - request.n_output - 1)
-        drafts = request.tokens + num_known(request)
-        request.n_drafts = 0
-        if n > 0 and request.constraint != NULL and request.constraint.forced != NULL:
-            request.n_drafts = request.constraint.forced(request.constraint, drafts, n)
-        if n > 0 and request.n_drafts == 0 and request.drafter != NULL:
-            request.n_drafts = request.drafter.propose(request.drafter, request, &w.costs, n_rows, n, drafts)
-        for k in range(request.n_drafts):
-            if not 0 <= drafts[k] < w.n_vocab:
-                request.n_drafts = k
-                break
-        n_rows += request.n_drafts
-    if w.draft_model != NULL:
-        draft_model_propose(w.draft_model, w.scheduler, &w.costs, n_rows)
-
-
 cdef void rest(ox_worker *w) noexcept nogil:
     """Makes one more page of the weights large, or sleeps without using the processor when they all are. The team falls
     asleep by itself."""
     ox_store_relaxed_i64(&w.stats.heartbeat_ns, 0)
+    # The lock of the line orders this behind all that was written: who joins later sees that nothing is left to do.
+    room_wake_all(&w.at_rest)
     # A request that comes now waits for one page, a few milliseconds.
     if w.program.weights == NULL or not pages_enlarge(w.program.weights):
         ring_sleep(w.ring, -1)
@@ -352,6 +325,10 @@ cdef class Worker:
         self.c.program = &program.c
         self.c.n_vocab = program.n_vocab
         self.c.n_threads = program.c.n_threads
+        if room_init(&self.c.at_rest, 1) != 0:
+            raise MemoryError("no memory for the worker")
+        self._has_rest_line = True
+        room_take(&self.c.at_rest, 1)
         self.c.ring = ring_create(queue_size)
         self.c.pool = kv_pool_create(program.kv.n_blocks, <uint64_t>-1)
         if program.n_snapshots > 0 and prefix_cache and self.c.pool != NULL:
@@ -429,6 +406,8 @@ cdef class Worker:
             ring_destroy(self.c.ring)
         if self.c.pool != NULL:
             kv_pool_destroy(self.c.pool)
+        if self._has_rest_line:
+            room_destroy(&self.c.at_rest)
         snapshots_destroy(self.c.snapshots)
         draft_model_destroy(self.c.draft_model)
         if self.c.memories != NULL:
@@ -481,6 +460,7 @@ cdef class Worker:
     def wake_waiting(self):
         """Makes those who wait for room in the queue look at the engine's state now."""
         room_wake_all(&self.c.ring.room)
+        room_wake_all(&self.c.at_rest)
 
     def stats(self):
         """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
