@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from oxillama.cli.bench_plot import check_plot, plot
+from oxillama.cli.bench_speculation import main as compare_speculation
 from oxillama.cli.mistakes import wrong_use
 from oxillama.cli.options import INTEGER, Number, Option, model_options, model_path, numbers, storage_options
 from oxillama.cpu import cpu_info
@@ -61,6 +62,9 @@ def options() -> list[click.Parameter]:
         Option("--batch", kind=kind, default=[1], metavar="N",
                help=f"sequences decoded together, {several} (default: 1)"),
         Option("--rounds", kind=INTEGER, default=5, metavar="N", help="measurements of each (default: 5)"),
+        Option("--speculation", is_flag=True,
+               help="compare texts of several kinds, written with speculation and without"),
+        Option("--draft", metavar="FILE", help="with --speculation: a small model that guesses, too"),
         Option("--json", is_flag=True, help="everything as JSON, each round too"),
         Option("--profile", is_flag=True, help="one more round, timed by operation"),
         Option("--plot", metavar="PATH", field="plot",
@@ -79,6 +83,10 @@ def _check(args: SimpleNamespace) -> str | None:
         raise wrong_use("nothing to measure: --prefill and --decode are both 0")
     if args.plot:
         check_plot(args.plot)
+    if args.draft and not args.speculation:
+        raise wrong_use("--draft is compared with --speculation")
+    if args.speculation and not max(args.decode):
+        raise wrong_use("nothing to compare: --decode is 0")
     return path
 
 
@@ -94,6 +102,8 @@ def _tasks(args: SimpleNamespace) -> Iterator[Task]:
 def main(args: SimpleNamespace) -> int:
     chosen = _check(args)
     path = str(demo_path() if chosen is None else chosen)
+    if args.speculation:
+        return compare_speculation(args, path)
     tasks = list(_tasks(args))
     work = Work.of(path)
     report: dict[str, Any] = {

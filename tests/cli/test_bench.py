@@ -11,6 +11,7 @@ import pytest
 
 from oxillama.cli import main
 from oxillama.cli.bench_plot import plot
+from oxillama.demo import demo_path
 from tests.cli.programs import run
 
 SMALL = ("--demo", "-t", "1", "--rounds", "2")
@@ -140,3 +141,15 @@ def test_the_picture_names_every_row(capsys: pytest.CaptureFixture[str], tmp_pat
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert main(["bench", *SMALL, "--plot", str(tmp_path / "a.doc")]) == 2
     assert "expected a name that ends with .svg, .png or .pdf" in capsys.readouterr().err
+
+
+def test_speculation_is_compared_on_texts_of_several_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys, "--speculation", "--decode", "24")["speculation"]
+    assert [row["text"] for row in found] == ["prose", "records", "copy", "predicted"]
+    for row in found:
+        assert row["is_equal"]
+        assert len(row["without"]) == len(row["speculating"]) == 2
+        assert row["ratio"] > 0
+        assert row["tokens_per_pass"] >= 1
+    assert main(["bench", *SMALL, "--speculation", "--decode", "8", "--draft", str(demo_path())]) == 0
+    assert "tokens per pass" in capsys.readouterr().out
