@@ -23,7 +23,6 @@ DISCUSSED_LINES = 500
 # A file above DISCUSSED_LINES, and why it is one file all the same.
 LONG_FILES: dict[str, str] = {
     "oxillama/engine.py": "the one class that an app holds: all its calls, of a few lines each",
-    "oxillama/_core/scheduling/worker.pyx": "the one thread that owns all model state: its loop, and its Python object",
     "tests/asgi/test_page_browser.py": "one page in one browser, whose start all its tests share",
 }
 
