@@ -30,7 +30,7 @@ class Reservation:
 
     def __init__(self, name: str, n_bytes: int) -> None:
         self.name = name
-        self.n_bytes = n_bytes
+        self.n_bytes: int = n_bytes
         self._owner: weakref.ref[HoldsMemory] | None = None
         self._is_settled = False
         self._is_released = False

@@ -24,7 +24,7 @@ class _OverEngine:
         if isinstance(model, Engine) and options:
             raise TypeError(f"an engine that is open takes no options, found {sorted(options)}")
         self._owns = not isinstance(model, Engine)
-        self.engine = model if isinstance(model, Engine) else Engine(model, **options)
+        self.engine: Engine = model if isinstance(model, Engine) else Engine(model, **options)
 
     @property
     def max_seq_length(self) -> int:

@@ -16,7 +16,7 @@ from oxillama.engine import Engine
 from oxillama.requests.capabilities import Capability
 from oxillama.values import refused
 
-log = logging.getLogger("oxillama")
+log: logging.Logger = logging.getLogger("oxillama")
 
 EngineFactory: TypeAlias = Callable[[], Awaitable[Engine]]
 Readiness: TypeAlias = Literal["loading", "ready", "draining", "closed", "forked", "failed", "stalled"]
@@ -39,7 +39,7 @@ class ServedModel:
         if name is not None and (not isinstance(name, str) or not name):
             raise refused("name", "a text that is not empty, or None", name)
         self.name = name
-        self.aliases = texts_of("aliases", aliases)
+        self.aliases: tuple[str, ...] = texts_of("aliases", aliases)
         self._factory = None if isinstance(source, Engine) else source
         self._engine = source if isinstance(source, Engine) else None
         self._failed = False

@@ -78,7 +78,7 @@ class ReplyOptions:
         self.choice: ToolChoice = tool_choice(choice, self.tools)
         if parallel_tool_calls is not None and not isinstance(parallel_tool_calls, bool):
             raise refused("parallel_tool_calls", "True, False or None", parallel_tool_calls)
-        self.parallel = parallel_tool_calls is not False
+        self.parallel: bool = parallel_tool_calls is not False
         self.response_format = response_format
         self.grammar: Grammar | None = response_grammar(response_format)
         if reasoning_format not in ("auto", "none"):

@@ -106,11 +106,11 @@ class Llama:
             raise InvalidRequestError(
                 f"pooling_type must be one of {known}, found {pooling_type!r}", param="pooling_type"
             )
-        self.model_path = os.fspath(model_path)
+        self.model_path: str = os.fspath(model_path)
         self._pooling = POOLINGS[pooling_type]
         self._repeat_last_n = last_n_tokens_size
         self._next_seed = None if seed == RANDOM_SEED else seed
-        self.engine = Engine(
+        self.engine: Engine = Engine(
             model_path,
             n_ctx=n_ctx or None,
             n_threads=n_threads,

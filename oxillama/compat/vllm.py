@@ -89,7 +89,7 @@ class LLM:
         **foreign: Any,
     ) -> None:
         _LOADING.check("LLM", foreign)
-        self.engine = Engine(
+        self.engine: Engine = Engine(
             model,
             n_ctx=max_model_len,
             max_batch_size=max_num_seqs,

@@ -37,7 +37,7 @@ class OxillamaEmbeddings(Embeddings):
 class OxillamaRerank(BaseDocumentCompressor):
     """Keeps the documents that answer a query best, with `relevance_score` in their metadata."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ConfigDict = ConfigDict(arbitrary_types_allowed=True)
 
     engine: Engine
     top_n: int | None = 3

@@ -48,7 +48,7 @@ class Predictor:
         self._output = output
         self._chat = chat
         self._seed_column = seed_column
-        self.engine = Engine(path, progress=False, **(engine_options or {}))
+        self.engine: Engine = Engine(path, progress=False, **(engine_options or {}))
 
     def __call__(self, batch: Rows) -> Rows:
         """All rows of the batch at once through the engine, in their order."""

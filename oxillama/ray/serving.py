@@ -35,7 +35,7 @@ class Server:
         engine_options: Mapping[str, Any] | None = None,
         app_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.engine = Engine(path, progress=False, **(engine_options or {}))
+        self.engine: Engine = Engine(path, progress=False, **(engine_options or {}))
         self._app = create_app(self.engine, **(app_options or {}))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

@@ -70,10 +70,10 @@ class Deciding:
                 raise refused("questions", "a mapping from texts that are not empty", key)
             if not isinstance(question, Choice | YesNo | Score):
                 raise refused(f"questions.{key}", "a Choice, YesNo or Score", question)
-        self.questions = dict(questions)
+        self.questions: dict[str, Question] = dict(questions)
         self.scoring = scoring
         self._prompts = _Prompts(tokenizer, conversation, state, limit)
-        self.asks = [
+        self.asks: list[_Ask] = [
             ask
             for index, (key, question) in enumerate(self.questions.items())
             for ask in self._asks(index, question.question or key, question, rotations)

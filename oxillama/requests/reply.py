@@ -24,9 +24,9 @@ class StreamedReply:
         self._ids = set(reply_format.call_ids)
         self._num_tokens = 0
         self._num_calls = 0
-        self.num_reasoning_tokens = 0
+        self.num_reasoning_tokens: int = 0
         self.started = False
-        self.finished = False
+        self.finished: bool = False
 
     def push(self, text: str, token_ids: Sequence[int]) -> ChatDelta:
         """What this text, of these tokens, adds."""

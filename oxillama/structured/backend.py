@@ -59,7 +59,7 @@ class LibraryBackend:
 
     def __init__(self, path: str) -> None:
         self._library = Library(path)
-        self.name = f"llguidance {self._library.version} (C)"
+        self.name: str = f"llguidance {self._library.version} (C)"
 
     def vocabulary(self, table: TokenTable, n_vocab: int, end_tokens: Sequence[int]) -> LibraryVocabulary:
         return LibraryVocabulary(GuideVocabulary(self._library, table, n_vocab, end_tokens))
@@ -86,7 +86,7 @@ class PythonVocabulary:
         hidden = {token for token in table.flagged(6) if token < n_vocab}
         marked = {token for token in range(min(len(table), n_vocab)) if table[token][:1] == b"\xff"}
         self._special = hidden | marked | set(ends)
-        self.tokens = [
+        self.tokens: list[bytes] = [
             self._marked(token) if token in self._special else table[token] if token < len(table) else b""
             for token in range(n_vocab)
         ]
@@ -95,8 +95,8 @@ class PythonVocabulary:
         for token in sorted(range(min(len(table), n_vocab)), key=lambda token: bool(table.flags[token] & 32)):
             if token not in self._special and table[token]:
                 self._by_text.setdefault(table[token], token)
-        self.special_token_ids = sorted(self._special)
-        self.eos_token_id = ends[0] if ends else n_vocab
+        self.special_token_ids: list[int] = sorted(self._special)
+        self.eos_token_id: int = ends[0] if ends else n_vocab
         self._tokenizer = module.LLTokenizer(
             module.TokenizerWrapper(self), n_vocab=n_vocab + 1, eos_token=ends or [n_vocab]
         )
@@ -147,7 +147,7 @@ class PythonBackend:
 
     def __init__(self, module: Any, version: str, reason: str) -> None:
         self._module = module
-        self.name = f"llguidance {version} (Python, with the GIL: {reason})"
+        self.name: str = f"llguidance {version} (Python, with the GIL: {reason})"
 
     def vocabulary(self, table: TokenTable, n_vocab: int, end_tokens: Sequence[int]) -> PythonVocabulary:
         return PythonVocabulary(self._module, table, n_vocab, end_tokens)

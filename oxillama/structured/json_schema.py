@@ -35,7 +35,7 @@ class JsonSchema:
         self._document = SchemaDocument(schema)
         self._relaxed = relaxed
         self.is_closed = closed
-        self.is_old = self._document.is_old
+        self.is_old: bool = self._document.is_old
         self._names: dict[int, str] = {}
         self._waiting: deque[tuple[str, SchemaPath, Any]] = deque()
         self._num_schemas = 0
@@ -45,7 +45,7 @@ class JsonSchema:
         self._definition = ROOT
         definitions = self._definitions()
         self._check(definitions)
-        self.text = self._text(definitions, options)
+        self.text: str = self._text(definitions, options)
 
     # --- what the parts need
 

@@ -45,7 +45,7 @@ class SchemaDocument:
     def __init__(self, root: Any) -> None:
         self.root = root
         dialect = root.get("$schema") if isinstance(root, dict) else None
-        self.is_old = isinstance(dialect, str) and any(name in dialect for name in _OLD_DIALECTS)
+        self.is_old: bool = isinstance(dialect, str) and any(name in dialect for name in _OLD_DIALECTS)
         self._bases: dict[int, str] = {}
         self._resources: dict[str, tuple[SchemaPath, Any]] = {"": ((), root)}
         self._anchors: dict[tuple[str, str], tuple[SchemaPath, Any]] = {}

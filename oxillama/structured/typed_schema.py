@@ -64,7 +64,7 @@ class TypedSchema:
             writer = _Writer()
             try:
                 root = writer.schema(target)
-                self.schema = {**root, "$defs": writer.definitions} if writer.definitions else root
+                self.schema: Any = {**root, "$defs": writer.definitions} if writer.definitions else root
                 return
             except _UnknownTypeError as error:
                 self._adapter = _adapter(target, str(error))

@@ -32,15 +32,16 @@ class CallReader:
         self.tools = tools
         self.source = source
         self.events = events
-        self.num_started = 0
+        self.num_started: int = 0
         self._is_open = False  # the present call has been told of
         self._is_whole = False  # and all of its arguments
-        self.section_open, self.section_close = syntax.section_open.strip(), syntax.section_close.strip()
+        self.section_open: str = syntax.section_open.strip()
+        self.section_close: str = syntax.section_close.strip()
         if syntax.array:
             self.section_open = self.section_open.removesuffix("[")
             self.section_close = self.section_close.removeprefix("]")
-        self.heads = (syntax.head, *syntax.other_heads)
-        self.firsts = [words(literal)[0] for head in self.heads if (literal := pattern(head)[0][0]).strip()]
+        self.heads: tuple[str, ...] = (syntax.head, *syntax.other_heads)
+        self.firsts: list[str] = [words(literal)[0] for head in self.heads if (literal := pattern(head)[0][0]).strip()]
 
     def section(self) -> Waiting[None]:
         """Reads one call, and those that follow it. Raises Malformed, with what belongs to no call recorded."""

@@ -23,8 +23,8 @@ class Source:
     """``buffer[position:]`` has come and has not been taken. ``closed``: nothing more will come."""
 
     def __init__(self) -> None:
-        self.buffer = ""
-        self.position = 0
+        self.buffer: str = ""
+        self.position: int = 0
         self.closed = False
         self._taken: list[str] | None = None
 

@@ -42,14 +42,14 @@ class Trial:
 
     def __init__(self, template: str) -> None:
         self.template = template
-        self.joined = template_traits(template).joins_arguments
+        self.joined: bool = template_traits(template).joins_arguments
         self._takes_empty = True
-        self.prompt = self.render([], prompt=True)
-        self.prompts = [
+        self.prompt: str = self.render([], prompt=True)
+        self.prompts: list[str] = [
             self.prompt,
             *(self.render([], prompt=True, enable_thinking=on, thinking=on) for on in (True, False)),
         ]
-        self.declares = self.prompt != self.render([], prompt=True, tools=False)
+        self.declares: bool = self.prompt != self.render([], prompt=True, tools=False)
 
     def render(self, messages: list[dict[str, Any]], *, prompt: bool = False, tools: bool = True, **kwargs: Any) -> str:
         conversation = [{"role": "user", "content": ASK}, *messages]

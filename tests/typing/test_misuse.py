@@ -64,4 +64,7 @@ def test_public_types_are_complete() -> None:
         found = json.loads(out)
     except ValueError:
         pytest.skip(f"pyright does not run here: {out[:200]}")
-    assert found["typeCompleteness"]["completenessScore"] >= LEAST_COMPLETE
+    # Classes over those of frameworks are as complete as the frameworks that are installed.
+    names = [one for one in found["typeCompleteness"]["symbols"] if ".integrations." not in one["name"]]
+    known = [one for one in names if one["isTypeKnown"] and not one["isTypeAmbiguous"]]
+    assert len(known) / len(names) >= LEAST_COMPLETE
