@@ -118,7 +118,7 @@ def note_index(error: Exception, index: int, noun: str) -> None:
         error.index = index
         error.add_note(f"{noun}s[{index}]")
         if isinstance(error, InvalidRequestError) and error.param is not None:
-            if error.param == "prompt":
+            if error.param == noun == "prompt":
                 error.param = f"{noun}s[{index}]"
             elif error.param.startswith("messages"):
                 error.param = f"{noun}s[{index}]{error.param.removeprefix('messages')}"

@@ -103,7 +103,9 @@ class EmbeddingBatch(Batch[npt.NDArray[np.float32]]):
     """Several inputs that become the rows of one array, or with pooling "none" an array each."""
 
     def __init__(self, inputs: Inputs, params: EmbeddingParams, *, max_flight: int, progress: Progress) -> None:
-        super().__init__(split_inputs(inputs), max_flight=max_flight, progress=progress, label="embedding")
+        super().__init__(
+            split_inputs(inputs), max_flight=max_flight, progress=progress, label="embedding", noun="input"
+        )
         self._dimensions = params.dimensions
         self._has_rows_of_tokens = params.pooling == "none"
 

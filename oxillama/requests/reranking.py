@@ -67,4 +67,4 @@ class RankingBatch(Batch[float]):
             raise InvalidRequestError(
                 f"documents must be a sequence of texts, found {type(documents).__name__}", param="documents"
             )
-        super().__init__(documents, max_flight=max_flight, progress=progress, label="ranking")
+        super().__init__(documents, max_flight=max_flight, progress=progress, label="ranking", noun="document")
