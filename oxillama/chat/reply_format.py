@@ -20,7 +20,7 @@ from oxillama.tools.definitions import ToolSet, tool_set
 from oxillama.tools.grammar import CallGrammar
 from oxillama.tools.markers import Markers
 from oxillama.tools.reader import ReplyReader, ReplyState
-from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.syntax import ReplySyntax, pattern
 from oxillama.values import refused
 
 ReasoningFormat = Literal["auto", "none"]
@@ -140,6 +140,8 @@ class ReplyOptions:
         """The parameters, whose grammar lets a model think before what it says of the reply, and call tools."""
         if self.choice.tools and (calls := self._calls(params, conversation, prompt)) is not None:
             return params.replace(grammar=calls)
+        if self.tools and self.choice.mode == "none" and (opening := _opening_token(conversation)) is not None:
+            params = params.replace(banned_tokens=(*params.banned_tokens, opening))
         tags, grammar = conversation.think_tags, params.grammar
         if tags is None or not isinstance(grammar, Grammar) or not (prompt.thinking or self.reasoning_format == "auto"):
             return params
@@ -167,6 +169,14 @@ def _controls(conversation: Conversation, syntax: ReplySyntax) -> dict[str, int]
     tokenizer = conversation.tokenizer
     found = {text: tokenizer.find(text.encode()) for text in Markers.of(syntax, tokenizer.control_texts()).controls}
     return {text: token for text, token in found.items() if token is not None}
+
+
+def _opening_token(conversation: Conversation) -> int | None:
+    """The control token that begins a call, if one does."""
+    syntax = conversation.tool_syntax
+    opening = syntax.section_open or pattern(syntax.head)[0][0]
+    controls = _controls(conversation, syntax)
+    return next((token for text, token in controls.items() if opening.startswith(text)), None)
 
 
 def _checksum(ids: Sequence[int]) -> int:

@@ -183,3 +183,11 @@ def test_the_syntax_is_shown_and_can_be_given(engine: Engine) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         Engine.demo(tool_syntax="nonsense")
     assert caught.value.param == "tool_syntax"
+
+
+def test_what_begins_a_call_is_banned_where_none_may_come() -> None:
+    with Engine.demo(n_threads=1, tool_syntax=ReplySyntax(codec="json", head="<|user|>")) as engine:
+        (opening,) = engine.tokenize("<|user|>", add_special=False, parse_special=True)
+        wanted: dict[str, Any] = {"logit_bias": {opening: 100.0}, "max_tokens": 5, "seed": 1}
+        assert opening in engine.chat(ASK, tools=[SMALL], **wanted).token_ids
+        assert opening not in engine.chat(ASK, tools=[SMALL], tool_choice="none", **wanted).token_ids
