@@ -1,10 +1,11 @@
-"""llama.cpp as a child of compare.py, through the C functions that llama-cpp-python binds: MODEL THREADS REPACK.
+"""llama.cpp as a child of compare.py, through the C functions that llama-cpp-python binds: MODEL THREADS REPACK [LORA].
 
 Flash attention on, F16 cache; REPACK 1: weights are repacked at load, as it does by default. One JSON task per line in,
 one answer per line out."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
 import sys
@@ -15,13 +16,16 @@ import llama_cpp as c
 
 
 class LlamaCpp:
-    def __init__(self, path: str, threads: int, repack: bool) -> None:
+    def __init__(self, path: str, threads: int, repack: bool, lora: str | None = None) -> None:
         c.llama_backend_init()
         params = c.llama_model_default_params()
         params.use_extra_bufts = repack
         self.model = c.llama_model_load_from_file(path.encode(), params)
         if not self.model:
             raise SystemExit(f"llama.cpp cannot load {path}")
+        self.adapter = c.llama_adapter_lora_init(self.model, lora.encode()) if lora else None
+        if lora and not self.adapter:
+            raise SystemExit(f"llama.cpp cannot load {lora}")
         self.threads = threads
         self.context: Any = None
         self.n_vocab = c.llama_vocab_n_tokens(c.llama_model_get_vocab(self.model))
@@ -40,6 +44,12 @@ class LlamaCpp:
         self.context = c.llama_init_from_model(self.model, params)
         if not self.context:
             raise SystemExit("llama.cpp cannot make a context")
+        if self.adapter:
+            adapters = (ctypes.c_void_p * 1)(ctypes.cast(self.adapter, ctypes.c_void_p))
+            scales = (ctypes.c_float * 1)(1.0)
+            pointer = ctypes.cast(adapters, c.llama_set_adapters_lora.argtypes[1])
+            if c.llama_set_adapters_lora(self.context, pointer, 1, scales) != 0:
+                raise SystemExit("llama.cpp does not take the adapter")
         for sequence in range(task["batch"]):
             self._prompt(0, self.length, sequence)
         self.rate(task)  # warms up
@@ -78,7 +88,7 @@ class LlamaCpp:
 
 
 def main() -> None:
-    engine = LlamaCpp(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1")
+    engine = LlamaCpp(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", *sys.argv[4:5])
     print(json.dumps({"build": c.llama_print_system_info().decode()}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

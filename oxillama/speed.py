@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS
 from oxillama.engine import Engine
 from oxillama.errors import RequestCancelled
 from oxillama.gguf import GGUFFile
-from oxillama.sampling.params import SamplingParams
+from oxillama.sampling.params import Lora, SamplingParams
 
 # Probes that differ by more than this say that the machine changed in between.
 NOISE = 0.3
@@ -91,11 +91,13 @@ def cache_bytes_per_token(engine: Engine) -> float:
 
 
 class Meter:
-    """Measures an engine beside the machine that it runs on, with as many threads."""
+    """Measures an engine beside the machine that it runs on, with as many threads. worn: adapters of the sequences, by
+    turns."""
 
-    def __init__(self, engine: Engine, work: Work) -> None:
+    def __init__(self, engine: Engine, work: Work, worn: Sequence[Lora] = ()) -> None:
         self.engine = engine
         self.work = work
+        self._worn = worn or [None]
         self._probe: ReadProbe | None = None
         self._cache_bytes = cache_bytes_per_token(engine)
         self._seed = 0
@@ -103,7 +105,9 @@ class Meter:
     def prepare(self, task: Task) -> None:
         """Fills the cache with what the task begins after; also warms up."""
         for sequence in range(task.batch):
-            self.engine.generate(self._beginning(task, sequence), max_tokens=1, temperature=0)
+            self.engine.generate(
+                self._beginning(task, sequence), max_tokens=1, temperature=0, lora=self._lora(sequence)
+            )
 
     def measure(self, task: Task, timed: Timed = nullcontext) -> Measurement:
         before = self.probe()
@@ -130,11 +134,14 @@ class Meter:
     def _beginning(self, task: Task, sequence: int) -> list[int]:
         return random_tokens(self.engine.n_vocab, prompt_tokens(task), sequence)
 
+    def _lora(self, sequence: int) -> Lora:
+        return self._worn[sequence % len(self._worn)]
+
     def _prefill(self, task: Task, timed: Timed) -> float:
         self._seed += 1
         after = self._beginning(task, 0) if task.depth else []
         prompt = after + random_tokens(self.engine.n_vocab, task.tokens, f"prefill {self._seed}")
-        params = SamplingParams(max_tokens=1, temperature=0, cache_prompt=task.depth > 0)
+        params = SamplingParams(max_tokens=1, temperature=0, cache_prompt=task.depth > 0, lora=self._lora(0))
         with timed():
             done = self.engine.generate(prompt, params)
         return (done.usage.prompt_tokens - done.usage.cached_tokens) / done.timings.prefill
@@ -144,7 +151,9 @@ class Meter:
         lengths = [None] * (task.batch - 1) + [task.tokens + 1]
         with timed():
             requests = [
-                self.engine.submit(self._beginning(task, i), max_tokens=length, temperature=0, ignore_eos=True)
+                self.engine.submit(
+                    self._beginning(task, i), max_tokens=length, temperature=0, ignore_eos=True, lora=self._lora(i)
+                )
                 for i, length in enumerate(lengths)
             ]
             done = requests[-1].result()

@@ -57,6 +57,7 @@ class Content:
 class Entry:
     """A name of a content. scale: what the scales of requests are multiplied with."""
 
+    id: int
     content: Content
     scale: float
     path: str
@@ -85,6 +86,7 @@ class AdapterTable:
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] = {}
         self._loading: set[str] = set()
+        self._ids = itertools.count()
         self._contents: dict[bytes, Content] = {}
         self._leaving: list[Content] = []  # without a name; freed when nobody wears them
         self._sets: dict[tuple[tuple[bytes, float], ...], tuple[AdapterSet, tuple[Content, ...]]] = {}
@@ -105,7 +107,7 @@ class AdapterTable:
                     content.names.add(name)
             if content is None:
                 content = self._made(name, found, digest, placed, values)
-            entry = Entry(content, scale, found.path, found.task_name, found.prompt_prefix)
+            entry = Entry(next(self._ids), content, scale, found.path, found.task_name, found.prompt_prefix)
             with self._lock:
                 self._entries[name] = entry
                 return self._info(name, entry)
@@ -116,7 +118,9 @@ class AdapterTable:
             self._program()
             self._sweep()
             if name in self._entries or name in self._loading:
-                raise AdapterError(f"an adapter {name!r} is loaded already; unload it first", param="name")
+                raise AdapterError(
+                    f"an adapter {name!r} is loaded already; unload it first", param="name", code="adapter_exists"
+                )
             self._loading.add(name)
         try:
             # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
@@ -219,6 +223,7 @@ class AdapterTable:
 
     def _info(self, name: str, entry: Entry) -> LoraInfo:
         return LoraInfo(
+            id=entry.id,
             name=name,
             path=entry.path,
             scale=entry.scale,

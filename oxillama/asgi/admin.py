@@ -1,11 +1,11 @@
-"""Routes under the admin token: the engine's figures; adapters, which the engine cannot load yet."""
+"""Routes under the admin token: the engine's figures; those of adapters are in loras.py."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oxillama.asgi.errors import JSONResponse, not_supported
+from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.service import Service
 
@@ -35,7 +35,3 @@ def _stats(served: ServedModel) -> dict[str, object]:
         }
         content["stats"] = engine.stats().to_dict() if engine.state != "closed" else None
     return content
-
-
-async def loras(request: Request) -> Response:
-    raise not_supported("loading adapters")

@@ -20,6 +20,7 @@ from oxillama.asgi import (
     completions,
     embeddings,
     health,
+    loras,
     metrics,
     models,
     openapi,
@@ -55,6 +56,9 @@ FIELD_TABLES: tuple[FieldTable, ...] = (
     chat.FIELDS,
     completions.FIELDS,
     embeddings.FIELDS,
+    loras.LOAD_FIELDS,
+    loras.VLLM_LOAD_FIELDS,
+    loras.VLLM_UNLOAD_FIELDS,
     rerank.FIELDS,
     rerank.V2_FIELDS,
     responses.FIELDS,
@@ -78,6 +82,7 @@ def create_app(
     limits: Limits | None = None,
     max_priority: int = 0,
     page: bool = False,
+    lora_dirs: Iterable[str] | str = (),
     keep_alive: float = 15.0,
     registry: CollectorRegistry | None = None,
 ) -> Starlette:
@@ -90,7 +95,8 @@ def create_app(
     file name. model_aliases: further names; `*` accepts any. cors_origins: origins of pages that may call it; `*`: all.
     trusted_hosts: the only names (`localhost`: all of this machine's own) under which it may be called, and whose pages
     may call it; none: no matter. limits: the most that one request or key may ask for. max_priority: how far before
-    ordinary requests a client may put its own. page: serve the chat page at `/`. keep_alive: seconds between the
+    ordinary requests a client may put its own. page: serve the chat page at `/`. lora_dirs: directories from which an
+    admin may load adapters by path. keep_alive: seconds between the
     comments on a stream that has nothing to say. registry: a Prometheus registry of the host, in which the app's
     figures then are besides at `/metrics`; it can hold those of one app.
 
@@ -105,6 +111,7 @@ def create_app(
         limits=limits if limits is not None else Limits(),
         max_priority=max_priority,
         page=page,
+        lora_dirs=lora_dirs,  # type: ignore[arg-type]
         keep_alive=keep_alive,
     )
     service = Service(_registry(engine, settings), settings)
@@ -172,7 +179,12 @@ def _routes() -> Sequence[BaseRoute]:
         RecordedRoute("/embed_sparse", tei.embed_sparse, methods=["POST"]),
         RecordedRoute("/rerank", tei.rerank, methods=["POST"]),
         RecordedRoute("/admin/stats", admin.stats),
-        RecordedRoute("/admin/loras", admin.loras, methods=["GET", "POST", "DELETE"]),
+        RecordedRoute("/admin/loras", loras.list_loras),
+        RecordedRoute("/admin/loras", loras.load_lora, methods=["POST"]),
+        RecordedRoute("/admin/loras", loras.unload_lora, methods=["DELETE"]),
+        RecordedRoute("/admin/loras/{name:path}", loras.unload_lora, methods=["DELETE"]),
+        RecordedRoute("/v1/load_lora_adapter", loras.load_lora_adapter, methods=["POST"]),
+        RecordedRoute("/v1/unload_lora_adapter", loras.unload_lora_adapter, methods=["POST"]),
     ]
 
 

@@ -17,6 +17,8 @@ from oxillama.asgi.request_log import record_of
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/", "/favicon.ico"})
 OPEN_PREFIXES = ("/static/",)
 ADMIN_PREFIX = "/admin"
+# vLLM\'s names of what the routes of adapters do.
+ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 
 
 class Authentication:
@@ -37,7 +39,7 @@ class Authentication:
         if scope["method"] == "OPTIONS" or path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
             return
         given = _credential(Headers(scope=scope))
-        if path == ADMIN_PREFIX or path.startswith(f"{ADMIN_PREFIX}/"):
+        if path == ADMIN_PREFIX or path.startswith(f"{ADMIN_PREFIX}/") or path in ADMIN_PATHS:
             self._check_admin(given)
         elif self._keys:
             self._check_key(given, scope)

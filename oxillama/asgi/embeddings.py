@@ -16,6 +16,7 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented
 from oxillama.asgi.large_replies import beside, json_reply
+from oxillama.asgi.loras import LORA_FIELDS, LoraChoice, worn
 from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.service import Service
@@ -32,6 +33,7 @@ FIELDS = FieldTable(
     harmless("user", "nobody is told apart by it"),
     implemented("pooling", "`mean`, `last` or `cls`; nothing: what the file says", "oxillama"),
     implemented("normalize", "to length 1, which is the default", "oxillama"),
+    LORA_FIELDS,
     implemented("prompt", "`query` or `document`: what the model expects before it", "oxillama"),
     implemented("truncate", "cut off the end of an input that is too long, instead of refusing it", "oxillama"),
 )
@@ -46,6 +48,7 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     dimensions: int | None = None
     pooling: Literal["mean", "last", "cls"] | None = None
     normalize: bool | None = None
+    lora: list[LoraChoice] | None = None
     prompt: Literal["query", "document"] | None = None
     truncate: bool | None = None
 
@@ -82,9 +85,10 @@ async def embeddings(request: Request) -> Response:
     model = record.model = served.id
     prompts = await on_body(request, lambda: body.prompts(service.limits))
     engine = served.engine
+    options = body.options() | {"lora": worn(served, record, body.model, body.lora)}
 
     async def embed() -> list[npt.NDArray[np.float32]]:
-        return await _embed(request, engine, prompts, body.options(), service.limits, record)
+        return await _embed(request, engine, prompts, options, service.limits, record)
 
     rows = await until_disconnected(request.receive, embed)
     num_tokens = sum(usage.prompt_tokens for usage in record.usages)

@@ -28,6 +28,9 @@ _REJECTIONS = frozenset({401, 403, 429, 503})
 _TOKEN_BUCKETS = tuple(float(1 << power) for power in range(0, 21, 2))
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN_ROUTE = "unknown"
+# Adapters that have a label of their own, the first that were asked for; all others together are OTHERS.
+MAX_ADAPTERS = 32
+OTHERS = "others"
 
 
 class Metrics:
@@ -63,6 +66,8 @@ class Metrics:
         self._first_token = self._histogram(
             "time_to_first_token_seconds", "From submission to the first token", _WAIT_BUCKETS
         )
+        self._lora_requests = self._counter("lora_requests", "HTTP requests that wore an adapter", "adapter")
+        self._adapters: set[str] = set()
         self._gaps = TokenGaps()
         self._registry.register(_GapCollector(self._gaps))
         self._queue = self._histogram("queue_seconds", "From submission to the first step", _WAIT_BUCKETS)
@@ -96,6 +101,10 @@ class Metrics:
             self._cancellations.labels(route).inc()
         for reason in record.finish_reasons:
             self._choices.labels(route, model, reason).inc()
+        for name in record.loras:
+            if len(self._adapters) < MAX_ADAPTERS:
+                self._adapters.add(name)
+            self._lora_requests.labels(name if name in self._adapters else OTHERS).inc()
         for usage in record.usages:
             self._prompt_tokens.labels(model).inc(usage.prompt_tokens)
             self._cached_tokens.labels(model).inc(usage.cached_tokens)
@@ -163,6 +172,7 @@ class EngineCollector(Collector):
                 for state, value in values.items() if isinstance(values, dict) else ((None, values),):
                     family.add_metric((*([] if state is None else [state]), _label(served)), value)
         yield from families.values()
+        yield from _adapters(self._models)
 
 
 Figure: TypeAlias = tuple[str, str, float | dict[str, float], bool]
@@ -229,3 +239,21 @@ def _figures(served: ServedModel) -> Iterator[Figure]:
         yield name, text, value, False
     for name, text, number in counters:
         yield name, text, float(number), True
+
+
+def _adapters(models: ModelRegistry) -> Iterator[Metric]:
+    """The first adapters of each model by name, and the others together."""
+    names = ("adapter", "model_name")
+    running = GaugeMetricFamily("oxillama_engine_lora_running", "Requests that wear an adapter", labels=names)
+    held = GaugeMetricFamily("oxillama_engine_lora_bytes", "Bytes of an adapter", labels=names)
+    for served in models:
+        engine = served.loaded_engine
+        infos = () if engine is None or engine.state == "closed" else engine.loras
+        for info in infos[:MAX_ADAPTERS]:
+            running.add_metric((info.name, _label(served)), info.running)
+            held.add_metric((info.name, _label(served)), info.n_bytes)
+        if others := infos[MAX_ADAPTERS:]:
+            running.add_metric((OTHERS, _label(served)), sum(info.running for info in others))
+            held.add_metric((OTHERS, _label(served)), sum(info.n_bytes for info in others))
+    yield running
+    yield held

@@ -14,7 +14,7 @@ from oxillama.asgi.service import Service
 
 async def list_models(request: Request) -> Response:
     service = Service.of(request)
-    data = [_model(service, served, name) for served in service.models for name in served.ids]
+    data = [_model(service, served, name) for served in service.models for name in _names(served)]
     return JSONResponse({"object": "list", "data": data})
 
 
@@ -22,6 +22,12 @@ async def get_model(request: Request) -> Response:
     service = Service.of(request)
     name = request.path_params["id"]
     return JSONResponse(_model(service, service.model(name), name))
+
+
+def _names(served: ServedModel) -> list[str]:
+    """Its own, and those of its adapters."""
+    adapters = [info.name for info in served.engine.loras]
+    return list(dict.fromkeys([*served.ids, *adapters, *(f"{served.id}:{name}" for name in adapters)]))
 
 
 def _model(service: Service, served: ServedModel, name: str) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class ModelRegistry:
 
     def _named(self, name: str) -> list[ServedModel]:
         found = [model for model in self._models if name in model.ids]
+        found = found or [model for model in self._models if model.adapter_of(name) is not None]
         found = found or [model for model in self._models if model.takes_any_name]
         if not found:
             message = "there is no model of that name; GET /v1/models lists them"

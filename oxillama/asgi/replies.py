@@ -282,3 +282,26 @@ class Stats(TypedDict):
     engine: dict[str, Any] | None
     stats: NotRequired[dict[str, float] | None]
     models: NotRequired[dict[str, dict[str, Any]]]  # the same of each, where there are several
+
+
+class Lora(TypedDict):
+    id: int
+    name: str
+    path: str
+    scale: float
+    rank: int
+    n_bytes: int
+    running: int
+    task_name: str
+    prompt_prefix: str
+
+
+class Loras(TypedDict):
+    object: Literal["list"]
+    data: list[Lora]
+
+
+class UnloadedLora(TypedDict):
+    name: str
+    object: Literal["lora"]
+    deleted: bool

@@ -42,6 +42,7 @@ class RequestRecord:
     finished: float | None = None
     key: str | None = None  # which key, never the key
     model: str | None = None
+    loras: list[str] = field(default_factory=list)  # adapters that it wears
     stream: bool = False
     error: str | None = None
     disconnected: bool = False
@@ -74,7 +75,7 @@ class RequestRecord:
             shown["prompt_tokens"] = sum(usage.prompt_tokens for usage in self.usages)
             shown["cached_tokens"] = sum(usage.cached_tokens for usage in self.usages)
             shown["completion_tokens"] = sum(usage.completion_tokens for usage in self.usages)
-        for name in ("key", "model", "error", "finish_reasons"):
+        for name in ("key", "model", "loras", "error", "finish_reasons"):
             if getattr(self, name):
                 shown[name] = getattr(self, name)
         if self.stream:

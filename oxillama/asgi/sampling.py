@@ -7,6 +7,7 @@ from typing import Any
 
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import harmless, implemented, refused
+from oxillama.asgi.loras import LORA_FIELDS, LoraChoice
 from oxillama.asgi.prediction import MEANING, Prediction
 from oxillama.asgi.settings import Limits
 from oxillama.asgi.structure import STRUCTURE_FIELDS, StructureFields
@@ -65,7 +66,7 @@ SAMPLING_FIELDS = [
     *implemented("deadline", "seconds from submission, after which the request ends with 504", "oxillama"),
     *refused("samplers", "the order of the sampling stages is fixed", "llama-server"),
     *STRUCTURE_FIELDS,
-    *refused("lora", "adapters are not supported by this version", "llama-server", neutral=([],)),
+    *LORA_FIELDS,
     *harmless("id_slot", "any place will do", "llama-server"),
     *refused("n_keep n_discard", "nothing is ever truncated", "llama-server", neutral=(0,)),
     *refused(
@@ -131,6 +132,7 @@ class SamplingFields(StructureFields, kw_only=True):
     priority: int | None = None
     deadline: float | None = None
     prediction: Prediction | None = None
+    lora: list[LoraChoice] | None = None
 
     def to_params(
         self,
@@ -190,7 +192,7 @@ def check_best_of(params: SamplingParams, *, stream: bool) -> None:
         raise refusal("best_of above n cannot be streamed: the best are known only at the end", "best_of")
 
 
-_OTHERS = {"cache_salt", *StructureFields.__struct_fields__}
+_OTHERS = {"cache_salt", "lora", *StructureFields.__struct_fields__}
 # The last two are a chat's and a response's own.
 _SAMPLING_NAMES = (
     *(name for name in SamplingFields.__struct_fields__ if name not in _OTHERS),

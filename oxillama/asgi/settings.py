@@ -36,6 +36,7 @@ class Limits:
     max_dry_breakers: int = 32  # texts; each may cost a walk over the vocabulary
     max_dry_breaker_characters: int = 64  # of one text
     max_token_ids: int = 4096  # in stop_token_ids, and in banned_tokens
+    max_upload_bytes: int = 64 << 20  # of an adapter that is sent as a body
     max_tokens: int | None = None  # also what a request without max_tokens gets
     default_deadline: float | None = None  # seconds, for requests that name none
     max_deadline: float | None = None  # seconds
@@ -69,10 +70,11 @@ class Settings:
     limits: Limits = Limits()
     max_priority: int = 0  # how far before ordinary requests a client may put its own
     page: bool = False
+    lora_dirs: tuple[str, ...] = ()  # from which adapters may be loaded by path
     keep_alive: float = 15.0  # seconds between comments on a stream that has nothing to say
 
     def __post_init__(self) -> None:
-        for name in ("api_keys", "model_aliases", "cors_origins", "trusted_hosts"):
+        for name in ("api_keys", "model_aliases", "cors_origins", "trusted_hosts", "lora_dirs"):
             object.__setattr__(self, name, texts_of(name, getattr(self, name)))
         for name in ("admin_token", "model_name"):
             value = getattr(self, name)

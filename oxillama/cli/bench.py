@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import product
@@ -16,6 +16,7 @@ import click
 
 from oxillama.cli.bench_plot import check_plot, plot
 from oxillama.cli.bench_speculation import main as compare_speculation
+from oxillama.cli.lora_options import load_adapters, lora_option, named_adapters
 from oxillama.cli.mistakes import wrong_use
 from oxillama.cli.options import INTEGER, Number, Option, model_options, model_path, numbers, storage_options
 from oxillama.cpu import cpu_info
@@ -23,6 +24,7 @@ from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.limits import default_threads
 from oxillama.profiling import StepProfile, profiling
+from oxillama.sampling.params import Lora
 from oxillama.speed import Measurement, Meter, Summary, Task, Work, context_tokens, summarise
 
 
@@ -61,6 +63,7 @@ def options() -> list[click.Parameter]:
                help=f"tokens already in the cache, {several} (default: 0)"),
         Option("--batch", kind=kind, default=[1], metavar="N",
                help=f"sequences decoded together, {several} (default: 1)"),
+        lora_option("an adapter that sequences wear, by turns"),
         Option("--rounds", kind=INTEGER, default=5, metavar="N", help="measurements of each (default: 5)"),
         Option("--speculation", is_flag=True,
                help="compare texts of several kinds, written with speculation and without"),
@@ -104,12 +107,13 @@ def main(args: SimpleNamespace) -> int:
     path = str(demo_path() if chosen is None else chosen)
     if args.speculation:
         return compare_speculation(args, path)
-    tasks = list(_tasks(args))
+    tasks, adapters = list(_tasks(args)), named_adapters(args)
     work = Work.of(path)
     report: dict[str, Any] = {
         "model": Path(path).name,
         "cpu": cpu_info().to_dict(),
         "kv_dtype": args.kv_dtype,
+        "adapters": [adapter.name for adapter in adapters],
         "work": asdict(work),
         "results": [],
     }
@@ -117,7 +121,8 @@ def main(args: SimpleNamespace) -> int:
         _print_head(report)
     for threads in args.threads or [default_threads()]:
         with _engine(path, tasks, threads, args) as engine:
-            for row in _measure(engine, work, tasks, args):
+            worn = [[each] for each in load_adapters(engine, adapters)]
+            for row in _measure(engine, work, tasks, args, worn):
                 report["results"].append(row.to_dict())
                 if not args.json:
                     _print_row(row)
@@ -143,8 +148,10 @@ def _engine(path: str, tasks: list[Task], threads: int, args: SimpleNamespace) -
     )
 
 
-def _measure(engine: Engine, work: Work, tasks: list[Task], args: SimpleNamespace) -> Iterator[Row]:
-    meter = Meter(engine, work)
+def _measure(
+    engine: Engine, work: Work, tasks: list[Task], args: SimpleNamespace, worn: Sequence[Lora]
+) -> Iterator[Row]:
+    meter = Meter(engine, work, worn)
     for task in tasks:
         row = Row(engine.n_threads, task)
         meter.prepare(task)

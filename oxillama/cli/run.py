@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import click
 
 from oxillama.chat.messages import Message
+from oxillama.cli.lora_options import load_adapters, lora_option, named_adapters
 from oxillama.cli.mistakes import wrong_use
 from oxillama.cli.options import Option, Words, engine_options, loading_options, model_and_rest, model_options
 from oxillama.cli.sampling_options import sampling_options, sampling_params, sampling_values
@@ -36,6 +37,7 @@ def options() -> list[click.Parameter]:
             help="chat template instead of the model's own: a file, or the name of a usual one, say chatml",
         ),
         *sampling_options(),
+        lora_option("an adapter to write with"),
         Option("--no-display-prompt", is_flag=True, help="with --raw: print only what the model writes"),
         Option("--json", is_flag=True, help="the whole result as JSON, in the shape of OpenAI's API"),
         Option("-q", "--quiet", is_flag=True, help="no figures at the end"),
@@ -45,6 +47,7 @@ def options() -> list[click.Parameter]:
 def main(args: SimpleNamespace) -> int:
     path, rest = model_and_rest(args)
     source = _prompt_source(args, rest)
+    adapters = named_adapters(args)
     SamplingParams(**sampling_values(args))  # what is wrong with them is told before a model is loaded
     prompt = _read(source, args)
     with Engine(
@@ -53,7 +56,7 @@ def main(args: SimpleNamespace) -> int:
         chat_template=args.chat_template,
         **engine_options(args),
     ) as engine:
-        params = sampling_params(args, engine)
+        params = sampling_params(args, engine).replace(lora=load_adapters(engine, adapters) or None)
         if args.raw or engine.chat_template is None:
             if args.system is not None:
                 raise wrong_use("--system: there is no chat template to say it with" + (", for --raw" * args.raw))

@@ -10,7 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from oxillama.cli.json_log import JsonFormatter
+from oxillama.cli.lora_options import NamedAdapter, load_adapters, named_adapters
 from oxillama.cli.mistakes import wrong_use
 from oxillama.cli.options import engine_options, model_path
 from oxillama.cli.serve_options import LIMITS, options
@@ -26,7 +29,7 @@ __all__ = ["LIMITS", "main", "options"]
 
 
 def main(args: SimpleNamespace) -> int:
-    path = _check(args)
+    path, adapters = _check(args), named_adapters(args)
     try:
         from oxillama.asgi import Limits, create_app
         from oxillama.asgi.trusted_hosts import LOOPBACK
@@ -41,7 +44,7 @@ def main(args: SimpleNamespace) -> int:
     if not keys and not args.insecure_no_key and not is_local:
         raise wrong_use(f"{args.host} can be reached from other machines: give an --api-key, or say --insecure-no-key")
     _start_log(args.log_level.upper(), as_json=args.log_format == "json")
-    loading = Loading(demo_path() if path is None else path, _engine_options(args))
+    loading = Loading(demo_path() if path is None else path, _engine_options(args), adapters)
     own_names = (LOOPBACK, args.host) if is_local and not keys else ()
     app = create_app(
         loading,
@@ -53,6 +56,7 @@ def main(args: SimpleNamespace) -> int:
         limits=_limits(args, Limits),
         max_priority=args.max_priority,
         page=not args.no_page,
+        lora_dirs=args.lora_dir or (),
     )
     with server.listen(args.host, args.port) as listener:
         served = server.serve(app, listener, server.Drain(delay=args.drain_delay, timeout=args.drain_timeout))
@@ -72,27 +76,31 @@ def _start_log(level: str, *, as_json: bool) -> None:
 class Loading:
     """Opens the engine for the app, and remembers why that failed."""
 
-    def __init__(self, path: Any, options: dict[str, Any]) -> None:
+    def __init__(self, path: Any, options: dict[str, Any], adapters: list[NamedAdapter]) -> None:
         self.failure: Exception | None = None
         self._path = path
         self._options = options
+        self._adapters = adapters
 
     def __call__(self) -> Awaitable[Engine]:
         return self._open()
 
     async def _open(self) -> Engine:
         try:
-            return await Engine.aopen(self._path, **self._options)
+            engine = await Engine.aopen(self._path, **self._options)
+            try:
+                await anyio.to_thread.run_sync(load_adapters, engine, self._adapters)
+            except BaseException:
+                engine.close()
+                raise
+            return engine
         except Exception as error:
             self.failure = error
             raise
 
 
 def _check(args: SimpleNamespace) -> str | None:
-    path = model_path(args)
-    if args.lora is not None:
-        raise wrong_use("--lora: adapters are not supported yet")
-    return path
+    return model_path(args)
 
 
 def _engine_options(args: SimpleNamespace) -> dict[str, Any]:

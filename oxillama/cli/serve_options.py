@@ -6,6 +6,7 @@ import math
 
 import click
 
+from oxillama.cli.lora_options import lora_option
 from oxillama.cli.options import INTEGER, REAL, Kind, Number, OneOf, Option, Told, loading_options, model_options
 from oxillama.config import SPECULATIONS
 
@@ -27,6 +28,7 @@ LIMITS: dict[str, tuple[Kind, str, str]] = {
     "max_dry_breakers": (INTEGER, "N", "texts in dry_sequence_breakers (default: 32)"),
     "max_dry_breaker_characters": (INTEGER, "N", "characters of such a text (default: 64)"),
     "max_token_ids": (INTEGER, "N", "ids in stop_token_ids, and in banned_tokens (default: 4096)"),
+    "max_upload_bytes": (INTEGER, "N", "of an adapter that is sent as a body (default: 64 MiB)"),
     "max_tokens": (INTEGER, "N", "tokens that a request may ask for, and gets if it does not say (default: no limit)"),
     "default_deadline": (REAL, "S", "seconds for a request that names no deadline (default: none)"),
     "max_deadline": (REAL, "S", "seconds of a request's deadline (default: no limit)"),
@@ -145,7 +147,14 @@ def options() -> list[click.Parameter]:
             field="tool_syntax",
             section=ENGINE,
         ),
-        Option("--lora", metavar="PATH", help="refused: adapters are not supported yet", section=ENGINE),
+        lora_option("an adapter that requests may ask for, as `lora` or as their model", section=ENGINE),
+        Option(
+            "--lora-dir",
+            metavar="DIR",
+            multiple=True,
+            help="directory from which an admin may load adapters by path; may be repeated",
+            section=SERVER,
+        ),
         Option(
             "--host",
             default="127.0.0.1",

@@ -11,6 +11,7 @@ from tests.asgi.replies import error_of
 
 ADMIN = {"authorization": "Bearer admin"}
 ROUTES = [("GET", "/admin/stats"), ("GET", "/admin/loras"), ("POST", "/admin/loras"), ("DELETE", "/admin/loras")]
+ROUTES += [("DELETE", "/admin/loras/a"), ("POST", "/v1/load_lora_adapter"), ("POST", "/v1/unload_lora_adapter")]
 
 
 @pytest.fixture
@@ -48,8 +49,3 @@ def test_stats_of_a_closed_engine() -> None:
     found = TestClient(create_app(engine, admin_token="admin")).get("/admin/stats", headers=ADMIN).json()
     assert found["state"] == "closed"
     assert found["stats"] is None
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_adapters_are_not_there_yet(admin: TestClient, method: str) -> None:
-    assert error_of(admin.request(method, "/admin/loras", headers=ADMIN), 501)["code"] == "not_supported"

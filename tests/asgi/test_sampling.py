@@ -223,6 +223,7 @@ def test_there_is_an_edge_for_every_limit_of_a_request() -> None:
         "max_inputs",
         "max_depth",
         "max_messages",
+        "max_upload_bytes",
         "requests_per_minute",
         "concurrent_requests",
     }

@@ -83,7 +83,9 @@ def test_the_log_has_a_line_per_request_if_asked_and_goes_to_stderr() -> None:
     ("arguments", "message"),
     [
         ([], "expected one of MODEL"),
-        (["--demo", "--lora", "adapter.gguf"], "adapters are not supported yet"),
+        (["--demo", "--lora", "a=nothing.gguf", "--port", "0"], "nothing.gguf"),
+        (["--demo", "--lora", "a=x.gguf", "--lora", "a=y.gguf"], "found 'a' twice"),
+        (["--demo", "--lora", "=x.gguf"], "expected NAME=PATH"),
         (["--demo", "--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines"),
         (["--demo", "--host", "::"], ":: can be reached from other machines"),
         (["--demo", "--port", "65536"], "65536 is no port"),
@@ -171,7 +173,13 @@ def test_the_options_say_the_limits_own_defaults(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     for field in fields(Limits):
         text, default = LIMITS[field.name][2], str(field.default)
-        named = {"None": ("no limit", "none"), str(16 << 20): ("16 MiB",), str(128 << 20): ("128 MiB",), "0.0": ("0",)}
+        named = {
+            "None": ("no limit", "none"),
+            str(16 << 20): ("16 MiB",),
+            str(128 << 20): ("128 MiB",),
+            str(64 << 20): ("64 MiB",),
+            "0.0": ("0",),
+        }
         expected = named.get(default, (default,))
         assert text.endswith(tuple(f"(default: {word})" for word in expected)), field.name
         assert f"--{field.name.replace('_', '-')}" in shown
