@@ -88,6 +88,9 @@ class Tokenizer:
         ``add_special`` adds what the model expects around a text (begin-of-text, separator ...). ``parse_special``
         recognises control tokens written in the text; user-defined tokens always are.
 
+        ``limit`` spares the work on texts that are far too long; it bounds no result: one of a few tokens more may come
+        back, and texts of up to ``COUNTED`` characters are not counted at all.
+
         Raises InvalidRequestError (``param="text"``) for text with lone surrogates, and ContextLengthError once it is
         certain that a long text has more than ``limit`` tokens: from its bytes, before it is encoded, or on the way.
         """

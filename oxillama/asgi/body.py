@@ -26,6 +26,8 @@ T = TypeVar("T")
 DECODE_BYTES = 256 << 10
 # Strings, whole or (in malformed text) up to the end, so that every byte is looked at once; and brackets.
 _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# The first half of a character beyond U+FFFF, without the second.
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _JSON_TYPE = re.compile(r"application/(?:json|[\w.-]+\+json)")
 # msgspec ends a message with where it was: " - at `$.messages[0].content`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -103,7 +105,8 @@ def _decode(raw: bytes, table: FieldTable, type: type[Body], limits: Limits) -> 
     except msgspec.ValidationError as error:
         raise validation_error(str(error)) from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise refusal(f"the body is not valid JSON: {error}", None, code="invalid_json") from None
+        half = "; half of a surrogate pair is no character" if _HALF_PAIR.search(raw) else ""
+        raise refusal(f"the body is not valid JSON: {error}{half}", None, code="invalid_json") from None
     except RecursionError:
         raise refusal("the body is nested too deeply", None) from None
 

@@ -13,6 +13,7 @@ import numpy as np
 from oxillama.cli.options import Option, model_options, model_path
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile, StringArray
+from oxillama.network.inspection import inspect_model
 from oxillama.tools.probe import probe
 
 LONGEST_VALUE = 80
@@ -29,12 +30,13 @@ def options() -> list[click.Parameter]:
 def main(args: SimpleNamespace) -> int:
     path = model_path(args)
     with GGUFFile(demo_path() if path is None else path) as file:
-        found = describe(file)
+        found = describe(file) | {"fitness": fitness(file)}
     if args.json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
     print(f"{found['path']}: GGUF version {found['version']}, {found['bytes'] / 2**20:,.1f} MiB of tensors")
     print(f"{found['parameters']:,} parameters in {len(found['tensors'])} tensors: {_counts(found['types'])}")
+    print(_verdict(found["fitness"]))
     print("\nmetadata")
     width = max((len(key) for key in found["metadata"]), default=0)
     for key, value in found["metadata"].items():
@@ -73,6 +75,31 @@ def describe(file: GGUFFile) -> dict[str, Any]:
             for tensor in tensors
         ],
     }
+
+
+def fitness(file: GGUFFile) -> dict[str, Any]:
+    """Whether the file would run here and now. Bytes of memory, and what stands in the way."""
+    found = inspect_model(file)
+    if found.plan is None:
+        return {"runs": False, "error": type(found.obstacle).__name__, "obstacle": str(found.obstacle)}
+    memory = found.plan.memory
+    return {
+        "runs": True,
+        "n_ctx": found.plan.n_ctx,
+        "weights": memory.weights,
+        "buffers": memory.buffers,
+        "kv_cache": memory.kv_cache,
+    }
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    if not found["runs"]:
+        return f"does not run: {found['obstacle']}"
+    weights, buffers, cache = (found[part] / 2**20 for part in ("weights", "buffers", "kv_cache"))
+    return (
+        f"runs, with a context of {found['n_ctx']:,} tokens: {weights:,.1f} MiB of memory for weights, "
+        f"{buffers:,.1f} MiB for buffers and up to {cache:,.1f} MiB for the KV cache"
+    )
 
 
 def _plain(value: Any) -> Any:

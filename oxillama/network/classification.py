@@ -15,7 +15,7 @@ class EmbedSegment(Embed):
 
 def embed_segment(graph: Graph, name: str, *, n_segments: int, width: int) -> Value:
     """The table's row of the text that a token belongs to, where a prompt is a pair: 0 or 1."""
-    table = graph.matrix(name, k=width, rows=n_segments)
+    table = graph.table(name, rows=n_segments, width=width)
     return graph.append(EmbedSegment(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
 
 

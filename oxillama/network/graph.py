@@ -238,6 +238,7 @@ class Graph:
         """A float tensor of `width` values, which may stand in n_heads rows; with `ranges`, these of a tensor of `of`
         values."""
         n_values = width if of is None else of
+        _check_ranges(name, ranges, width, n_values)
         self._check(name, (n_values,) if n_heads == 1 else (n_values // n_heads, n_heads))
         return Vector(name, width, ranges or (range(width),))
 
@@ -247,11 +248,21 @@ class Graph:
         """`name`.weight of `rows` x `k`, with `name`.bias where the file has one; with `ranges`, these rows of a tensor
         of `of` rows."""
         n_rows = rows if of is None else of
+        _check_ranges(f"{name}.weight", ranges, rows, n_rows)
         tensor = self._check(f"{name}.weight", (k, n_rows))
         bias = self.vector(f"{name}.bias", rows, ranges=ranges, of=n_rows) if self.has(f"{name}.bias") else None
         return Matrix(
             f"{name}.weight", rows, k, tensor.type_id, bias, ranges or (range(rows),), scale=self._scale(name, 1)
         )
+
+    def table(self, name: str, *, rows: int, width: int) -> Matrix:
+        """A matrix of which rows are read, not multiplied."""
+        table = self.matrix(name, k=width, rows=rows)
+        if table.scale is not None:
+            raise UnsupportedModelError(
+                f"tensor {table.scale.name!r} scales a table of embeddings, which is not supported"
+            )
+        return table
 
     def stack(self, name: str, *, k: int, rows: int, stack: int, first: int = 0, of: int | None = None) -> Matrix:
         """`stack` matrices of `rows` x `k`, one of each expert, from the three-dimensional `name`.weight, with
@@ -286,6 +297,16 @@ class Graph:
             raise ModelLoadError(f"tensor {name!r} has shape {list(found)}, expected {list(shape)}")
         self.used.add(name)
         return tensor
+
+
+def _check_ranges(name: str, ranges: tuple[range, ...] | None, n: int, of: int) -> None:
+    """A description that takes other rows of a tensor than it says is wrong itself, whatever the file."""
+    if ranges is None:
+        if of != n:
+            raise ValueError(f"{n} of the {of} rows of {name!r} are taken, but not which")
+        return
+    if sum(map(len, ranges)) != n or any(part and not 0 <= min(part) <= max(part) < of for part in ranges):
+        raise ValueError(f"{ranges} are no {n} of the {of} rows of {name!r}")
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

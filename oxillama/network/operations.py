@@ -55,9 +55,7 @@ class Embed(Node):
 
 def embed(graph: Graph, name: str, *, n_vocab: int, width: int) -> Value:
     """The table's row of each token."""
-    table = graph.matrix(name, k=width, rows=n_vocab)
-    if table.scale is not None:
-        raise UnsupportedModelError(f"tensor {table.scale.name!r} scales a table of embeddings, which is not supported")
+    table = graph.table(name, rows=n_vocab, width=width)
     return graph.append(Embed(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
 
 
@@ -68,7 +66,7 @@ class EmbedPosition(Embed):
 
 def embed_position(graph: Graph, name: str, *, n_positions: int, width: int) -> Value:
     """The table's row of each token's position: learned positions."""
-    table = graph.matrix(name, k=width, rows=n_positions)
+    table = graph.table(name, rows=n_positions, width=width)
     return graph.append(EmbedPosition(reads=(), writes=(Value(width, RowSpace.TOKENS),), table=table))
 
 
@@ -306,7 +304,10 @@ def attention(
             f"{n_heads} heads of {q.width // n_heads} values attend a store of {store.n_head_kv} heads of {store.k_dim}"
         )
     if kv is not None and [x.width for x in kv] != [store.n_head_kv * store.k_dim, store.n_head_kv * store.v_dim]:
-        raise UnsupportedModelError(f"keys and values are {kv[0].width} and {kv[1].width} wide, not as their store's")
+        raise UnsupportedModelError(
+            f"keys and values are {kv[0].width} and {kv[1].width} wide, but attention.key_length and value_length say "
+            f"{store.n_head_kv} heads of {store.k_dim} and {store.v_dim}"
+        )
     if kv is not None:
         graph.append(KVStore(reads=kv, writes=(), store=store))
     graph.looks_ahead |= span is Span.SYMMETRIC

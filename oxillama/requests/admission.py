@@ -355,6 +355,9 @@ def _integers(prompt: object, param: str) -> npt.NDArray[np.integer[Any]]:
         ids = np.asarray(prompt)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequestError(f"{expected}, found {type(prompt).__name__}", param=param) from error
+    if ids.ndim == 1 and ids.dtype == object and all(isinstance(one, int) for one in ids):
+        # Beyond what any vocabulary, or 64 bits, can count.
+        raise InvalidRequestError(f"token {max(ids, key=abs)} of the {param} is not in the vocabulary", param=param)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise InvalidRequestError(f"{expected}, found {ids.ndim} dimensions of {ids.dtype}", param=param)
     return ids

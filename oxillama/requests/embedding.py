@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeAlias, TypeVar, cast
 
@@ -13,7 +14,7 @@ from oxillama.progress import Progress
 from oxillama.requests.admission import Prompt
 from oxillama.requests.batch import Batch
 from oxillama.requests.request import RequestHandle
-from oxillama.results.completion import Timings, Usage
+from oxillama.results.completion import Completion, Timings, Usage
 from oxillama.sampling.params import EmbeddingParams
 
 ResultT = TypeVar("ResultT")
@@ -39,7 +40,7 @@ def split_inputs(inputs: Inputs) -> list[Prompt]:
     )
 
 
-class ReadingHandle(Generic[ResultT]):
+class ReadingHandle(ABC, Generic[ResultT]):
     """A text on its way that is read and not continued. Keeps its engine alive; dropping it cancels the request.
     Threads may share it, and tasks of one event loop."""
 
@@ -77,15 +78,18 @@ class ReadingHandle(Generic[ResultT]):
 
     def result(self, timeout: float | None = None) -> ResultT:
         """TimeoutError after `timeout` seconds leaves the request running."""
-        self._request.result(timeout)
-        return self._made(self._request.handles[0].embedding())
+        return self._made(self._request.result(timeout))
 
     async def aresult(self) -> ResultT:
-        await self._request.aresult()
-        return self._made(self._request.handles[0].embedding())
+        return self._made(await self._request.aresult())
 
-    def _made(self, row: npt.NDArray[np.float32]) -> ResultT:
-        raise NotImplementedError
+    @abstractmethod
+    def _made(self, completion: Completion) -> ResultT:
+        """The result of the request, which has ended well."""
+
+    @property
+    def _vector(self) -> npt.NDArray[np.float32]:
+        return self._request.handles[0].embedding()
 
     def __repr__(self) -> str:
         state = "done" if self.done else "running"
@@ -95,8 +99,8 @@ class ReadingHandle(Generic[ResultT]):
 class EmbeddingHandle(ReadingHandle[npt.NDArray[np.float32]]):
     """An embedding on its way: its result is float32 [dimensions], or [n tokens, dimensions] for pooling "none"."""
 
-    def _made(self, row: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return row
+    def _made(self, completion: Completion) -> npt.NDArray[np.float32]:
+        return self._vector
 
 
 class EmbeddingBatch(Batch[npt.NDArray[np.float32]]):

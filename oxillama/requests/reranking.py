@@ -6,9 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.progress import Progress
 from oxillama.requests.batch import Batch
@@ -40,23 +37,16 @@ class RankingHandle(ReadingHandle[float]):
         super().__init__(request)
         self._column = column
 
-    def _made(self, row: npt.NDArray[np.float32]) -> float:
-        return float(row[self._column])
+    def _made(self, completion: Completion) -> float:
+        return float(self._vector[self._column])
 
 
 class VerdictHandle(ReadingHandle[float]):
     """The same of a model that answers yes or no: how likely it is to say yes rather than no."""
 
-    def result(self, timeout: float | None = None) -> float:
-        return _share_of_yes(self._request.result(timeout))
-
-    async def aresult(self) -> float:
-        return _share_of_yes(await self._request.aresult())
-
-
-def _share_of_yes(completion: Completion) -> float:
-    yes, no = (choice.logprobs.content[0].logprob for choice in completion.choices if choice.logprobs is not None)
-    return 1 / (1 + math.exp(min(700.0, no - yes)))
+    def _made(self, completion: Completion) -> float:
+        yes, no = (choice.logprobs.content[0].logprob for choice in completion.choices if choice.logprobs is not None)
+        return 1 / (1 + math.exp(min(700.0, no - yes)))
 
 
 class RankingBatch(Batch[float]):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 
 from oxillama._core.output.handle import POOLINGS
@@ -77,6 +76,27 @@ _COUNTED = {
     "lora": "adapters",
     "prediction": "characters",
 }
+
+
+class _Biases(Mapping[Any, float]):
+    """A mapping that cannot be changed. Its copy is an ordinary dict, which is what dataclasses.asdict() shows."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[Any, float]) -> None:
+        self._items: dict[Any, float] = dict(items)
+
+    def __getitem__(self, key: Any) -> float:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __deepcopy__(self, memo: object) -> dict[Any, float]:
+        return dict(self._items)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -244,7 +264,7 @@ class SamplingParams:
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        values["logit_bias"] = dict(self.logit_bias)  # a mapping proxy cannot be pickled
+        values["logit_bias"] = dict(self.logit_bias)
         return _restore, (values,)
 
     def replace(self, **changes: Unpack[SamplingOptions]) -> SamplingParams:
@@ -409,7 +429,7 @@ def _biases(name: str, value: object) -> Mapping[int | str, float]:
     for key, bias in value.items():
         token = key if isinstance(key, str) and key else integer(name, key, 0, _INT32_MAX)
         biases[token] = -math.inf if bias == -math.inf else real(name, bias, -math.inf, math.inf)
-    return MappingProxyType(biases)
+    return _Biases(biases)
 
 
 def named_adapters(name: str, value: object) -> tuple[tuple[str, float], ...] | None:

@@ -16,17 +16,17 @@ _SHORT = 4 << 10
 
 
 class _Process:
-    """Whether this process is a child of a fork. `encode_batch_fast` works in threads of its own, which stay behind,
-    and not every version of the library looks whether they did."""
+    """Whether this process has no threads of the library's, where `encode_batch_fast` works: a child of a fork, as they
+    stay behind and not every version of the library looks, or one whose system refused them."""
 
-    forked = False
-
-
-def _note_fork() -> None:
-    _Process.forked = True
+    is_alone = False
 
 
-os.register_at_fork(after_in_child=_note_fork)
+def _go_on_alone() -> None:
+    _Process.is_alone = True
+
+
+os.register_at_fork(after_in_child=_go_on_alone)
 
 
 class BytePairEncoder:
@@ -64,7 +64,7 @@ class BytePairEncoder:
             ids: list[int] = self._encode(text).ids
         except BaseException as error:
             # The regular expression engine gives up on some texts by a Rust panic, which is no Exception.
-            if type(error).__name__ != "PanicException":
+            if not is_panic(error):
                 raise
             raise InvalidRequestError(
                 f"the text of {len(text)} characters cannot be cut into words: {error}", param="text"
@@ -72,10 +72,21 @@ class BytePairEncoder:
         return ids
 
     def _encode(self, text: str) -> Any:
-        if len(text) <= _SHORT or _Process.forked:
-            return self._encoder.encode(text, add_special_tokens=False)
-        # Alone among the library's calls these let other threads run meanwhile.
-        return self._encoder.encode_batch_fast([text], add_special_tokens=False)[0]
+        if len(text) > _SHORT and not _Process.is_alone:
+            try:
+                # Alone among the library's calls these let other threads run meanwhile.
+                return self._encoder.encode_batch_fast([text], add_special_tokens=False)[0]
+            except BaseException as error:
+                if not is_panic(error) or "thread pool" not in str(error):
+                    raise
+            # It says so once, and never tries again.
+            _go_on_alone()
+        return self._encoder.encode(text, add_special_tokens=False)
+
+
+def is_panic(error: BaseException) -> bool:
+    """A failure of the library's Rust code, which is no Exception and has no name to import."""
+    return type(error).__name__ == "PanicException"
 
 
 def word_splitter(pre_tokenizer: PreTokenizer) -> Any:

@@ -270,3 +270,8 @@ def test_a_large_body_is_decoded_all_the_same(client: TestClient) -> None:
     tokens = client.post("/tokenize", json={"content": text}).json()["tokens"]
     assert len(tokens) >= 60_000
     error_of(client.post("/tokenize", json={"content": text, "nope": 1}), 400)
+
+
+def test_half_of_a_character_is_called_that(client: TestClient) -> None:
+    error = error_of(client.post("/tokenize", content=b'{"content": "\\ud800"}', headers=JSON), 400)
+    assert "surrogate" in error["message"]

@@ -90,3 +90,18 @@ def test_a_reader_that_leaves_and_a_full_disk_are_no_tracebacks(path: Path) -> N
 def test_the_version_is_told() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout.split()[0]) == (0, "oxillama")
+
+
+def test_it_says_whether_the_file_would_run(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("runs, with a context of 256 tokens: ")
+    assert main(["info", str(path), "--json"]) == 0
+    fitness = json.loads(capsys.readouterr().out)["fitness"]
+    assert fitness["runs"]
+    assert fitness["weights"] > 0
+    strange = tmp_path / "strange.gguf"
+    TinyModel(metadata={"llama.unheard_of": 1}).write(strange)
+    assert main(["info", str(strange)]) == 0
+    verdict = capsys.readouterr().out.splitlines()[2]
+    assert verdict.startswith("does not run: ")
+    assert "llama.unheard_of" in verdict

@@ -195,6 +195,8 @@ def test_without_keys_only_this_machine_s_names_and_pages_are_served() -> None:
     with serving("--demo", "--trusted-host", "evil.example") as server:
         assert server.get("/v1/models", headers=evil).status_code == 200
         assert server.get("/v1/models", headers={"host": "other.example"}).status_code == 403
+        for own in ("localhost", "127.0.0.1"):
+            assert server.get("/v1/models", headers={"host": own}).status_code == 200
     with serving("--demo", "--api-key", "k") as server:
         assert server.get("/v1/models", headers={**evil, "x-api-key": "k"}).status_code == 200
 

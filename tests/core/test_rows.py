@@ -137,6 +137,16 @@ def test_gates_at_the_ends(level: str, name: str) -> None:
     assert np.isnan(out[6])
 
 
+@levels
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_nan_stays_one(level: str, name: str) -> None:
+    x, one = np.full(19, np.nan, np.float32), np.ones(19, np.float32)
+    number, p = ACTIVATIONS[name], parameters(name)
+    assert np.isnan(harness.activate(level, number, x, p)).all()
+    assert np.isnan(harness.gated(level, number, x, one, p)).all()
+    assert np.isnan(harness.gated(level, number, one, x, p)).all()
+
+
 def test_levels_with_fused_multiply_adds_agree_bit_for_bit() -> None:
     fused = [level for level in usable_levels() if level not in ("reference", "base")]
     x, y = row(1000, 1, 5.0), row(1000, 2)

@@ -6,10 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from oxillama.errors import ModelLoadError
+from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.network import operations as op
+from oxillama.network.classification import embed_segment
 from oxillama.network.graph import Graph, RowSpace
-from oxillama.network.operations import Embed, KVStore, Linear
+from oxillama.network.models.rope import RopeScaling
+from oxillama.network.models.rope_tables import Rope, RopeTables
+from oxillama.network.operations import Embed, KVStore, Linear, RopeLayout
 
 
 class Tensor:
@@ -110,3 +113,46 @@ def test_a_part_of_a_fused_tensor_is_a_matrix_of_its_own() -> None:
     assert (matrix.bias.width, matrix.bias.ranges) == (6, matrix.ranges)
     with pytest.raises(ModelLoadError, match=r"'qkv.weight' has shape \[8, 12\], expected \[8, 13\]"):
         op.linear(graph, x, "qkv", width=6, ranges=(range(6),), of=13)
+
+
+@pytest.mark.parametrize("table", ["emb", "position_embd"])
+def test_a_scale_of_a_table_is_never_left_out(table: str) -> None:
+    graph = Graph(Tensors(**{f"{table}__weight": (8, 5), f"{table}__scale": (1,)}))
+    with pytest.raises(UnsupportedModelError, match=rf"{table}\.scale"):
+        op.embed(graph, table, n_vocab=5, width=8)
+    with pytest.raises(UnsupportedModelError, match=rf"{table}\.scale"):
+        op.embed_position(graph, table, n_positions=5, width=8)
+    with pytest.raises(UnsupportedModelError, match=rf"{table}\.scale"):
+        embed_segment(graph, table, n_segments=5, width=8)
+
+
+@pytest.mark.parametrize(
+    "ranges", [(range(3),), (range(2), range(10, 13)), (range(-1, 3),), (range(4), range(4)), None]
+)
+def test_a_description_that_takes_other_rows_than_it_says_is_wrong(ranges: tuple[range, ...] | None) -> None:
+    graph = Graph(Tensors(mat__weight=(8, 12), mat__bias=(12,)))
+    with pytest.raises(ValueError, match="rows"):
+        graph.matrix("mat", k=8, rows=4, ranges=ranges, of=12)
+    with pytest.raises(ValueError, match="rows"):
+        graph.vector("mat.bias", 4, ranges=ranges, of=12)
+    assert graph.matrix("mat", k=8, rows=4, ranges=(range(2), range(10, 12)), of=12).rows == 4
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    graph = Graph(Tensors(emb__weight=(12, 5), mat__weight=(12, 8)))
+    x = op.embed(graph, "emb", n_vocab=5, width=12)
+    narrow = op.linear(graph, x, "mat", width=8)
+    with pytest.raises(UnsupportedModelError, match="12 values are multiplied by 8"):
+        op.multiply(graph, x, narrow)
+    store = graph.kv(n_head_kv=2, k_dim=6, v_dim=4)
+    with pytest.raises(UnsupportedModelError, match="3 heads of 4 values attend a store of 2 heads of 6"):
+        op.attention(graph, x, (x, narrow), store=store, n_heads=3, scale=1.0)
+    with pytest.raises(UnsupportedModelError, match="8 and 12 wide"):
+        op.attention(graph, x, (narrow, x), store=store, n_heads=2, scale=1.0)
+    for rope in (
+        Rope(RopeLayout.HALVES, 3, 1e4, RopeScaling.none()),
+        Rope(RopeLayout.HALVES, 6, 1e4, RopeScaling.none(), offset=2),
+        Rope(RopeLayout.HALVES, 8, 1e4, RopeScaling.none()),
+    ):
+        with pytest.raises(UnsupportedModelError, match="values of a head rotate"):
+            RopeTables(graph).rotate(x, rope, n_heads=2)

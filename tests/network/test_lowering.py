@@ -17,11 +17,13 @@ from oxillama._core.testing.kernel_harness import dequantize
 from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import TYPE_IDS, GGUFWriter
 from oxillama.network import operations as op
+from oxillama.network.experts import Combine, Gather, Routing, expert_ffn, route
 from oxillama.network.graph import Graph, Node, Value
 from oxillama.network.loader import FileTensors
 from oxillama.network.lowering import Lowered, lower
 from oxillama.network.models import read_architecture
 from oxillama.network.operations import (
+    SILU,
     Add,
     Attention,
     Gated,
@@ -87,8 +89,9 @@ def check_phases(lowered: Lowered) -> None:
         if len(members) > 1:
             assert all(is_row_wise(node.kind) for node in members)
             assert len({(node.writes or node.reads)[0].space for node in members}) == 1
-        if any(isinstance(node, Select) for node in members):
-            assert isinstance(members[0], Select)
+        # Rows that other threads own are read in a phase that begins with it.
+        for kind in (Select, Gather, Combine):
+            assert isinstance(members[0], kind) or not any(isinstance(node, kind) for node in members)
 
 
 def check_memory(lowered: Lowered) -> None:
@@ -226,6 +229,38 @@ def test_any_graph_is_planned_soundly(graph: Graph) -> None:
     products += 2 * sum(isinstance(node, GatedLinear) for node in lowered.nodes)
     assert products == len([node for node in graph.nodes if type(node).__name__ == "Linear"])
     assert all(isinstance(node, Gated) for node in lowered.nodes if type(node).__name__ == "Gated")
+
+
+def test_a_selection_behind_an_operation_on_selected_rows_begins_a_phase() -> None:
+    graph = Graph(Tensors(emb__weight=(8, 5)))
+    x, y = (op.embed(graph, "emb", n_vocab=5, width=8) for _ in range(2))
+    first = op.scale(graph, op.select(graph, x), 2.0)
+    graph.output(op.multiply(graph, first, op.select(graph, y)))
+    lowered = lower(graph, max_tokens=4, max_outputs=2)
+    check_phases(lowered)
+    second = [isinstance(node, Select) for node in lowered.nodes].index(True, 3)
+    assert lowered.phases[second] == lowered.phases[second - 1] + 1
+
+
+def test_rows_of_a_single_expert_are_gathered_and_combined_behind_barriers() -> None:
+    # There a token has as many rows as its router, so nothing else tells their rows apart.
+    graph = Graph(
+        Tensors(
+            emb__weight=(8, 5),
+            router__weight=(8, 4),
+            b__ffn_gate_exps__weight=(8, 6, 4),
+            b__ffn_up_exps__weight=(8, 6, 4),
+            b__ffn_down_exps__weight=(6, 8, 4),
+        )
+    )
+    routing = Routing(4, 1)
+    x = op.scale(graph, op.embed(graph, "emb", n_vocab=5, width=8), 2.0)
+    choice = route(graph, op.linear(graph, x, "router", width=4), routing)
+    x = op.scale(graph, expert_ffn(graph, x, choice, "b", routing, n_ff=6, function=SILU), 2.0)
+    graph.output(op.select(graph, x))
+    lowered = lower(graph, max_tokens=4, max_outputs=2)
+    assert {Gather, Combine} <= {type(node) for node in lowered.nodes}
+    check_phases(lowered)
 
 
 def test_only_selected_rows_can_be_the_last_hidden_state() -> None:

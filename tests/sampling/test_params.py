@@ -313,3 +313,12 @@ def test_biases_may_be_a_typed_mapping_of_either_kind() -> None:
     texts: dict[str, float] = {"a": -1.0}
     assert SamplingParams(logit_bias=ids).logit_bias == ids
     assert SamplingParams(logit_bias=texts).logit_bias == texts
+
+
+def test_they_can_be_taken_apart() -> None:
+    biases: dict[int | str, float] = {3: 1.0, "a": -2.0}
+    params = SamplingParams(logit_bias=biases, stop=["x"])
+    taken = dataclasses.asdict(params)
+    assert taken["logit_bias"] == {3: 1.0, "a": -2.0}
+    assert type(taken["logit_bias"]) is dict
+    assert SamplingParams(**taken) == params

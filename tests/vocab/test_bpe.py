@@ -7,13 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxillama.errors import ModelLoadError
+from oxillama.errors import InvalidRequestError, ModelLoadError
 from oxillama.tokenizer import Tokenizer
+from oxillama.vocab import bpe
+from oxillama.vocab.bpe import BytePairEncoder
 from tests.vocab.vocabularies import CONTROL, NORMAL, byte_pair_metadata
 
 GPT2 = Tokenizer(byte_pair_metadata())
@@ -147,3 +151,39 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=200, check=False).returncode == 0
+
+
+class PanicException(BaseException):  # as the library's
+    pass
+
+
+def test_where_the_library_gets_no_threads_it_works_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Refused:
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            calls.append("batch")
+            raise PanicException("The global thread pool has not been initialized.: ThreadPoolBuildError { .. }")
+
+        def encode(self, text: str, **options: Any) -> Any:
+            calls.append("alone")
+            return SimpleNamespace(ids=[len(text)])
+
+    encoder = BytePairEncoder.__new__(BytePairEncoder)
+    encoder._encoder = cast(Any, Refused())
+    monkeypatch.setattr(bpe._Process, "is_alone", False)
+    for _ in range(2):
+        assert encoder.encode("x" * 5000, after_special=False) == [5000]
+    assert calls == ["batch", "alone", "alone"]
+
+
+def test_another_panic_is_about_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            raise PanicException("the regular expression gave up")
+
+    encoder = BytePairEncoder.__new__(BytePairEncoder)
+    encoder._encoder = cast(Any, Broken())
+    monkeypatch.setattr(bpe._Process, "is_alone", False)
+    with pytest.raises(InvalidRequestError, match="cannot be cut into words"):
+        encoder.encode("x" * 5000, after_special=False)

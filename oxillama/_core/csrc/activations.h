@@ -1,8 +1,10 @@
-/* Functions of single values, over rows. The same bits at every level that has fused multiply-adds: nothing of libm. */
+/* Functions of single values, over rows. The same bits at every level that has fused multiply-adds: nothing of libm.
+ * Bounds come first in vf_min() and vf_max(), which return the second of two that do not compare: a NaN stays one. */
 #ifndef OX_ACTIVATIONS_H
 #define OX_ACTIVATIONS_H
 
-/* e^-|x| / (1 + e^-|x|) would lose nothing either, but takes a selection more; e^-x = inf gives 0 here, as it should. */
+/* e^-|x| / (1 + e^-|x|) would lose nothing either, but takes a selection more; e^-x = inf gives 0 here, as it
+ * should. */
 OX_INLINE vf K(sigmoid)(vf x) {
     return vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), vf_exp(vf_neg(x))));
 }
@@ -81,9 +83,9 @@ OX_INLINE vf K(activation)(const ox_activation kind, vf x, const float *p) {
     case OX_GELU_QUICK:
         return vf_div(x, vf_add(vf_set(1.0f), vf_exp(vf_mul(vf_set(-1.702f), x))));
     case OX_RELU:
-        return vf_max(x, vf_zero());
+        return vf_max(vf_zero(), x);
     case OX_RELU_SQUARED: {
-        const vf positive = vf_max(x, vf_zero());
+        const vf positive = vf_max(vf_zero(), x);
         return vf_mul(positive, positive);
     }
     case OX_SIGMOID:
@@ -95,9 +97,9 @@ OX_INLINE vf K(activation)(const ox_activation kind, vf x, const float *p) {
     case OX_SOFT_CAP:
         return vf_mul(vf_set(p[0]), K(tanh)(vf_div(x, vf_set(p[0]))));
     case OX_CLAMP:
-        return vf_min(vf_max(x, vf_set(p[0])), vf_set(p[1]));
+        return vf_min(vf_set(p[1]), vf_max(vf_set(p[0]), x));
     case OX_SWIGLU_CLAMPED: {
-        const vf low = vf_min(x, vf_set(p[1]));
+        const vf low = vf_min(vf_set(p[1]), x);
         return vf_div(low, vf_add(vf_set(1.0f), vf_exp(vf_mul(vf_set(-p[0]), low))));
     }
     case OX_XIELU:
@@ -112,7 +114,7 @@ OX_INLINE vf K(activation)(const ox_activation kind, vf x, const float *p) {
 /* What the second factor of a gated activation becomes before it is multiplied. */
 OX_INLINE vf K(gated_factor)(const ox_activation kind, vf up, const float *p) {
     if (kind == OX_SWIGLU_CLAMPED) {
-        const vf bounded = vf_min(vf_max(up, vf_set(-p[1])), vf_set(p[1]));
+        const vf bounded = vf_min(vf_set(p[1]), vf_max(vf_set(-p[1]), up));
         return vf_add(bounded, vf_set(1.0f));
     }
     return up;

@@ -13,26 +13,26 @@ static double K(activation)(ox_activation kind, double x, const float *p) {
     case OX_GELU_QUICK:
         return x / (1.0 + exp(-1.702 * x));
     case OX_RELU:
-        return x > 0.0 ? x : 0.0;
+        return x < 0.0 ? 0.0 : x;
     case OX_RELU_SQUARED:
-        return x > 0.0 ? x * x : 0.0;
+        return x < 0.0 ? 0.0 : x * x;
     case OX_SIGMOID:
         return 1.0 / (1.0 + exp(-x));
     case OX_TANH:
         return tanh(x);
     case OX_SOFTPLUS:
-        return (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x)));
+        return (x < 0.0 ? 0.0 : x) + log1p(exp(-fabs(x)));
     case OX_SOFT_CAP:
         return (double)p[0] * tanh(x / (double)p[0]);
     case OX_CLAMP:
         return x < (double)p[0] ? (double)p[0] : x > (double)p[1] ? (double)p[1] : x;
     case OX_SWIGLU_CLAMPED: {
-        const double low = x < (double)p[1] ? x : (double)p[1];
+        const double low = x > (double)p[1] ? (double)p[1] : x;
         return low / (1.0 + exp(-(double)p[0] * low));
     }
     case OX_XIELU:
         return x > 0.0 ? (double)p[0] * x * x + (double)p[2] * x
-                       : (expm1(x < (double)p[3] ? x : (double)p[3]) - x) * (double)p[1] + (double)p[2] * x;
+                       : (expm1(x > (double)p[3] ? (double)p[3] : x) - x) * (double)p[1] + (double)p[2] * x;
     case OX_EXP:
         return exp(x);
     default:

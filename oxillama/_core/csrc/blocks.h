@@ -1,5 +1,5 @@
-/* Decoding blocks of GGUF weights in plain C. Used to pack weights, by the reference level and by the scalar twin of the
- * products; no vector code, no layout of our own. What a format consists of is in formats.h. */
+/* Decoding blocks of GGUF weights in plain C. Used to pack weights, by the reference level and by the scalar twin of
+ * the products; no vector code, no layout of our own. What a format consists of is in formats.h. */
 #ifndef OX_BLOCKS_H
 #define OX_BLOCKS_H
 
@@ -17,8 +17,8 @@ static inline void ox_add_fifth_bits(const uint8_t *bits, uint8_t *code) {
     }
 }
 
-/* Eight 6-bit scales and minima in twelve bytes (Q4_K, Q5_K): the first four of each lie in the low bits, the others are
- * split into nibbles and the two top bits of the first eight bytes. */
+/* Eight 6-bit scales and minima in twelve bytes (Q4_K, Q5_K): the first four of each lie in the low bits, the others
+ * are split into nibbles and the two top bits of the first eight bytes. */
 static inline void ox_scales_and_minima(const uint8_t *packed, ox_codes *out) {
     for (int32_t i = 0; i < 4; i++) {
         out->scale[i] = (int8_t)(packed[i] & 63);
@@ -28,8 +28,8 @@ static inline void ox_scales_and_minima(const uint8_t *packed, ox_codes *out) {
     }
 }
 
-/* Sixteen 6-bit scales in twelve bytes (Q3_K), stored with 32 added: low nibbles in the first eight bytes, the two top bits
- * of every fourth scale together in one of the last four. */
+/* Sixteen 6-bit scales in twelve bytes (Q3_K), stored with 32 added: low nibbles in the first eight bytes, the two
+ * top bits of every fourth scale together in one of the last four. */
 static inline void ox_scales_q3_k(const uint8_t *packed, int8_t *scale) {
     for (int32_t i = 0; i < 16; i++) {
         const int32_t low = i < 8 ? packed[i] & 0x0f : packed[i - 8] >> 4;

@@ -130,8 +130,8 @@ static inline void ox_decode_IQ1_S(const ox_block_IQ1_S *block, ox_codes *out) {
     }
 }
 
-/* The same with a sign of the eighth for each 8 values, which is the third bit of their codes. d lies in the top nibbles
- * of four words, whose other bits are scales. */
+/* The same with a sign of the eighth for each 8 values, which is the third bit of their codes. d lies in the top
+ * nibbles of four words, whose other bits are scales. */
 static inline void ox_decode_IQ1_M(const ox_block_IQ1_M *block, ox_codes *out) {
     out->d = 0;
     for (int32_t i = 0; i < 4; i++) {

@@ -24,8 +24,8 @@ static inline void ox_decode_TQ2_0(const ox_block_TQ2_0 *block, ox_codes *out) {
     ox_split_crumbs(block->crumbs, out->code);
 }
 
-/* `n` bytes hold `digits` digits of base 3 each, as fractions of 256: multiplying a byte moves the next digit above it. First
- * come the first digits of all bytes, then the second ones. */
+/* `n` bytes hold `digits` digits of base 3 each, as fractions of 256: multiplying a byte moves the next digit above
+ * it. First come the first digits of all bytes, then the second ones. */
 static inline void ox_split_trits(int32_t n, int32_t digits, const uint8_t *bytes, uint8_t *code) {
     for (int32_t i = 0; i < n; i++) {
         uint8_t rest = bytes[i];

@@ -27,7 +27,8 @@ enum ox_minima {
 
 /* What codes stand for where that is not `code - offset`: 16 values, of which formats with fewer bits use the first. */
 enum ox_book {
-    OX_BOOK_NONE = 0, OX_BOOK_BIT, OX_BOOK_CRUMB, OX_BOOK_NL, OX_BOOK_FP4, OX_BOOK_IQ1, OX_BOOK_IQ2, OX_BOOK_IQ3_XXS, OX_BOOK_IQ3_S
+    OX_BOOK_NONE = 0, OX_BOOK_BIT, OX_BOOK_CRUMB, OX_BOOK_NL, OX_BOOK_FP4, OX_BOOK_IQ1, OX_BOOK_IQ2, OX_BOOK_IQ3_XXS,
+    OX_BOOK_IQ3_S
 };
 #define OX_BOOK_BIT_VALUES(v) v(-1) v(0) v(0) v(0) v(1) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0)
 #define OX_BOOK_CRUMB_VALUES(v) v(-1) v(0) v(1) v(2) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0) v(0)
@@ -68,7 +69,8 @@ typedef struct ox_format {
     int32_t offset;       /* with a book: what makes its values unsigned */
     int32_t sub;          /* consecutive values that share a scale */
     int32_t act_sub;      /* consecutive activations that share an int8 scale in products with this type: 32 where
-                           * minima are added, 256 where sub is 16: an ox_act_block has the sums of one or of the other */
+                           * minima are added, 256 where sub is 16: an ox_act_block has the sums of one or of the
+                           * other */
     enum ox_scales scales;
     enum ox_minima minima;
     enum ox_book book;

@@ -1,5 +1,6 @@
-/* The codebooks of the IQ1, IQ2 and IQ3 formats: a code word is an index, and the entry holds eight values of two bits or
- * four of three, the first in the lowest bits, each of which is the number of a magnitude in the format's book (formats.h).
+/* The codebooks of the IQ1, IQ2 and IQ3 formats: a code word is an index, and the entry holds eight values of two
+ * bits or four of three, the first in the lowest bits, each of which is the number of a magnitude in the format's
+ * book (formats.h).
  *
  * Facts of the file format: ggml's ggml-common.h (iq1s_grid, iq2xxs_grid and so on). */
 #ifndef OX_GRIDS_H

@@ -1,5 +1,6 @@
 /* Scalar conversions between float32 and the two 16-bit formats: the definition that every vector form must match.
- * Storing rounds to nearest even; a NaN stays a NaN. No step touches a subnormal float, so flush modes cannot matter. */
+ * Storing rounds to nearest even; a NaN stays a NaN. No step touches a subnormal float, so flush modes cannot
+ * matter. */
 #ifndef OX_HALF_H
 #define OX_HALF_H
 

@@ -10,7 +10,8 @@
 #  include <sys/auxv.h>
 #endif
 
-/* A build of some levels only (OXILLAMA_LEVELS, see setup.py): those that are not linked are null, and so not usable. */
+/* A build of some levels only (OXILLAMA_LEVELS, see setup.py): those that are not linked are null, and so not
+ * usable. */
 #if defined(OX_SOME_LEVELS)
 #  pragma weak ox_kernels_base
 #  pragma weak ox_kernels_avx2

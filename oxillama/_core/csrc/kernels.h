@@ -117,7 +117,7 @@ typedef struct ox_attention_run {
     int32_t window;
     float scale;
     float soft_cap;           /* scores become cap * tanh(score / cap); 0: they stay */
-    const float *slopes;      /* [group]: slope times the distance between key and token is taken from a score; or NULL */
+    const float *slopes;      /* [group]: slope times distance between key and token is taken from a score; or NULL */
     const float *sinks;       /* [group]: a score that takes part in the softmax and has no value; or NULL */
     const uint8_t *layer;     /* KV arena of this layer: block b lies at layer + b * block_bytes */
     const int32_t *blocks;    /* block table of the sequence: block of positions [32 i, 32 i + 32) */

@@ -1,4 +1,5 @@
-/* What the machine can do: sequential reads, int8 and float32 multiply-adds. The loops that figures of kernels are compared with. */
+/* What the machine can do: sequential reads, int8 and float32 multiply-adds. The loops that figures of kernels are
+ * compared with. */
 #ifndef OX_MACHINE_PROBE_H
 #define OX_MACHINE_PROBE_H
 

@@ -3,8 +3,8 @@
  *
  *   total = total + w[k + 1] * x[k + 1], then total = total + w[k] * x[k]
  *
- * with one rounding each, subnormal operands and results counting as zero (Intel SDM, VDPBF16PS). A row of odd length ends
- * with a pair whose second half is zero. */
+ * with one rounding each, subnormal operands and results counting as zero (Intel SDM, VDPBF16PS). A row of odd length
+ * ends with a pair whose second half is zero. */
 #ifndef OX_MATMUL_BF16_H
 #define OX_MATMUL_BF16_H
 
@@ -24,8 +24,8 @@ static void K(round_row)(const ox_activations *x, int32_t row) {
     }
 }
 
-/* total[c][s] continues over n_pairs pairs of k; x: the first of the first token. Meanwhile fetches what lies at `ahead`,
- * one address of every `step` bytes per 64 bytes multiplied. */
+/* total[c][s] continues over n_pairs pairs of k; x: the first of the first token. Meanwhile fetches what lies at
+ * `ahead`, one address of every `step` bytes per 64 bytes multiplied. */
 OX_INLINE void K(bf16_tile)(const int32_t n_cols, const uint8_t *lines, int32_t n_pairs, const uint16_t *x,
                             const uint8_t *ahead, size_t step, vf total[][2]) {
     for (int32_t pair = 0; pair < n_pairs; pair++) {

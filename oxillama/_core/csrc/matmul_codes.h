@@ -143,8 +143,8 @@ OX_INLINE vf K(load_scale)(const int32_t type, const uint8_t *tile, vf d, int32_
     }
     return vf_mul(d, vf_load_i8((const int8_t *)scales));
 }
-/* The subtracted minima of a tile are multiplied with the sums of the activations in steps: two sub-blocks at a time where
- * they have 32 values, else one, whose vn_word() is negated and so is the result. */
+/* The subtracted minima of a tile are multiplied with the sums of the activations in steps: two sub-blocks at a time
+ * where they have 32 values, else one, whose vn_word() is negated and so is the result. */
 OX_INLINE int32_t ox_minima_steps(const int32_t type) {
     return ox_format_of(type).sub == 32 ? 4 : 16;
 }

@@ -87,9 +87,11 @@ OX_INLINE void K(direct_minima)(const int32_t type, const int32_t n_cols, const 
     }
 }
 
-/* All terms of activation block `block`, before the activation scale. Meanwhile fetches 8 * n_ahead lines at `ahead`. */
+/* All terms of activation block `block`, before the activation scale. Meanwhile fetches 8 * n_ahead lines at
+ * `ahead`. */
 OX_INLINE void K(direct_block)(const int32_t type, const int32_t n_cols, const uint8_t *group, const ox_act_block *x,
-                               int32_t block, int32_t n_subs, const uint8_t *ahead, const int32_t n_ahead, vf part[][2]) {
+                               int32_t block, int32_t n_subs, const uint8_t *ahead, const int32_t n_ahead,
+                               vf part[][2]) {
     const ox_format f = ox_format_of(type);
     OX_UNROLL
     for (int32_t c = 0; c < n_cols; c++) {
@@ -125,8 +127,8 @@ OX_INLINE void K(matmul_direct)(const int32_t type, const int32_t n_cols, const 
     for (int32_t block = 0; block * OX_ACT_BLOCK < w->k; block++) {
         const ox_act_block *tokens = ox_act_block_at(x, ox_format_of(type).act_sub, block, 0);
         vf part[OX_DIRECT_COLS][2];
-        K(direct_block)(type, n_cols, data, tokens, block, ox_subs_of(w->k, block), K(tile_at)(type, data, block, 0) + ahead,
-                        (lines + 7) / 8, part);
+        K(direct_block)(type, n_cols, data, tokens, block, ox_subs_of(w->k, block),
+                        K(tile_at)(type, data, block, 0) + ahead, (lines + 7) / 8, part);
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
             const vf scale = vf_set(tokens[c].scale);

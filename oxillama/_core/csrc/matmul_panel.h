@@ -80,7 +80,8 @@ OX_INLINE void K(panel_tile)(const int32_t type, const int32_t n_cols, const int
         OX_UNROLL
         for (int32_t c = 0; c < n_cols; c++) {
             if (f.minima == OX_MIN_SUBTRACTED) {
-                part[c][s] = vf_fma(K(minima_float)(type, minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)), part[c][s]);
+                part[c][s] = vf_fma(K(minima_float)(type, minimum[c]), vf_load(panel->neg_dmin + 16 * (strip + s)),
+                                    part[c][s]);
             }
             float *total = totals + OX_GROUP_ROWS * c + 16 * (strip + s);
             vf_store(total, vf_fma(part[c][s], vf_set(x[c].scale), vf_load(total)));
@@ -107,8 +108,8 @@ OX_INLINE int32_t ox_panel_of(const int32_t type) {
     }
 }
 
-/* All tokens over one panel; x: the activation block of the first. Meanwhile fetches from `ahead` to `end`, `share` lines per
- * sub-block of a tile. */
+/* All tokens over one panel; x: the activation block of the first. Meanwhile fetches from `ahead` to `end`, `share`
+ * lines per sub-block of a tile. */
 OX_INLINE void K(panel_tiles)(const int32_t type, const ox_panel *panel, const ox_act_block *x, int32_t n,
                               int32_t n_subs, const uint8_t *ahead, const uint8_t *end, int32_t share, float *totals) {
     const int32_t halves = 32 / ox_format_of(type).sub;

@@ -33,9 +33,9 @@ OX_INLINE void K(sum_quants)(const int32_t act_sub, ox_act_block *block) {
     }
 }
 
-/* quant = x * (127 / max |x|), to the nearest, ties to even, for n values that share a scale, which is returned. With an
- * infinity or a NaN among them it is NaN, so that every result says so; one too small to be inverted counts as zero.
- * `quants` has room for n rounded up to 16. */
+/* quant = x * (127 / max |x|), to the nearest, ties to even, for n values that share a scale, which is returned. With
+ * an infinity or a NaN among them it is NaN, so that every result says so; one too small to be inverted counts as
+ * zero. `quants` has room for n rounded up to 16. */
 OX_INLINE float K(quantize_run)(const float *values, int32_t n, int8_t *quants) {
     const int32_t bits = ox_largest_bits(values, n);
     const float largest = ox_bits_float((uint32_t)bits);

@@ -1,12 +1,13 @@
-/* What the matrix products of a level share: the size of a register tile, the scratch memory and the way results leave. */
+/* What the matrix products of a level share: the size of a register tile, the scratch memory and the way results
+ * leave. */
 #ifndef OX_MATMUL_SHAPE_H
 #define OX_MATMUL_SHAPE_H
 
 #include "pack_rows.h"
 
-/* A register tile is OX_TILE_STRIPS x 16 rows by at most OX_TILE_COLS tokens; up to OX_DIRECT_COLS tokens are multiplied
- * straight from the packed weights, more than that from a panel of bytes that is unpacked once for all of them.
- * Under a sanitizer the compiler needs minutes for the full tiles, and small ones touch the same memory. */
+/* A register tile is OX_TILE_STRIPS x 16 rows by at most OX_TILE_COLS tokens; up to OX_DIRECT_COLS tokens are
+ * multiplied straight from the packed weights, more than that from a panel of bytes that is unpacked once for all of
+ * them. Under a sanitizer the compiler needs minutes for the full tiles, and small ones touch the same memory. */
 #if defined(__SANITIZE_ADDRESS__)
 #  if defined(OX_HAS_AVX512)
 enum { OX_TILE_STRIPS = 2, OX_TILE_COLS = 2, OX_DIRECT_COLS = 1 };
@@ -34,13 +35,14 @@ typedef struct ox_panel {
 
 enum { OX_PANEL_BYTES = (sizeof(ox_panel) + OX_ALIGN - 1) / OX_ALIGN * OX_ALIGN };
 
-/* Weights are fetched this far ahead of the stream, in address order. The hardware alone does not run ahead while codes that
- * are in the cache already are multiplied, nor past a K-quant's header, which is read bit by bit between the codes:
- * without this K-quants reach 60 % of the read bandwidth, and eight tokens half of their speed (matmul_speed.py). */
+/* Weights are fetched this far ahead of the stream, in address order. The hardware alone does not run ahead while
+ * codes that are in the cache already are multiplied, nor past a K-quant's header, which is read bit by bit between
+ * the codes: without this K-quants reach 60 % of the read bandwidth, and eight tokens half of their speed
+ * (matmul_speed.py). */
 enum { OX_AHEAD_LINES = 128 };
 
-/* The same where tiles of tokens take turns over an activation block. A single block ahead comes too late: seven tokens are
- * done with theirs in a quarter of a microsecond, and lose a quarter of their speed (matmul_speed.py). */
+/* The same where tiles of tokens take turns over an activation block. A single block ahead comes too late: seven
+ * tokens are done with theirs in a quarter of a microsecond, and lose a quarter of their speed (matmul_speed.py). */
 enum { OX_AHEAD_BLOCKS = 2 };
 
 /* Lines behind the end of the weights do no harm: a fetch cannot fault. */

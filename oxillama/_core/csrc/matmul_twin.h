@@ -1,5 +1,6 @@
-/* One element of a matrix product in plain C: from the file's own blocks and the same int8 activations, in the order that
- * docs/design/kernels.md fixes. Every vector level must give exactly these bits; `fused` says whether it has FMA. */
+/* One element of a matrix product in plain C: from the file's own blocks and the same int8 activations, in the order
+ * that docs/design/kernels.md fixes. Every vector level must give exactly these bits; `fused` says whether it has
+ * FMA. */
 #ifndef OX_MATMUL_TWIN_H
 #define OX_MATMUL_TWIN_H
 

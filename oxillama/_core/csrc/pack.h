@@ -6,8 +6,8 @@
  *   header   d            float16 [32 rows]; bfloat16 with OX_SCALES_E8M0; nothing with OX_SCALES_E4M3
  *            m or dmin    float16 [32]                              formats with minima
  *            scales       int8 [subs][32]                           OX_SCALES_INT8, OX_SCALES_E4M3
- *            minima       uint8 [4 pairs of subs][32 rows][2]       subtracted ones; with sub-blocks of 16 they are the high
- *                                                                   nibbles of the scales instead
+ *            minima       uint8 [4 pairs of subs][32 rows][2]       subtracted ones; with sub-blocks of 16 they are
+ *                                                                   the high nibbles of the scales instead
  *   then for each 32 k:
  *            single bits  [2 strips][64]     bit q of a byte belongs to quad q            1, 3, 5 bits
  *            crumbs       [2][2 strips][64]  2 bits each; line h has quads 4h .. 4h + 3   2, 3, 6 bits

@@ -1,5 +1,6 @@
-/* Packing rows of the file into the layout of pack.h, four rows at a time: a vector holds one word of each of four rows, which
- * is what lies side by side in the layout, so taking codes apart and putting them together is arithmetic on whole words.
+/* Packing rows of the file into the layout of pack.h, four rows at a time: a vector holds one word of each of four
+ * rows, which is what lies side by side in the layout, so taking codes apart and putting them together is arithmetic
+ * on whole words.
  *
  * Plain vector extensions of the compiler: 16 bytes are what every level has, and wider ones gain nothing here, since
  * packing waits for memory (benchmarks/load_speed.py). */
@@ -75,7 +76,8 @@ OX_INLINE void K(read_nibbles)(const ox_four_rows *rows, size_t offset, ox_words
     }
 }
 
-/* Bit i of the word belongs to value i. The product puts copies of four bits 7 apart, so that one lands in each byte. */
+/* Bit i of the word belongs to value i. The product puts copies of four bits 7 apart, so that one lands in each
+ * byte. */
 OX_INLINE void K(add_fifth_bits)(const ox_four_rows *rows, size_t offset, ox_words code[OX_QUADS]) {
     const ox_words bits = K(read_word)(rows, offset);
     for (int32_t q = 0; q < OX_QUADS; q++) {
@@ -116,7 +118,9 @@ OX_INLINE void K(read_half)(const int32_t type, const ox_four_rows *rows, const 
         }
         return;
     }
-    const size_t nibbles = type == OX_Q4_K ? OX_AT(Q4_K, codes) : type == OX_Q5_K ? OX_AT(Q5_K, codes) : OX_AT(Q6_K, low);
+    const size_t nibbles = type == OX_Q4_K   ? OX_AT(Q4_K, codes)
+                           : type == OX_Q5_K ? OX_AT(Q5_K, codes)
+                                             : OX_AT(Q6_K, low);
     for (int32_t i = 0; i < 4; i++) {
         K(read_words)(rows, nibbles + (size_t)(64 * half + 16 * i), low + 4 * i);
     }
@@ -242,7 +246,8 @@ OX_INLINE void K(write_header)(const int32_t type, const ox_four_rows *rows, int
             /* four scales: nibbles and pairs of bits, spread over the bytes of a word */
             const ox_words nibbles = (low >> (16 * i)) & 0xffffu;
             const ox_words pairs = (high >> (8 * i)) & 0xffu;
-            word[i] = (nibbles & 15u) | ((nibbles & 0xf0u) << 4) | ((nibbles & 0xf00u) << 8) | ((nibbles & 0xf000u) << 12);
+            word[i] = (nibbles & 15u) | ((nibbles & 0xf0u) << 4) | ((nibbles & 0xf00u) << 8) |
+                      ((nibbles & 0xf000u) << 12);
             word[i] |= ((pairs & 3u) | ((pairs & 12u) << 6) | ((pairs & 48u) << 12) | ((pairs & 192u) << 18)) << 4;
             word[i] = (ox_words)((ox_word_bytes)word[i] - 32);
         }
@@ -334,8 +339,8 @@ OX_INLINE void K(pack_codes)(const int32_t type, int32_t k, int32_t n_rows, cons
     }
 }
 
-/* The same for any integer type, block by block through ox_codes: what pack_codes() must agree with, and fast enough for
- * types whose blocks have no form that suits four rows at a time. */
+/* The same for any integer type, block by block through ox_codes: what pack_codes() must agree with, and fast enough
+ * for types whose blocks have no form that suits four rows at a time. */
 static void K(pack_decoded_blocks)(int32_t type, const ox_four_rows *rows, int32_t row, uint8_t *tile) {
     const ox_format f = ox_format_of(type);
     ox_codes codes[4];

@@ -1,5 +1,6 @@
-/* What a sequence carries from token to token: causal convolutions and linear recurrences. Lanes are channels or elements
- * of a head's value; sums over taps and keys go up in order, one chain for each lane, whatever the division of lanes. */
+/* What a sequence carries from token to token: causal convolutions and linear recurrences. Lanes are channels or
+ * elements of a head's value; sums over taps and keys go up in order, one chain for each lane, whatever the division
+ * of lanes. */
 #ifndef OX_RECURRENCE_H
 #define OX_RECURRENCE_H
 

@@ -1,5 +1,5 @@
-/* Operations on one row of floats. Each reduces in an order that depends on the row's length only. Not here: anything that
- * sees more than one token. */
+/* Operations on one row of floats. Each reduces in an order that depends on the row's length only. Not here: anything
+ * that sees more than one token. */
 #ifndef OX_ROWS_H
 #define OX_ROWS_H
 

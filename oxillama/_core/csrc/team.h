@@ -1,12 +1,12 @@
 /* A team of threads that is made once and then called for pieces of work, by one leader at a time, who takes part.
  *
- * Two kinds of work. *Together*: every member once, each in its own place, free to meet at the team's barrier; so nobody
+ * Two kinds of work. *Together*: every member once, each in its own place, free to meet at the team's barrier; nobody
  * can be missing. *Shared*: items that whoever is there takes one by one; the leader waits for items that somebody has
  * begun, never for a member that has begun none. A member kept from running then costs its help and no more.
  *
  * `call` says all there is to know of the newest work in one word: its turn, and what is left to take of it. A member
- * that comes late finds another turn in it, or nothing left, and has touched nothing. Work and context are read by those
- * only who are waited for: members of work together, and takers of an item that is not done. */
+ * that comes late finds another turn in it, or nothing left, and has touched nothing. Work and context are read only
+ * by those who are waited for: members of work together, and takers of an item that is not done. */
 #ifndef OX_TEAM_H
 #define OX_TEAM_H
 

@@ -1,9 +1,9 @@
 /* Shims that Cython cannot express: where threads wait for each other, and the floating-point mode of a thread.
  *
- * A gate is one number that somebody advances and others wait for. The barrier inside a step is made of it: it spins, then sleeps: the library lives beside other work, and whoever spins while a member of the team is
- * preempted only pays with its own share of the processor. How long it spins follows from what waiting was good for
- * lately. It never yields: Linux takes a yield for a turn given up, and the thread comes back a whole time slice late,
- * whereas a sleeper that is woken goes first (compare.py's run with all processors busy shows the difference). */
+ * A gate is a number that somebody advances and others wait for. The barrier of a step is made of it: it spins, then
+ * sleeps. Whoever spins while a member of the team is preempted pays with its own share of the processor; how long it
+ * spins follows from what waiting was good for lately. It never yields: Linux takes that for a turn given up, and the
+ * thread comes back a time slice late, whereas a sleeper that is woken goes first (compare.py's busy run shows it). */
 #ifndef OX_THREADS_H
 #define OX_THREADS_H
 
@@ -24,8 +24,8 @@
 /* Turns of spinning, some 40 cycles each: at most, and where the team has been kept waiting for long. A wait below
  * OX_BARRIER_WORTH_NS would better have been spun through: falling asleep and waking cost about as much. */
 enum { OX_BARRIER_MOST_SPINS = 4000, OX_BARRIER_LEAST_SPINS = 60, OX_BARRIER_WORTH_NS = 60000 };
-/* Where a member may be waking up, or holds something long, others spin this many times as long, about a millisecond: who
- * falls asleep there keeps the others waiting at the next barrier, and so on. */
+/* Where a member may be waking up, or holds something long, others spin this many times as long, about a millisecond:
+ * who falls asleep there keeps the others waiting at the next barrier, and so on. */
 enum { OX_PATIENCE = 20 };
 /* A wait for a member that was not running costs some milliseconds; one in so long a time is no reason to change
  * anything. */

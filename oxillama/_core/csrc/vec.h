@@ -1,8 +1,8 @@
 /* Sixteen float32 lanes as one value, the same operations at every instruction-set level.
  *
- * The including .c file selects the level by defining OX_HAS_AVX512, OX_HAS_AVX2, OX_HAS_SSE41 or OX_HAS_NEON (the first
- * of these wins; none means plain C) after it has included the intrinsics header and set the compiler's target. The
- * compiler's own macros are not consulted: clang does not define them under a target attribute.
+ * The including .c file selects the level by defining OX_HAS_AVX512, OX_HAS_AVX2, OX_HAS_SSE41 or OX_HAS_NEON (the
+ * first of these wins; none means plain C) after it has included the intrinsics header and set the compiler's target.
+ * The compiler's own macros are not consulted: clang does not define them under a target attribute.
  *
  * vf                16 lanes                     vm                a lane mask
  * vf_set(x)         x in every lane              vf_zero()
@@ -51,7 +51,8 @@ static inline vf vf_load_e4m3(const uint8_t *p) {
     return vf_mul(vf_load_f16(halves), vf_set(256.0f));
 }
 
-/* e^x to about one unit in the last place. exp(-inf) = 0, a NaN stays one, and a result below the smallest normal float is
+/* e^x to about one unit in the last place. exp(-inf) = 0, a NaN stays one, and a result below the smallest normal
+ * float is
  * 0, so nothing downstream meets a subnormal.
  *
  * Range reduction after Cody and Waite (Software Manual for the Elementary Functions, 1980): x = n ln2 + r with ln2 in

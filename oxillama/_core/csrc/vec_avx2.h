@@ -20,7 +20,8 @@ static inline vm vm_first(int32_t n) {
     const __m256i limit = _mm256_set1_epi32(n);
     const __m256i low = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i high = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
-    return (vm){_mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, low)), _mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, high))};
+    return (vm){_mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, low)),
+                _mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, high))};
 }
 static inline vm vm_and(vm x, vm y) { return (vm){_mm256_and_ps(x.a, y.a), _mm256_and_ps(x.b, y.b)}; }
 static inline vm vm_or(vm x, vm y) { return (vm){_mm256_or_ps(x.a, y.a), _mm256_or_ps(x.b, y.b)}; }

@@ -1,4 +1,5 @@
-/* vec_int.h with AVX2: two ymm registers. Bytes multiply straight into int32 with AVX-VNNI, else into pairs of int16. */
+/* vec_int.h with AVX2: two ymm registers. Bytes multiply straight into int32 with AVX-VNNI, else into pairs of
+ * int16. */
 #ifndef OX_VEC_INT_AVX2_H
 #define OX_VEC_INT_AVX2_H
 

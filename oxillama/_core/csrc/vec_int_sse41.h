@@ -1,5 +1,5 @@
-/* vec_int.h with SSE4.1 and SSSE3: four xmm registers. Each operation is written for one register (vec_*) and applied to
- * the four. */
+/* vec_int.h with SSE4.1 and SSSE3: four xmm registers. Each operation is written for one register (vec_*) and applied
+ * to the four. */
 #ifndef OX_VEC_INT_SSE41_H
 #define OX_VEC_INT_SSE41_H
 

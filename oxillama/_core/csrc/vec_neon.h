@@ -28,7 +28,9 @@ static inline uint32x4_t vec_first(int32_t n) {
     const int32_t lanes[4] = {0, 1, 2, 3};
     return vcgtq_s32(vdupq_n_s32(n), vld1q_s32(lanes));
 }
-static inline vm vm_first(int32_t n) { return (vm){vec_first(n), vec_first(n - 4), vec_first(n - 8), vec_first(n - 12)}; }
+static inline vm vm_first(int32_t n) {
+    return (vm){vec_first(n), vec_first(n - 4), vec_first(n - 8), vec_first(n - 12)};
+}
 static inline vm vm_and(vm x, vm y) { return VEC_2(vm, vandq_u32, x, y); }
 static inline vm vm_or(vm x, vm y) { return VEC_2(vm, vorrq_u32, x, y); }
 static inline vm vm_andnot(vm x, vm y) { return VEC_2(vm, vbicq_u32, x, y); }
@@ -126,8 +128,9 @@ static inline float vf_sum(vf v) {
 }
 static inline float vf_reduce_max(vf v) {
     const float32x4_t four = vec_max(vec_max(v.a, v.c), vec_max(v.b, v.d));
-    const float low = vgetq_lane_f32(four, 0) > vgetq_lane_f32(four, 2) ? vgetq_lane_f32(four, 0) : vgetq_lane_f32(four, 2);
-    const float high = vgetq_lane_f32(four, 1) > vgetq_lane_f32(four, 3) ? vgetq_lane_f32(four, 1) : vgetq_lane_f32(four, 3);
+    const float a = vgetq_lane_f32(four, 0), b = vgetq_lane_f32(four, 1);
+    const float c = vgetq_lane_f32(four, 2), d = vgetq_lane_f32(four, 3);
+    const float low = a > c ? a : c, high = b > d ? b : d;
     return low > high ? low : high;
 }
 

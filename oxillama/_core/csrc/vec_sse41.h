@@ -27,7 +27,9 @@ static inline void vf_store(float *p, vf v) {
 static inline __m128 vec_first(int32_t n) {
     return _mm_castsi128_ps(_mm_cmpgt_epi32(_mm_set1_epi32(n), _mm_setr_epi32(0, 1, 2, 3)));
 }
-static inline vm vm_first(int32_t n) { return (vm){vec_first(n), vec_first(n - 4), vec_first(n - 8), vec_first(n - 12)}; }
+static inline vm vm_first(int32_t n) {
+    return (vm){vec_first(n), vec_first(n - 4), vec_first(n - 8), vec_first(n - 12)};
+}
 static inline vm vm_and(vm x, vm y) { return VEC_2(vm, _mm_and_ps, x, y); }
 static inline vm vm_or(vm x, vm y) { return VEC_2(vm, _mm_or_ps, x, y); }
 static inline vm vm_andnot(vm x, vm y) { return VEC_2(vm, _mm_andnot_ps, y, x); }

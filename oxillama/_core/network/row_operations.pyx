@@ -45,10 +45,10 @@ cdef void embed(ox_program *program, const ox_op *op, ox_batch *batch, int32_t f
 
 cdef void embed_position(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
                          int32_t last) noexcept nogil:
-    # dst = the table's row of each position, beginning with row `offset`; positions behind its end take the last row
+    # dst = the table's row of each position; positions behind its end take the last row
     cdef int32_t row
     for row in range(first, last):
-        look_up(program, op, batch, row, min(position_of(program, batch, row) + op.integers[0], op.mats[0].rows - 1))
+        look_up(program, op, batch, row, min(position_of(program, batch, row), op.mats[0].rows - 1))
 
 
 cdef void embed_segment(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,
@@ -267,7 +267,7 @@ cdef void join_columns(ox_program *program, const ox_op *op, ox_batch *batch, in
 
 
 register_rows("embed", "embed", embed, (), ())
-register_rows("embed_position", "embed", embed_position, ("offset",), ())
+register_rows("embed_position", "embed", embed_position, (), ())
 register_rows("embed_segment", "embed", embed_segment, (), ())
 register_rows("softmax", "activation", softmax, (), ())
 register_rows("rope_table", "rope table", rope_table, ("dims",), ("magnitude",))
