@@ -96,7 +96,7 @@ def test_unknown_and_bad_names(engine: Engine, folder: Path) -> None:
     names: tuple[Any, ...] = ("", " a", "a\n", 7, "x" * 300)
     for name in names:
         with pytest.raises(InvalidRequestError):
-            engine.load_lora(name, folder / "a.gguf")  # type: ignore[arg-type]
+            engine.load_lora(name, folder / "a.gguf")
     with pytest.raises(InvalidRequestError):
         engine.load_lora("a", folder / "a.gguf", scale=float("nan"))
     engine.load_lora("a", folder / "a.gguf")
