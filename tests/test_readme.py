@@ -42,8 +42,9 @@ PROGRAMS = [document for document in DOCUMENTS if document != README and python_
 
 
 def run(code: str, folder: Path) -> str:
-    """What a program prints that finds a model.gguf where it runs."""
+    """What a program prints that finds a model.gguf and the examples where it runs."""
     (folder / "model.gguf").symlink_to(demo_path())
+    (folder / "examples").symlink_to(REPOSITORY / "examples")
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,

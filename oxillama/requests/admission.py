@@ -75,7 +75,8 @@ class Admission:
 
     def work_size(self, size: int, params: SamplingParams | None, options: Mapping[str, Any]) -> int:
         """As for `beside`: the `size` of a prompt, or more where a grammar is to be compiled."""
-        grammar = options.get("grammar") if params is None else params.grammar
+        # What is no SamplingParams is refused where the request is made.
+        grammar = options.get("grammar") if params is None else getattr(params, "grammar", None)
         return size if self._grammars.is_ready(grammar) else max(size, INLINE + 1)
 
     def generation(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from oxillama import Engine, EngineStats
+from oxillama import Engine, EngineStats, cpu_info
 from tests.patience import eventually, is_idle
 
 
@@ -17,6 +17,7 @@ def test_an_engine_starts_with_nothing(long_engine: Engine) -> None:
     n_blocks = stats.kv_blocks_free
     assert n_blocks * 32 >= long_engine.n_ctx
     found = {name: value for name, value in stats.to_dict().items() if value}
+    assert found.pop("grammar_engine", "none") in ("none", cpu_info().grammar_engine)
     assert found == {"kv_blocks_free": n_blocks, "kv_bytes_promised": long_engine.memory.kv_cache}
 
 
