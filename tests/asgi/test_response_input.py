@@ -48,7 +48,7 @@ def test_a_thought_without_an_answer_is_an_answer_that_was_cut_off() -> None:
         ({"role": "tool", "content": "x"}, "input[1].role"),
         ({"role": "user"}, "input[1].content"),
         ({"role": "user", "content": "x", "colour": "red"}, "input[1].colour"),
-        ({"type": "function_call", "name": "f"}, "input[1].type"),
+        ({"type": "file_search_call", "id": "x"}, "input[1].type"),
         ({"type": "item_reference", "id": "x"}, "input[1].type"),
         ({"type": "reasoning", "content": "hm"}, "input[1].content"),
         ({"type": "reasoning", "content": [{"type": "text", "text": "hm"}]}, "input[1].content[0]"),
