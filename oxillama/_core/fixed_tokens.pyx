@@ -1,4 +1,4 @@
-"""A constraint that allows one output only, token by token: what an engine says that a test has written the lines of."""
+"""A constraint that allows one output only, token by token: what an engine says whose lines a test has written."""
 
 from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport calloc, free
