@@ -305,7 +305,7 @@ def _check_ranges(name: str, ranges: tuple[range, ...] | None, n: int, of: int) 
         if of != n:
             raise ValueError(f"{n} of the {of} rows of {name!r} are taken, but not which")
         return
-    if sum(map(len, ranges)) != n or any(part and not 0 <= min(part) <= max(part) < of for part in ranges):
+    if sum(map(len, ranges)) != n or any(part and not 0 <= part[0] <= part[-1] < of for part in ranges):
         raise ValueError(f"{ranges} are no {n} of the {of} rows of {name!r}")
 
 

@@ -138,6 +138,13 @@ def test_a_description_that_takes_other_rows_than_it_says_is_wrong(ranges: tuple
     assert graph.matrix("mat", k=8, rows=4, ranges=(range(2), range(10, 12)), of=12).rows == 4
 
 
+def test_rows_are_not_counted_one_by_one() -> None:
+    # A file may say that it has this many.
+    graph = Graph(Tensors(mat__weight=(8, 12)))
+    with pytest.raises(ModelLoadError, match="shape"):
+        graph.matrix("mat", k=8, rows=2**31 - 1, ranges=(range(2**31 - 1),), of=2**31 - 1)
+
+
 def test_what_does_not_fit_together_is_refused() -> None:
     graph = Graph(Tensors(emb__weight=(12, 5), mat__weight=(12, 8)))
     x = op.embed(graph, "emb", n_vocab=5, width=12)
