@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from oxillama.errors import UnsupportedModelError
+from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.network import operations as op
 from oxillama.network.graph import KVHandle, Value
 from oxillama.network.models.decoder import Building
@@ -18,6 +18,7 @@ from oxillama.network.models.rope_tables import Rope
 from oxillama.network.operations import SIGMOID, Span
 
 MOST_STEPS = 1 << 16  # of what grows with the position
+MOST_ALIBI = 1000.0  # bits by which the steepest slope halves; published models have 8
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,8 @@ class SelfAttention:
 def alibi_slopes(n_heads: int, greatest: float) -> npt.NDArray[np.float32]:
     """float32 [n_heads] slopes of ALiBi (Press et al. 2021, arXiv:2108.12409): a geometric sequence over the power of
     two up to n_heads, and every second term of the next one's for what is left."""
+    if not 0 < greatest <= MOST_ALIBI:
+        raise ModelLoadError(f"attention.max_alibi_bias is {greatest}, expected a number up to {MOST_ALIBI:g}")
     whole = 2 ** int(np.log2(n_heads))
     base = 2.0 ** (-greatest / whole)
     rest = 2.0 ** (-greatest / (2 * whole))

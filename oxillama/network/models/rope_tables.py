@@ -37,7 +37,8 @@ class RopeTables:
         head_dim = x.width // n_heads
         if rope.dims % 2 or rope.offset + rope.dims > head_dim:
             raise UnsupportedModelError(
-                f"{rope.dims} values of a head rotate, from {rope.offset} on; expected an even number within {head_dim}"
+                f"by rope.dimension_count {rope.dims} values of a head rotate, from {rope.offset} on; expected an even "
+                f"number within {head_dim}"
             )
         return op.rope(self._graph, x, self._table(rope), layout=rope.layout, n_heads=n_heads, offset=rope.offset)
 

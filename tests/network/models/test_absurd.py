@@ -8,6 +8,8 @@ import re
 import pytest
 
 from oxillama._core.network.kernels import usable_levels
+from oxillama.errors import ModelLoadError
+from oxillama.network.models.attention import alibi_slopes
 from tests.hyperparameter_fuzz import try_changes
 from tests.sanitizer import sanitized
 
@@ -26,6 +28,13 @@ def test_each_is_a_named_error_or_runs() -> None:
     refused, ran, nameless = try_changes(50, 7)
     assert nameless == []
     assert refused > ran > 0
+
+
+@pytest.mark.parametrize("greatest", [-1.0, -1e30, 1e30])
+def test_slopes_without_end_are_refused(greatest: float) -> None:
+    assert alibi_slopes(4, 8.0).tolist() == [0.25, 0.0625, 0.015625, 0.00390625]
+    with pytest.raises(ModelLoadError, match="max_alibi_bias"):
+        alibi_slopes(4, greatest)
 
 
 @pytest.mark.slow
