@@ -280,7 +280,7 @@ class ResponseEvent(TypedDict):
 class Stats(TypedDict):
     state: str
     engine: dict[str, Any] | None
-    stats: NotRequired[dict[str, float] | None]
+    stats: NotRequired[dict[str, float | str] | None]
     models: NotRequired[dict[str, dict[str, Any]]]  # the same of each, where there are several
 
 

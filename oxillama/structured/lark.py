@@ -38,8 +38,9 @@ def checked_lark(text: str) -> str:
     if len(rules) > MAX_RULES:
         raise GrammarError(f"the grammar has {len(rules)} rules, at most {MAX_RULES} are allowed", param="grammar")
     edges: dict[str, set[str]] = {}
-    for rule, following in zip(rules, [*rules[1:], None], strict=True):
-        body = text[rule.end() : following.start() if following else len(text)]
+    starts = [*(rule.start() for rule in rules), len(text)]
+    for rule, end in zip(rules, starts[1:], strict=True):
+        body = text[rule.end() : end]
         edges.setdefault(rule[1], set()).update(_NAME.findall(body))
     edges = {name: others & edges.keys() for name, others in edges.items()}
     if longest_reach(edges, dict.fromkeys(edges, 1)) > MAX_REACH:

@@ -46,3 +46,8 @@ def test_choices_are_texts_and_bounded(choices: list[str]) -> None:
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(GrammarError, match="half of a character"):
         Grammar.choice(["\ud800"])
+
+
+@pytest.mark.parametrize("text", ["", "   ", "not a rule", "::"])
+def test_a_text_without_rules_is_the_compiler_s_to_refuse(text: str) -> None:
+    assert problem(Grammar.lark(text))
