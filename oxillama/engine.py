@@ -459,13 +459,13 @@ class Engine(AdapterCalls, BatchCalls, ProcessBound):
         self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
     ) -> ChatStream:
         """`async for chunk in engine.astream_chat(...)`. What is wrong with the request is raised here; a full queue
-        too, or, where queue_timeout allows a wait, by the first chunk. A long one is read beside the event
-        loop when its first chunk is asked for, which then raises all of that."""
+        too, or, where queue_timeout allows a wait, by the first chunk. A long one, and one with tools
+        or a shape to compile, is read beside the event loop when its first chunk is asked for, which then raises all of
+        that."""
         messages, size = measured(messages)
         prepare = partial(self.prepare_chat, messages, params, **options)
-        size = self._admission.work_size(size, params, options)
-        # How the model calls is found out beside the event loop, too.
-        if size > INLINE or (options.get("tools") and not self._require_conversation().knows_syntax):
+        is_shaped = any(options.get(name) is not None for name in ("tools", "response_format", "grammar"))
+        if size > INLINE or is_shaped or getattr(params, "grammar", None) is not None:
             return ChatStream(Later(prepare, size))
         handle = prepare()
         handle.try_enter()

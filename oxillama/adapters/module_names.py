@@ -56,8 +56,8 @@ for _shared in ("mlp.shared_expert", "mlp.shared_experts", "feed_forward.shared_
 # The parts of one expert of many.
 _EXPERT = {"gate_proj": "gate", "up_proj": "up", "down_proj": "down", "w1": "gate", "w2": "down", "w3": "up"}
 
-_LAYER_PATH = re.compile(r"^(?:.*\.)?(?:layers|h|layer|blocks)\.(\d+)\.(.+)$")
-_EXPERT_PATH = re.compile(r"^(?:mlp|block_sparse_moe)\.experts\.(\d+)\.(\w+)$")
+_LAYER_PATH = re.compile(r"^(?:.*\.)?(?:layers|h|layer|blocks)\.([0-9]{1,6})\.(.+)$")
+_EXPERT_PATH = re.compile(r"^(?:mlp|block_sparse_moe)\.experts\.([0-9]{1,6})\.(\w+)$")
 _OUTER = {"embed_tokens": "token_embd", "wte": "token_embd", "word_embeddings": "token_embd", "lm_head": "output"}
 
 

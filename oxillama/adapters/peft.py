@@ -14,12 +14,13 @@ import numpy as np
 
 from oxillama.adapters.module_names import has_paired_rows, tensor_of
 from oxillama.adapters.pairs import Factor, Floats, LowRankAdapter, Pair
-from oxillama.adapters.safetensors import read_safetensors
+from oxillama.adapters.safetensors import open_regular, read_safetensors
 from oxillama.errors import AdapterError
 from oxillama.network.sites import TABLES, Sites
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_CONFIG_BYTES = 1 << 20
+MAX_GAIN = 1e9  # far more than any adapter was trained with
 _HALF = re.compile(r"^(?P<module>.+)\.lora_(?P<table>embedding_)?(?P<half>[AB])(?:\.default)?(?:\.weight)?$")
 _WRAPPER = re.compile(r"^(?:base_model\.)?(?:model\.)?(?=.)")
 _PLAIN = re.compile(r"\^?[\w.-]+")
@@ -93,7 +94,7 @@ def read_peft(folder: str, sites: Sites) -> LowRankAdapter:
 
 
 def read_config(folder: str) -> Config:
-    with open(os.path.join(folder, CONFIG), "rb") as file:
+    with open_regular(os.path.join(folder, CONFIG)) as file:
         raw = file.read(MAX_CONFIG_BYTES + 1)
     try:
         told = json.loads(raw)
@@ -186,8 +187,9 @@ def _stacked(folder: str, tensor: str, found: Mapping[int, Pair], sites: Sites) 
 
 
 def _number(folder: str, key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _fault(folder, f"{CONFIG}: {key} is {value!r}, expected a finite number")
+    # With far larger ones the products of an adapter leave the range of float32.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_GAIN:
+        raise _fault(folder, f"{CONFIG}: {key} is {repr(value)[:80]}, expected a finite number below {MAX_GAIN:g}")
     return float(value)
 
 

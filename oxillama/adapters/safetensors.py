@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +19,18 @@ MAX_HEADER_BYTES = 100 << 20  # as in the format's own reader
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8}
 
 
+def open_regular(path: str) -> BinaryIO:
+    """A file on a disk, to be read. Raises OSError, or AdapterError for a pipe or a device: its end may never come."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise _fault(path, "expected a regular file")
+
+
 def read_safetensors(path: str) -> dict[str, Factor]:
     """All tensors by name. Raises OSError, or AdapterError for anything but a sound file of floats."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         n_bytes = file.seek(0, 2)
     if n_bytes < 8:
         raise _fault(path, f"expected at least 8 bytes, found {n_bytes}")

@@ -89,7 +89,9 @@ class AdapterTable:
         self._ids = itertools.count()
         self._contents: dict[bytes, Content] = {}
         self._leaving: list[Content] = []  # without a name; freed when nobody wears them
-        self._sets: dict[tuple[tuple[bytes, float], ...], tuple[AdapterSet, tuple[Content, ...]]] = {}
+        # By the contents themselves, not by their digests: a file that is loaded again while it is being unloaded is
+        # another content, whose requests neither keep the first one nor are ended with it.
+        self._sets: dict[tuple[tuple[int, float], ...], tuple[AdapterSet, tuple[Content, ...]]] = {}
 
     # --- names
 
@@ -267,23 +269,24 @@ class AdapterTable:
                 raise AdapterError("the adapters want different beginnings of the text", param="lora")
             if not key:
                 return Dressing()
-            found = self._sets.pop(key, None)
+            contents = [(self._contents[digest], scale) for digest, scale in key]
+            set_key = tuple((id(content), scale) for content, scale in contents)
+            found = self._sets.pop(set_key, None)
             if found is None:
-                found = self._made_set(program, key)
-            self._sets[key] = found  # the last that was used
+                found = self._made_set(program, contents)
+            self._sets[set_key] = found  # the last that was used
             found[0].pin()
             self._sweep()
             return Dressing(found[0], next(iter(prefixes), ""))
 
     def _made_set(
-        self, program: Program, key: tuple[tuple[bytes, float], ...]
+        self, program: Program, contents: Sequence[tuple[Content, float]]
     ) -> tuple[AdapterSet, tuple[Content, ...]]:
-        contents = tuple(self._contents[digest] for digest, _ in key)
-        scaled = [(content.adapter, scale) for content, (_, scale) in zip(contents, key, strict=True)]
+        scaled = [(content.adapter, scale) for content, scale in contents]
         adapters = AdapterSet(scaled, next(_set_ids))
         make_room(program, adapters.width)
         self._worker.hold_adapters(adapters)
-        return adapters, contents
+        return adapters, tuple(content for content, _ in contents)
 
     def _sets_with(self, content: Content) -> list[AdapterSet]:
         return [adapters for adapters, contents in self._sets.values() if content in contents]

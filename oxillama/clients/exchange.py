@@ -61,7 +61,8 @@ class Exchange:
         self._pieces.close()
         if self._is_complete:
             return
-        with anyio.move_on_after(PATIENCE):
+        # A caller that is cancelled itself waits too, or an app without an ear for disconnects would run on.
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + PATIENCE):
             await self._ended.wait()
         self._cancel_scope.cancel()
 
@@ -76,7 +77,7 @@ class Exchange:
     async def _next_message(self) -> Message:
         try:
             return await self._pieces.receive()
-        except anyio.EndOfStream:
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
             raise AppFailed("the app ended without a whole reply") from self._failure
 
     async def _run(self) -> None:
@@ -87,6 +88,7 @@ class Exchange:
             self._failure = error
         finally:
             self._ended.set()
+            self._pieces.close()
 
     async def _receive(self) -> Message:
         if not self._body_ended:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -81,7 +81,9 @@ def transports(library: Any) -> tuple[type, type]:
                 yield piece
 
         def close(self) -> None:
-            self._portal.call(self._exchange.aclose)
+            # A client that was closed before its stream has ended the event loop, and the request with it.
+            with suppress(RuntimeError):
+                self._portal.call(self._exchange.aclose)
 
     class Transport(library.BaseTransport):  # type: ignore[misc]
         def __init__(self, app: ASGIApp) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
@@ -109,7 +110,7 @@ class Llama:
         self.model_path: str = os.fspath(model_path)
         self._pooling = POOLINGS[pooling_type]
         self._repeat_last_n = last_n_tokens_size
-        self._next_seed = None if seed == RANDOM_SEED else seed
+        self._seeds = None if seed == RANDOM_SEED else count(seed)
         self.engine: Engine = Engine(
             model_path,
             n_ctx=n_ctx or None,
@@ -121,7 +122,11 @@ class Llama:
             progress=None if verbose else False,
         )
         if lora_path is not None:
-            self.engine.load_lora(LORA, lora_path, scale=lora_scale)
+            try:
+                self.engine.load_lora(LORA, lora_path, scale=lora_scale)
+            except BaseException:
+                self.engine.close()
+                raise
         self._lora = None if lora_path is None else LORA
 
     @classmethod
@@ -378,7 +383,7 @@ class Llama:
 
     def set_seed(self, seed: int) -> None:
         """The seed of requests that bring none."""
-        self._next_seed = seed
+        self._seeds = count(seed)
 
     def reset(self) -> None:
         """Nothing to do: no request leaves state behind for the next."""
@@ -411,8 +416,8 @@ class Llama:
         grammar: LlamaGrammar | Grammar | None,
         **fields: Any,
     ) -> SamplingParams:
-        if seed is None and self._next_seed is not None:
-            seed, self._next_seed = self._next_seed, self._next_seed + 1
+        if seed is None and self._seeds is not None:
+            seed = next(self._seeds)  # in one step, for any thread
         options = {
             **fields,
             "max_tokens": None if max_tokens is None or max_tokens < 1 else max_tokens,

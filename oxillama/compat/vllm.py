@@ -180,7 +180,9 @@ class LLM:
             submits = [
                 partial(self.engine.submit_ranking, a, b, queue_timeout=None) for a, b in zip(left, right, strict=True)
             ]
-            values = [1 / (1 + math.exp(-score)) for score in self._run(submits, use_tqdm)]
+            values = self._run(submits, use_tqdm)
+            if not self.engine.ranks_by_probability:
+                values = [1 / (1 + math.exp(-max(-700.0, score))) for score in values]
         else:
             rows = self.engine.embed([*left, *right], progress=use_tqdm)
             values = np.sum(rows[: len(left)] * rows[len(left) :], axis=1).tolist()

@@ -91,9 +91,7 @@ class Deciding:
         for first in range(len(names) if rotations else 1):
             order = [(first + step) % len(names) for step in range(len(names))]
             lines = [f"{LABELS[place]}. {_line(*listed[option])}" for place, option in enumerate(order)]
-            prompt = self._prompts.ids(
-                "\n".join([text, *lines, "Answer with the letter of one of these, and nothing else."])
-            )
+            prompt = self._prompts.ids("\n".join([text, *lines, INSTRUCTION]))
             asks.append(_Ask(index, prompt, [[label] for label in labels], order))
         return asks
 

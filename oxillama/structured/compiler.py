@@ -7,6 +7,7 @@ is refused, and costs that thread until the engine's limits end it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import threading
@@ -45,8 +46,9 @@ CACHE_BYTES = 64 << 20
 # Grammars that were refused are remembered too, so that their cost arises once.
 MAX_REFUSED = 256
 
-# In a Lark grammar: a token's name, but not in texts, expressions and comments, which match without the group.
-TOKEN_NAME = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])+/|(<[^<>\s\[\]]+>)')
+# In a Lark grammar: a token's name, but not in texts, expressions and comments, which match without the group. A text
+# without its end matches to the end of its line: every character is read once, whatever the grammar.
+TOKEN_NAME = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*+|#[^\n]*+|/(?:\\.|[^/\\\n])++/?|(<[^<>\s\[\]]++>)')
 
 _compiling = threading.BoundedSemaphore(MAX_COMPILING)
 _stack_lock = threading.Lock()
@@ -76,7 +78,7 @@ class GrammarCompiler:
         self._vocabulary_lock = threading.Lock()
         self._lock = threading.Lock()
         self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
-        self._refused: OrderedDict[tuple[str, str], GrammarError] = OrderedDict()
+        self._refused: OrderedDict[bytes, GrammarError] = OrderedDict()
         self._tasks: dict[tuple[str, str], _Task] = {}
         self._n_bytes = 0
 
@@ -126,7 +128,7 @@ class GrammarCompiler:
             if (found := self._compiled.get(key)) is not None:
                 self._compiled.move_to_end(key)
                 return found
-            if (refused := self._refused.get(key)) is not None:
+            if (refused := self._refused.get(_digest(key))) is not None:
                 raise _again(refused)
         check_bounds(grammar)
         limit = time.monotonic() + COMPILE_SECONDS
@@ -181,6 +183,7 @@ class GrammarCompiler:
             error = GrammarError(
                 f"the grammar could not be compiled: {caught}", param="grammar", code="invalid_grammar"
             )
+            keep = False  # short memory, say, passes
         finally:
             _compiling.release()
             self._finish(key, task, compiled, error, keep=keep)
@@ -194,7 +197,7 @@ class GrammarCompiler:
             if compiled is not None:
                 self._keep(key, compiled)
             elif error is not None and keep:
-                self._refused[key] = error
+                self._refused[_digest(key)] = error
                 while len(self._refused) > MAX_REFUSED:
                     self._refused.popitem(last=False)
         task.done.set()
@@ -305,6 +308,11 @@ def _overdue(code: str = "grammar_timeout") -> GrammarError:
     return GrammarError(
         f"the grammar could not be compiled within {COMPILE_SECONDS:g} seconds: {why}", param="grammar", code=code
     )
+
+
+def _digest(key: tuple[str, str]) -> bytes:
+    """A refused text is only compared, so it is not kept."""
+    return hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()
 
 
 def _again(error: GrammarError) -> GrammarError:

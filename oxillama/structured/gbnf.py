@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 from oxillama.errors import GrammarError
@@ -17,7 +18,7 @@ _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)+")
 _SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)+")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"!?<(?:\[\d+\]|[^<>\[\]\s]+)>")
-_BOUNDS = re.compile(r"\{[ \t]*(\d+)[ \t]*(?:(,)[ \t]*(\d+)?[ \t]*)?\}")
+_BOUNDS = re.compile(r"\{[ \t]*+(\d++)[ \t]*+(?:(,)[ \t]*+(?:(\d++)[ \t]*+)?)?\}")
 _ESCAPES = {"t": "\t", "r": "\r", "n": "\n", "\\": "\\", '"': '"', "[": "[", "]": "]"}
 _DIGITS = {"x": 2, "u": 4, "U": 8}
 
@@ -188,9 +189,11 @@ class _Parser:
         return None if name is None else Reference(name[0], start)
 
     def _repeated(self, part: Node, start: int, *, nested: bool) -> Node:
-        while True:
+        for n_stacked in count():
             self._skip(lines=nested)
             here = self._at
+            if n_stacked > MAX_DEPTH:
+                raise self._error(f"more than {MAX_DEPTH} repetitions of one part", here)
             if self._take("*"):
                 part = Repetition(part, 0, None, here)
             elif self._take("+"):
@@ -208,7 +211,8 @@ class _Parser:
                     raise self._error(f"a repetition of at least {least} and at most {most}", here)
                 part = Repetition(part, least, None if bounds[2] and not bounds[3] else most, here)
             else:
-                return part
+                break
+        return part
 
     def _group(self) -> Node:
         start = self._at

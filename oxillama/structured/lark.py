@@ -11,7 +11,8 @@ MAX_CHARACTERS = 1 << 20
 MAX_RULES = 5000
 MAX_REACH = 400  # rules one inside the other: the engine follows them on its thread's stack
 
-_RULE = re.compile(r"^[?!]*([A-Za-z_][\w-]*)[^:\n]*:", re.MULTILINE)
+# Possessive: a text that is no rule is read once, not once for each of its characters.
+_RULE = re.compile(r"^[?!]*+([A-Za-z_][\w-]*+)[^:\n]*+:", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 

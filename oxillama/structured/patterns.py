@@ -270,9 +270,7 @@ class _Reader:
             else:
                 items.append(f"{_literal(low)}-{_literal(high)}")
         if not items:
-            if negated:
-                return "(?s:.)"
-            raise self._error("has an empty class, which nothing matches", start)
+            raise self._error("has a class that begins with its end, which dialects read in different ways", start)
         return f"[{'^' if negated else ''}{''.join(items)}]"
 
     def _class_item(self, inside: dict[str, str], outside: dict[str, str]) -> int | str:

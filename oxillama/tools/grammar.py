@@ -198,9 +198,9 @@ class CallGrammar:
     def _tagged(self, tool: Tool) -> list[str]:
         syntax = self._syntax
         properties = self._properties(tool)
-        required = tool.parameters.get("required", [])
         if properties is None:
             return []
+        required = tool.parameters.get("required", [])
         parts = []
         for key, schema in properties.items():
             kinds = kinds_of(tool.parameters, key)
@@ -228,6 +228,9 @@ class CallGrammar:
         path = f"{tool.path}.function.parameters"
         if not isinstance(properties, Mapping) or not all(isinstance(one, Mapping) for one in properties.values()):
             raise InvalidRequestError(f"{path}.properties must be an object of schemas", param=f"{path}.properties")
+        if not isinstance(required, list | tuple):
+            message = f"{path}.required must be a list of names, found a {type(required).__name__}"
+            raise InvalidRequestError(message, param=f"{path}.required")
         if any(not isinstance(key, str) or key not in properties for key in required):
             raise InvalidRequestError(f"{path}.required names what is no property", param=f"{path}.required")
         for word in (

@@ -14,7 +14,7 @@ from oxillama.tools.source import Malformed, Source
 
 _WORDS = {"True": "true", "False": "false", "None": "null", "true": "true", "false": "false", "null": "null"}
 _WORD = re.compile(r"[^\s,:(){}\[\]'\"<|>=]+")
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
 _HEX = {"x": 2, "u": 4, "U": 8}
 _PLAIN = {quote: re.compile(rf"[^\\{quote}]+") for quote in "'\""}

@@ -283,3 +283,23 @@ def test_one_request_per_stream_among_many(engine: Engine, folder: Path) -> None
             if crowded.stats().preemptions > 0:
                 return
         pytest.fail("nobody was preempted")
+
+
+@pytest.mark.parametrize("how", ["when_idle", "force"])
+def test_a_file_that_is_loaded_again_meanwhile_is_another(engine: Engine, folder: Path, how: str) -> None:
+    """What still ends of the first neither ends the second's requests nor waits for them."""
+    engine.load_lora("a", folder / "a.gguf")
+    old = engine.submit(PROMPT, lora="a", max_tokens=3000, temperature=0, ignore_eos=True)
+    wait_until(lambda: bool(old.usage.completion_tokens))
+    unloading = threading.Thread(target=engine.unload_lora, args=("a",), kwargs={how: True})
+    unloading.start()
+    wait_until(lambda: not engine.loras)
+    engine.load_lora("a", folder / "a.gguf")
+    new = engine.submit(PROMPT, lora="a", max_tokens=3900, temperature=0, ignore_eos=True)
+    wait_until(lambda: bool(new.usage.completion_tokens))
+    assert [info.running for info in engine.loras] == [1]
+    old.cancel()
+    unloading.join(60)
+    assert not unloading.is_alive()
+    assert not new.done
+    new.cancel()

@@ -73,7 +73,7 @@ MISTAKES = [
     Mistake((*RUN, "--tmp", "1"), 2, ("unrecognized arguments: --tmp", "did you mean --temp?")),
     Mistake((*RUN, "--predic", "1"), 2, ("unrecognized arguments: --predic", "did you mean --predict?")),
     Mistake((*RUN, "-temp", "0"), 2, ("unrecognized arguments: -temp", "did you mean --temp?")),
-    Mistake((*RUN, "--color"), 2, ("unrecognized arguments: --color", "see oxillama run --help")),
+    Mistake((*RUN, "--unheard-of"), 2, ("unrecognized arguments: --unheard-of", "see oxillama run --help")),
     Mistake((*RUN, "--raw=yes"), 2, ("--raw: expected no value",)),
     Mistake((*RUN, "-n", "many"), 2, ("-n/--predict/--max-tokens: invalid int value: 'many'",)),
     Mistake((*RUN, "-n", "1.5"), 2, ("-n/--predict/--max-tokens: invalid int value: '1.5'",)),

@@ -62,6 +62,14 @@ class TestSync:
             together = list(pool.map(one, range(16)))
         assert together == [one(seed) for seed in range(16)]
 
+    def test_a_client_may_be_closed_before_its_stream(self, long_engine: Engine) -> None:
+        client = clients.openai(long_engine)
+        stream = client.completions.create(model="any", stream=True, **ENDLESS)
+        next(iter(stream))
+        client.close()
+        stream.close()
+        eventually(lambda: is_idle(long_engine))
+
     def test_a_closed_client_leaves_no_thread(self, demo: Engine) -> None:
         import threading
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oxillama import GrammarError
+from oxillama import Grammar, GrammarError
 from oxillama.structured.gbnf import CharacterClass, Literal, Repetition, parse_gbnf
 
 
@@ -91,3 +91,16 @@ def test_what_is_no_text_or_too_much_of_it_is_refused() -> None:
         parse_gbnf(b'root ::= "a"')  # type: ignore[arg-type]
     with pytest.raises(GrammarError, match="at most 1048576"):
         parse_gbnf("#" * (1 << 21))
+
+
+def test_stacked_repetitions_are_bounded() -> None:
+    with pytest.raises(GrammarError, match="line 1, column"):
+        Grammar.gbnf('root ::= "a"' + "?" * 5000)
+    assert Grammar.gbnf('root ::= "a"' + "?" * 10)
+
+
+@pytest.mark.parametrize("text", ['root ::= "a"{1,' + " " * 200_000, 'root ::= "a"{1' + " " * 200_000 + "x"])
+def test_bounds_without_an_end_take_time_in_proportion(text: str) -> None:
+    """A second at most; with the square of the length it would be minutes."""
+    with pytest.raises(GrammarError):
+        Grammar.gbnf(text)

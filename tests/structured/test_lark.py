@@ -51,3 +51,9 @@ def test_half_a_character_is_refused() -> None:
 @pytest.mark.parametrize("text", ["", "   ", "not a rule", "::"])
 def test_a_text_without_rules_is_the_compiler_s_to_refuse(text: str) -> None:
     assert problem(Grammar.lark(text))
+
+
+@pytest.mark.parametrize(("head", "piece"), [("", "a"), ('start: "', '\\"'), ("start: /", "\\/"), ("start: ", "<")])
+def test_a_text_without_its_end_is_read_once(head: str, piece: str) -> None:
+    """A second at most; with the square of the length it would be hours."""
+    assert problem(Grammar.lark(head + piece * 200_000))

@@ -1,7 +1,7 @@
 """The C functions of llguidance, found in the module file that Python has imported.
 
-The names and structs are those of llguidance.h, version 1.7.6 to below 2. Nothing of the library is compiled or linked
-here; whether what was found is what this file says, the self-test of `oxillama.structured.engine` decides.
+The names and structs are those of llguidance.h, version 1.9.1 to below 2. Nothing of the library is compiled or linked
+here; whether what was found is what this file says, the self-test of `oxillama.structured.self_test` decides.
 """
 
 from libc.stddef cimport size_t
