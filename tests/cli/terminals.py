@@ -54,6 +54,18 @@ class TerminalProgram:
         """As Ctrl-C does it: the terminal tells all that run in it."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def interrupt_until(self, text: str) -> None:
+        """Ctrl-C as a person does it who sees nothing happen: one that comes just before Python waits for keys is
+        noticed with the next key or signal only."""
+        limit = time.monotonic() + LIMIT
+        while self.seen.find(text, self._at) < 0:
+            assert time.monotonic() < limit, self.seen[self._at :]
+            self.interrupt()
+            patience = time.monotonic() + 3
+            while self.seen.find(text, self._at) < 0 and self._read(patience - time.monotonic()):
+                pass
+        self.wait_for(text)
+
     def end(self) -> int:
         """Reads to the end; the exit code."""
         limit = time.monotonic() + LIMIT

@@ -78,8 +78,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(long_model: Path) -> None:
         terminal.wait_for("\n> ")
         terminal.type("a line that is dropped")
         terminal.wait_for("dropped")
-        terminal.interrupt()
-        terminal.wait_for("> ")
+        terminal.interrupt_until("> ")
         terminal.type("/history\n")
         # The part that was written belongs to the conversation.
         shown = terminal.wait_for("tokens]")
