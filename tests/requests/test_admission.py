@@ -180,5 +180,5 @@ def test_a_batch_is_made_of_prompts(demo: Engine) -> None:
         assert caught.value.param == "prompts"
     with pytest.raises(InvalidRequestError) as caught:
         demo.generate_batch([PROMPT, []], max_tokens=1)
-    assert caught.value.param == "prompt"
+    assert caught.value.param == "prompts[1]"
     assert demo.generate_batch([]) == []
