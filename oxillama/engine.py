@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 import anyio.to_thread
 import numpy as np
@@ -18,14 +18,12 @@ from oxillama._core.network.program import Program
 from oxillama._core.output.handle import Handle
 from oxillama.adapters.calls import AdapterCalls
 from oxillama.adapters.table import AdapterTable
-from oxillama.chat.conversation import Conversation, Rendering, checked_template, measured
+from oxillama.chat.conversation import Conversation, checked_template
 from oxillama.chat.messages import AnyMessage
-from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.chat.templates import resolve_chat_template
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.decisions import Decision, Question
 from oxillama.demo import demo_path
-from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.hub import fetch
 from oxillama.lifecycle import Lifecycle, State
 from oxillama.limits import default_threads
@@ -38,33 +36,24 @@ from oxillama.requests.admission import Admission, Prompt, prompt_size
 from oxillama.requests.batch_calls import BatchCalls
 from oxillama.requests.beside import INLINE, beside, beside_if_long
 from oxillama.requests.capabilities import Capability, capabilities
-from oxillama.requests.chat import ChatHandle, ChatStream
+from oxillama.requests.chat_calls import ChatCalls
 from oxillama.requests.completion_builder import CompletionBuilder, RequestSpec
 from oxillama.requests.deciding import Deciding, Matter, Scoring, adecide, decide
-from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
 from oxillama.requests.options import (
-    ChatOptions,
-    EmbeddingOptions,
     EngineOptions,
     KVType,
-    RankingOptions,
-    RankOptions,
-    RenderingOptions,
     RequestOptions,
     SamplingOptions,
     Speculation,
     ToolRunOptions,
-    VectorOptions,
 )
+from oxillama.requests.reading_calls import ReadingCalls
 from oxillama.requests.request import CompletionStream, RequestHandle, cancelled_on_failure
-from oxillama.requests.reranking import RankingBatch, RankingHandle, VerdictHandle, score_column
 from oxillama.requests.stream import Later
-from oxillama.results.chat import ChatCompletion
 from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
-from oxillama.sampling.params import EmbeddingParams, Lora, Pooling, SamplingParams, chosen_params
+from oxillama.sampling.params import Lora, SamplingParams, chosen_params
 from oxillama.sampling.presets import RecommendedSampling, recommended
-from oxillama.structured.response_format import ResponseFormat
 from oxillama.tokenizer import Tokenizer
 from oxillama.tools.loop import AsyncToolRun, ToolRun
 from oxillama.tools.syntax import ReplySyntax
@@ -75,7 +64,7 @@ from oxillama.values import integer, real
 MAX_THREADS = 512
 
 
-class Engine(AdapterCalls, BatchCalls, ProcessBound):
+class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     """A GGUF model inside this process, serving any number of threads and tasks at once.
 
     n_ctx: context in tokens; None: as trained, reduced (with a warning) only to fit the KV cache into half of the
@@ -366,320 +355,7 @@ class Engine(AdapterCalls, BatchCalls, ProcessBound):
         handle.try_enter()
         return CompletionStream(handle)
 
-    # --- chats
-
-    def prepare_chat(
-        self,
-        messages: Iterable[AnyMessage],
-        params: SamplingParams | None = None,
-        *,
-        tools: object = None,
-        tool_choice: object = None,
-        parallel_tool_calls: bool | None = None,
-        response_format: ResponseFormat = None,
-        template_kwargs: Mapping[str, Any] | None = None,
-        continue_final_message: bool | None = None,
-        add_generation_prompt: bool = True,
-        reasoning_format: ReasoningFormat = "auto",
-        queue_timeout: float | None = 0,
-        cache_salt: str | None = None,
-        **options: Unpack[SamplingOptions],
-    ) -> ChatHandle:
-        """A chat that has been checked and not yet submitted; all other calls make theirs here.
-
-        messages: mappings with `role` (system, developer, user, assistant, tool) and `content` (a str or a list of text
-        parts), and earlier replies (ChatMessage). Special tokens written in them are ordinary text to the model.
-        template_kwargs: variables for the model's template. continue_final_message: the model goes on with a last
-        message of the assistant, and the reply is what it adds; None: it does wherever there is one. With
-        add_generation_prompt=False the prompt ends where the messages do. reasoning_format: "auto" splits what the
-        model thinks off into `reasoning_content`, "none" leaves it in the content. tools: functions, OpenAI's dicts,
-        or classes, which the model may ask to have called (`reply.tool_calls`); tool_choice: "auto", "none",
-        "required", {"name": ...} or OpenAI's objects; parallel_tool_calls=False: one call at most. response_format:
-        OpenAI's mapping, a type (a pydantic model, dataclass, TypedDict ...) or a Grammar; the reply's message then has
-        `.parsed`. options: the fields of SamplingParams, instead of `params`. queue_timeout, cache_salt: as for
-        submit().
-
-        Raises what submit() raises, with the path of what is wrong in `.param`, and TemplateError."""
-        wanted = ReplyOptions(tools, response_format, reasoning_format, tool_choice, parallel_tool_calls)
-        chosen = wanted.held(chosen_params(params, options))
-        self._admission.require_logits()
-        conversation = self._require_conversation()
-        rendering = Rendering(wanted.shown_tools, template_kwargs, continue_final_message, add_generation_prompt)
-        prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
-        chosen = wanted.after_thinking(chosen, conversation, prompt)
-        try:
-            request = self.prepare(prompt.ids, chosen, queue_timeout=queue_timeout, cache_salt=cache_salt)
-        except InvalidRequestError as error:
-            error.param = wanted.own_name(error.param)
-            raise
-        read_as = wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar, seed=request.seed)
-        return ChatHandle(request, read_as)
-
-    def submit_chat(
-        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
-    ) -> ChatHandle:
-        """Starts a chat and returns at once. options: as for prepare_chat()."""
-        handle = self.prepare_chat(messages, params, **options)
-        handle.enter()
-        return handle
-
-    async def asubmit_chat(
-        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
-    ) -> ChatHandle:
-        messages, size = measured(messages)
-        # Always in a thread: how long a template takes is not told by the length of what was said.
-        handle = await beside(partial(self.prepare_chat, messages, params, **options), size=size)
-        await handle.aenter()
-        return handle
-
-    def chat(
-        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
-    ) -> ChatCompletion:
-        """The reply to a conversation, under the model's own chat template. options: as for prepare_chat().
-
-        >>> engine.chat([{"role": "user", "content": "Who are you?"}], max_tokens=50, temperature=0).text
-        'I am Oxi, ...'
-        """
-        with cancelled_on_failure(self.submit_chat(messages, params, **options)) as handle:
-            return handle.result()
-
-    async def achat(
-        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
-    ) -> ChatCompletion:
-        with cancelled_on_failure(await self.asubmit_chat(messages, params, **options)) as handle:
-            return await handle.aresult()
-
-    def stream_chat(
-        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
-    ) -> ChatStream:
-        """The reply as it is written. options: as for prepare_chat()."""
-        return ChatStream(self.submit_chat(messages, params, **options))
-
-    def astream_chat(
-        self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]
-    ) -> ChatStream:
-        """`async for chunk in engine.astream_chat(...)`. What is wrong with the request is raised here; a full queue
-        too, or, where queue_timeout allows a wait, by the first chunk. A long one, and one with tools
-        or a shape to compile, is read beside the event loop when its first chunk is asked for, which then raises all of
-        that."""
-        messages, size = measured(messages)
-        prepare = partial(self.prepare_chat, messages, params, **options)
-        is_shaped = any(options.get(name) is not None for name in ("tools", "response_format", "grammar"))
-        if size > INLINE or is_shaped or getattr(params, "grammar", None) is not None:
-            return ChatStream(Later(prepare, size))
-        handle = prepare()
-        handle.try_enter()
-        return ChatStream(handle)
-
-    def run_tools(
-        self,
-        messages: Iterable[AnyMessage],
-        *,
-        tools: Sequence[object],
-        max_rounds: int = 8,
-        **options: Unpack[ToolRunOptions],
-    ) -> ToolRun:
-        """Chats until the model calls no more tools, at most max_rounds replies: the functions among `tools` are called
-        (and no others), and their results or exceptions told to the model. Iterate it for events; `.result()` is the
-        last reply, `.messages` the grown history. tool_choice holds in the first round. options: as for
-        prepare_chat()."""
-        return ToolRun(self, messages, tools, max_rounds, {**options})
-
-    def arun_tools(
-        self,
-        messages: Iterable[AnyMessage],
-        *,
-        tools: Sequence[object],
-        max_rounds: int = 8,
-        **options: Unpack[ToolRunOptions],
-    ) -> AsyncToolRun:
-        """`async for event in engine.arun_tools(...)`; async functions are awaited, others run in a thread."""
-        return AsyncToolRun(self, messages, tools, max_rounds, {**options})
-
-    def render_chat(
-        self,
-        messages: Iterable[AnyMessage],
-        *,
-        tools: object = None,
-        template_kwargs: Mapping[str, Any] | None = None,
-        continue_final_message: bool | None = None,
-        add_generation_prompt: bool = True,
-    ) -> str:
-        """The text that the model is given for a conversation. A begin-of-text token that the vocabulary adds is not
-        in it."""
-        options = Rendering(tools, template_kwargs, continue_final_message, add_generation_prompt)
-        return self._require_conversation().text(messages, options)
-
-    def tokenize_chat(self, messages: Iterable[AnyMessage], **options: Unpack[RenderingOptions]) -> list[int]:
-        """The token ids that the model is given for a conversation. options: as for render_chat()."""
-        return self._require_conversation().prompt(messages, Rendering(**options)).ids
-
-    def count_tokens(self, messages: Iterable[AnyMessage], **options: Unpack[RenderingOptions]) -> int:
-        """How many tokens the prompt of a conversation has. options: as for render_chat()."""
-        return len(self.tokenize_chat(messages, **options))
-
-    def _require_conversation(self) -> Conversation:
-        if self._conversation is None:
-            raise UnsupportedModelError("the model has no tokenizer, so it cannot chat; generate from token ids")
-        return self._conversation
-
-    # --- embeddings
-
-    def prepare_embedding(
-        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
-    ) -> EmbeddingHandle:
-        """One embedding that has been checked and not yet submitted: `enter()` does that. options: as for
-        submit_embedding()."""
-        params = EmbeddingParams(**options)
-        self._lifecycle.check_usable()
-        return EmbeddingHandle(self._handle(self._admission.embedding(prompt, params), queue_timeout))
-
-    def submit_embedding(
-        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
-    ) -> EmbeddingHandle:
-        """Starts the embedding of one text or token sequence and returns at once; its handle also knows the usage.
-
-        options: the fields of EmbeddingParams. queue_timeout: as for submit(). Never reads or fills the prefix
-        cache."""
-        handle = self.prepare_embedding(prompt, queue_timeout=queue_timeout, **options)
-        handle.enter()
-        return handle
-
-    async def asubmit_embedding(
-        self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
-    ) -> EmbeddingHandle:
-        prepare = partial(self.prepare_embedding, prompt, queue_timeout=queue_timeout, **options)
-        handle = await beside_if_long(prepare, size=prompt_size(prompt))
-        await handle.aenter()
-        return handle
-
-    @overload
-    def embed(  # type: ignore[overload-overlap]
-        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Unpack[VectorOptions]
-    ) -> list[npt.NDArray[np.float32]]: ...
-    @overload
-    def embed(
-        self,
-        inputs: Inputs,
-        *,
-        pooling: Pooling | None = None,
-        progress: Progress = False,
-        **options: Unpack[VectorOptions],
-    ) -> npt.NDArray[np.float32]: ...
-    def embed(
-        self,
-        inputs: Inputs,
-        *,
-        pooling: Pooling | None = None,
-        progress: Progress = False,
-        **options: Unpack[VectorOptions],
-    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
-        """float32 [n inputs, dimensions]: the embeddings of a text, a sequence of token ids, or a list of either; with
-        pooling "none" a list of float32 [n tokens, dimensions], a row per token for late interaction.
-
-        options: the fields of EmbeddingParams. Keeps at most queue_size in flight, so the queue is never full for
-        it."""
-        params = EmbeddingParams(pooling=pooling, **options)
-        batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
-        rows = batch.run(partial(self.submit_embedding, queue_timeout=None, pooling=pooling, **options))
-        return batch.gathered(rows, self._model.heads.embedding)
-
-    @overload
-    async def aembed(  # type: ignore[overload-overlap]
-        self, inputs: Inputs, *, pooling: Literal["none"], progress: Progress = False, **options: Unpack[VectorOptions]
-    ) -> list[npt.NDArray[np.float32]]: ...
-    @overload
-    async def aembed(
-        self,
-        inputs: Inputs,
-        *,
-        pooling: Pooling | None = None,
-        progress: Progress = False,
-        **options: Unpack[VectorOptions],
-    ) -> npt.NDArray[np.float32]: ...
-    async def aembed(
-        self,
-        inputs: Inputs,
-        *,
-        pooling: Pooling | None = None,
-        progress: Progress = False,
-        **options: Unpack[VectorOptions],
-    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
-        params = EmbeddingParams(pooling=pooling, **options)
-        batch = EmbeddingBatch(inputs, params, max_flight=self._scheduler.queue_size, progress=progress)
-        rows = await batch.arun(partial(self.asubmit_embedding, queue_timeout=None, pooling=pooling, **options))
-        return batch.gathered(rows, self._model.heads.embedding)
-
-    # --- ranking
-
-    def prepare_ranking(
-        self,
-        query: str,
-        document: str,
-        *,
-        truncate: bool = False,
-        queue_timeout: float | None = 0,
-        **options: Unpack[RankOptions],
-    ) -> RankingHandle | VerdictHandle:
-        """The score of one document, checked and not yet submitted: `enter()` does that. options: priority and
-        deadline, as in EmbeddingParams."""
-        self._lifecycle.check_usable()
-        params = EmbeddingParams(pooling="rank", **options)
-        request = self._admission.ranking(query, document, params, truncate=truncate)
-        if not self._model.heads.scores:
-            return VerdictHandle(self._handle(request, queue_timeout))
-        column = score_column(self._metadata, self._model.heads.scores)
-        return RankingHandle(self._handle(request, queue_timeout), column)
-
-    def submit_ranking(
-        self, query: str, document: str, **options: Unpack[RankingOptions]
-    ) -> RankingHandle | VerdictHandle:
-        """Starts the ranking of one document and returns at once. options: as for prepare_ranking()."""
-        handle = self.prepare_ranking(query, document, **options)
-        handle.enter()
-        return handle
-
-    async def asubmit_ranking(
-        self, query: str, document: str, **options: Unpack[RankingOptions]
-    ) -> RankingHandle | VerdictHandle:
-        prepare = partial(self.prepare_ranking, query, document, **options)
-        handle = await beside_if_long(prepare, size=prompt_size(query) + prompt_size(document))
-        await handle.aenter()
-        return handle
-
-    def rerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        truncate: bool = False,
-        progress: Progress = False,
-        **options: Unpack[RankOptions],
-    ) -> npt.NDArray[np.float32]:
-        """float32 [n documents], in their order: how well each answers the query, the more the better.
-
-        What a model's classifier gives as it is: of most cross-encoders a number without bounds, of Qwen3-Reranker the
-        probability of yes, also of a file that answers by writing. truncate: cut the end off a document that is too
-        long, instead of a ContextLengthError. options: priority and deadline. Raises InvalidRequestError for a model
-        that cannot rank."""
-        batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
-        submit = partial(self.submit_ranking, query, truncate=truncate, queue_timeout=None, **options)
-        return np.array(batch.run(submit), np.float32)
-
-    async def arerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        truncate: bool = False,
-        progress: Progress = False,
-        **options: Unpack[RankOptions],
-    ) -> npt.NDArray[np.float32]:
-        batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
-        submit = partial(self.asubmit_ranking, query, truncate=truncate, queue_timeout=None, **options)
-        return np.array(await batch.arun(submit), np.float32)
-
-    # --- decisions
+    # --- what takes several of its own calls
 
     def decide(
         self,
@@ -721,6 +397,31 @@ class Engine(AdapterCalls, BatchCalls, ProcessBound):
         self._admission.require_logits()
         tokenizer, talk = self._admission.require_tokenizer(), self._conversation
         return Deciding(tokenizer, talk, state, questions, scoring=scoring, rotations=rotations, limit=self.n_ctx - 1)
+
+    def run_tools(
+        self,
+        messages: Iterable[AnyMessage],
+        *,
+        tools: Sequence[object],
+        max_rounds: int = 8,
+        **options: Unpack[ToolRunOptions],
+    ) -> ToolRun:
+        """Chats until the model calls no more tools, at most max_rounds replies: the functions among `tools` are called
+        (and no others), and their results or exceptions told to the model. Iterate it for events; `.result()` is the
+        last reply, `.messages` the grown history. tool_choice holds in the first round. options: as for
+        prepare_chat()."""
+        return ToolRun(self, messages, tools, max_rounds, {**options})
+
+    def arun_tools(
+        self,
+        messages: Iterable[AnyMessage],
+        *,
+        tools: Sequence[object],
+        max_rounds: int = 8,
+        **options: Unpack[ToolRunOptions],
+    ) -> AsyncToolRun:
+        """`async for event in engine.arun_tools(...)`; async functions are awaited, others run in a thread."""
+        return AsyncToolRun(self, messages, tools, max_rounds, {**options})
 
     # --- evaluation
 

@@ -22,7 +22,6 @@ MAX_LINES = 800
 DISCUSSED_LINES = 500
 # A file above DISCUSSED_LINES, and why it is one file all the same.
 LONG_FILES: dict[str, str] = {
-    "oxillama/engine.py": "the one class that an app holds: all its calls, of a few lines each",
     "tests/asgi/test_page_browser.py": "one page in one browser, whose start all its tests share",
 }
 
