@@ -26,6 +26,7 @@ from oxillama.testing.tiny_models import TinyModel
 from tests.levels import check_at, other_levels
 from tests.network.models.described import MODELS
 from tests.network.models.described_dense import DENSE, IN_COMPANY
+from tests.schedules import interleaved
 
 BLOCK = 32
 MAX_TOKENS = 96
@@ -120,25 +121,7 @@ def compute(
 @st.composite
 def schedules(draw: st.DrawFn, n_vocab: int) -> tuple[list[list[int]], list[dict[int, int]], list[int]]:
     """Sequences, an interleaved plan that computes them in chunks, and an order of KV blocks."""
-    lengths = draw(st.lists(st.integers(1, 90), min_size=1, max_size=4))
-    token = st.integers(0, n_vocab - 1)
-    sequences = [draw(st.lists(token, min_size=length, max_size=length)) for length in lengths]
-    left = list(lengths)
-    steps: list[dict[int, int]] = []
-    while any(left):
-        step: dict[int, int] = {}
-        room = MAX_TOKENS
-        for i in draw(st.permutations(range(len(left)))):
-            n = draw(st.integers(0, min(left[i], room)))
-            if n:
-                step[i] = n
-                room -= n
-                left[i] -= n
-        if not step:
-            i = next(i for i, n in enumerate(left) if n)
-            step[i] = 1
-            left[i] -= 1
-        steps.append(step)
+    sequences, steps = draw(interleaved(n_vocab, longest=90, most=4, max_rows=MAX_TOKENS))
     return sequences, steps, draw(st.permutations(range(64)))
 
 

@@ -7,23 +7,23 @@ mean here is refused by name; docs/migration.md has the differences."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from oxillama.compat.arguments import Foreign
+from oxillama.compat.llama_cpp_sampling import RANDOM_SEED, LlamaGrammar, Sampling, sampling_params
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
 from oxillama.hub import fetch
 from oxillama.requests.options import KVType
 from oxillama.sampling.params import Pooling, SamplingParams
-from oxillama.structured.grammar import Grammar
 from oxillama.tokenizer import Tokenizer
 
-RANDOM_SEED = 0xFFFFFFFF
+__all__ = ["Llama", "LlamaGrammar"]
+
 LORA = "lora"  # the name of the one adapter that a model is opened with
 # ggml's numbers of the cache types that there are here.
 KV_TYPES: Mapping[int, KVType] = {0: "f32", 1: "f16", 8: "q8_0", 30: "bf16"}
@@ -49,30 +49,8 @@ _LOADING = Foreign(
         "tokenizer": None,
     },
 )
-_COMPILED = {"tfs_z": 1.0, "stopping_criteria": None, "logits_processor": None}
-_COMPLETION = Foreign("", neutral={**_COMPILED, "suffix": None})
-_CHAT = Foreign("", neutral={**_COMPILED, "functions": None, "function_call": None})
-_GENERATE = Foreign("reset penalize_nl", neutral=_COMPILED)
-
-
-class LlamaGrammar:
-    """`llama_cpp.LlamaGrammar`: `from_string` of GBNF, `from_json_schema` of a schema as JSON text."""
-
-    def __init__(self, grammar: Grammar) -> None:
-        self.grammar = grammar
-
-    @classmethod
-    def from_string(cls, grammar: str, verbose: bool = True) -> Self:
-        return cls(Grammar.gbnf(grammar))
-
-    @classmethod
-    def from_file(cls, file: str | os.PathLike[str], verbose: bool = True) -> Self:
-        with open(file, encoding="utf-8") as source:
-            return cls.from_string(source.read())
-
-    @classmethod
-    def from_json_schema(cls, json_schema: str, verbose: bool = True) -> Self:
-        return cls(Grammar.json_schema(json.loads(json_schema)))
+_SUFFIX = Foreign("", neutral={"suffix": None})
+_FUNCTIONS = Foreign("", neutral={"functions": None, "function_call": None})
 
 
 class Llama:
@@ -141,49 +119,17 @@ class Llama:
         prompt: str | Sequence[int],
         *,
         max_tokens: int | None = 16,
-        temperature: float = 0.8,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
         logprobs: int | None = None,
         echo: bool = False,
-        stop: str | Sequence[str] | None = (),
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        repeat_penalty: float = 1.0,
-        top_k: int = 40,
         stream: bool = False,
-        seed: int | None = None,
-        mirostat_mode: int = 0,
-        mirostat_tau: float = 5.0,
-        mirostat_eta: float = 0.1,
         model: str | None = None,
-        grammar: LlamaGrammar | Grammar | None = None,
-        logit_bias: Mapping[int, float] | None = None,
-        **foreign: Any,
+        suffix: str | None = None,
+        **sampling: Unpack[Sampling],
     ) -> dict[str, Any] | Iterator[dict[str, Any]]:
         """OpenAI's completion as a dictionary, or an iterator of its chunks. max_tokens None or below 1: to the end of
         the context. logits processors and stopping criteria are refused: sampling is compiled."""
-        _COMPLETION.check("create_completion", foreign)
-        params = self._params(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            min_p=min_p,
-            typical_p=typical_p,
-            logprobs=logprobs,
-            stop=stop,
-            frequency_penalty=frequency_penalty,
-            presence_penalty=presence_penalty,
-            repeat_penalty=repeat_penalty,
-            top_k=top_k,
-            seed=seed,
-            mirostat=mirostat_mode,
-            mirostat_tau=mirostat_tau,
-            mirostat_eta=mirostat_eta,
-            grammar=grammar,
-            logit_bias=logit_bias,
-        )
+        _SUFFIX.check("create_completion", {"suffix": suffix})
+        params = self._params("create_completion", sampling, max_tokens=max_tokens, logprobs=logprobs)
         tokens = prompt if isinstance(prompt, str) else list(prompt)
         echoed = "" if not echo else tokens if isinstance(tokens, str) else self.engine.detokenize(tokens)
         name = {"model": model or self.model_path}
@@ -212,50 +158,22 @@ class Llama:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         tool_choice: str | Mapping[str, Any] | None = None,
-        temperature: float = 0.2,
-        top_p: float = 0.95,
-        top_k: int = 40,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
-        stream: bool = False,
-        stop: str | Sequence[str] | None = (),
-        seed: int | None = None,
         response_format: Mapping[str, Any] | None = None,
         max_tokens: int | None = None,
-        presence_penalty: float = 0.0,
-        frequency_penalty: float = 0.0,
-        repeat_penalty: float = 1.0,
-        mirostat_mode: int = 0,
-        mirostat_tau: float = 5.0,
-        mirostat_eta: float = 0.1,
-        model: str | None = None,
-        grammar: LlamaGrammar | Grammar | None = None,
-        logit_bias: Mapping[int, float] | None = None,
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
-        **foreign: Any,
+        stream: bool = False,
+        model: str | None = None,
+        functions: None = None,
+        function_call: None = None,
+        **sampling: Unpack[Sampling],
     ) -> dict[str, Any] | Iterator[dict[str, Any]]:
-        """OpenAI's chat completion as a dictionary, or an iterator of its chunks, under the model's own template."""
-        _CHAT.check("create_chat_completion", foreign)
-        params = self._params(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            min_p=min_p,
-            typical_p=typical_p,
-            logprobs=(top_logprobs or 0) if logprobs else None,
-            stop=stop,
-            frequency_penalty=frequency_penalty,
-            presence_penalty=presence_penalty,
-            repeat_penalty=repeat_penalty,
-            top_k=top_k,
-            seed=seed,
-            mirostat=mirostat_mode,
-            mirostat_tau=mirostat_tau,
-            mirostat_eta=mirostat_eta,
-            grammar=grammar,
-            logit_bias=logit_bias,
-        )
+        """OpenAI's chat completion as a dictionary, or an iterator of its chunks, under the model's own template. The
+        temperature is 0.2 unless it is given."""
+        call = "create_chat_completion"
+        _FUNCTIONS.check(call, {"functions": functions, "function_call": function_call})
+        told = (top_logprobs or 0) if logprobs else None
+        params = self._params(call, {"temperature": 0.2, **sampling}, max_tokens=max_tokens, logprobs=told)
         options: dict[str, Any] = {"response_format": response_format, "tools": tools, "queue_timeout": None}
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
@@ -281,40 +199,14 @@ class Llama:
         self,
         tokens: Sequence[int],
         *,
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
         temp: float = 0.8,
-        repeat_penalty: float = 1.0,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        mirostat_mode: int = 0,
-        mirostat_tau: float = 5.0,
-        mirostat_eta: float = 0.1,
-        grammar: LlamaGrammar | Grammar | None = None,
-        **foreign: Any,
+        reset: bool = True,
+        penalize_nl: bool = True,
+        **sampling: Unpack[Sampling],
     ) -> Iterator[int]:
         """The ids of a completion as they are drawn, to the end of the context unless the caller stops asking. It ends
-        at an end token, which is not among them."""
-        _GENERATE.check("generate", foreign)
-        params = self._params(
-            max_tokens=None,
-            temperature=temp,
-            top_p=top_p,
-            min_p=min_p,
-            typical_p=typical_p,
-            stop=None,
-            frequency_penalty=frequency_penalty,
-            presence_penalty=presence_penalty,
-            repeat_penalty=repeat_penalty,
-            top_k=top_k,
-            seed=None,
-            mirostat=mirostat_mode,
-            mirostat_tau=mirostat_tau,
-            mirostat_eta=mirostat_eta,
-            grammar=grammar,
-        )
+        at an end token, which is not among them. reset and penalize_nl mean nothing here."""
+        params = self._params("generate", {"temperature": temp, **sampling}, max_tokens=None)
         with self.engine.stream(list(tokens), params, queue_timeout=None) as chunks:
             for chunk in chunks:
                 yield from (token for token in chunk.token_ids if not self._tokenizer.is_eog(token))
@@ -406,30 +298,18 @@ class Llama:
         return self.engine.tokenizer
 
     def _params(
-        self,
-        *,
-        max_tokens: int | None,
-        stop: str | Sequence[str] | None,
-        repeat_penalty: float,
-        top_k: int,
-        seed: int | None,
-        grammar: LlamaGrammar | Grammar | None,
-        **fields: Any,
+        self, call: str, given: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None = None
     ) -> SamplingParams:
-        if seed is None and self._seeds is not None:
-            seed = next(self._seeds)  # in one step, for any thread
-        options = {
-            **fields,
-            "max_tokens": None if max_tokens is None or max_tokens < 1 else max_tokens,
-            "stop": [stop] if isinstance(stop, str) else list(stop or ()),
-            "repetition_penalty": repeat_penalty,
-            "repeat_last_n": self._repeat_last_n,
-            "top_k": max(top_k, 0),
-            "seed": None if seed == RANDOM_SEED else seed,
-            "lora": self._lora,
-            "grammar": grammar.grammar if isinstance(grammar, LlamaGrammar) else grammar,
-        }
-        return SamplingParams(**{name: value for name, value in options.items() if value is not None})
+        if given.get("seed") is None and self._seeds is not None:
+            given = {**given, "seed": next(self._seeds)}  # in one step, for any thread
+        return sampling_params(
+            call,
+            given,
+            max_tokens=max_tokens,
+            logprobs=logprobs,
+            repeat_last_n=self._repeat_last_n,
+            lora=self._lora,
+        )
 
 
 def _kv_type(key: int | None, value: int | None) -> KVType:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from anyio.lowlevel import checkpoint
 
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.batch import note_index
+from oxillama.requests.closing import ClosedOnLeaving
 from oxillama.requests.request import RequestHandle, await_any
 
 ResultT = TypeVar("ResultT")
@@ -30,7 +30,7 @@ class Handle(Protocol[ResultT_co]):
     def cancel(self) -> None: ...
 
 
-class BatchStream(Generic[ResultT]):
+class BatchStream(ClosedOnLeaving, Generic[ResultT]):
     """Pairs (index, result or exception), an iterator and an async iterator, a context manager and an async one.
 
     What is in flight is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also
@@ -109,23 +109,6 @@ class BatchStream(Generic[ResultT]):
         for handle in self._flight.values():
             handle.cancel()
         self._flight.clear()
-
-    async def aclose(self) -> None:
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _has_room(self) -> bool:
         return bool(self._pending) and len(self._flight) < self._max_flight and not self._ready

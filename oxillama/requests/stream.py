@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.beside import beside
+from oxillama.requests.closing import ClosedOnLeaving
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from oxillama.results.completion import Usage
 
 # Python looks at signals between two waits, so Ctrl-C is late by at most this.
@@ -55,7 +54,7 @@ class Later(Generic[HandleT]):
     size: int
 
 
-class RequestStream(Generic[HandleT, Chunk]):
+class RequestStream(ClosedOnLeaving, Generic[HandleT, Chunk]):
     """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
 
     The request is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also by a
@@ -145,23 +144,6 @@ class RequestStream(Generic[HandleT, Chunk]):
         self._ready.clear()
         if not isinstance(self._source, Later):
             self._source.cancel()
-
-    async def aclose(self) -> None:
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class ResultSource(Source[Chunk], Protocol[Chunk, ResultT_co]):

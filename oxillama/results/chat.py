@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oxillama.results.completion import FinishReason, Logprobs, Timings, Usage
+from oxillama.results.completion import FinishReason, FirstChoice, Logprobs, Timings, Usage
 
 if TYPE_CHECKING:
     from oxillama.structured.grammar import Grammar
@@ -125,7 +125,7 @@ class ChatChoice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class ChatCompletion:
+class ChatCompletion(FirstChoice):
     """Everything one chat request produced. ``message`` and its neighbours are those of choice 0.
 
     ``seed`` repeats the request: with the same messages and parameters it gives the same tokens. ``created`` is in
@@ -158,22 +158,6 @@ class ChatCompletion:
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The message's calls of tools."""
         return self.message.tool_calls
-
-    @property
-    def token_ids(self) -> tuple[int, ...]:
-        return self.choices[0].token_ids
-
-    @property
-    def finish_reason(self) -> FinishReason | None:
-        return self.choices[0].finish_reason
-
-    @property
-    def stop_reason(self) -> str | int | None:
-        return self.choices[0].stop_reason
-
-    @property
-    def logprobs(self) -> Logprobs | None:
-        return self.choices[0].logprobs
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -8,8 +8,9 @@ from __future__ import annotations
 import codecs
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from oxillama.structured.grammar import Grammar
@@ -158,8 +159,48 @@ class CompletionChoice:
         )
 
 
+class Choice(Protocol):
+    """As far as completions and chats share it."""
+
+    @property
+    def token_ids(self) -> tuple[int, ...]: ...
+    @property
+    def finish_reason(self) -> FinishReason | None: ...
+    @property
+    def stop_reason(self) -> str | int | None: ...
+    @property
+    def logprobs(self) -> Logprobs | None: ...
+
+
+class FirstChoice:
+    """What a result says of itself: the same as its choice 0."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def choices(self) -> Sequence[Choice]: ...
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        return self.choices[0].token_ids
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        return self.choices[0].finish_reason
+
+    @property
+    def stop_reason(self) -> str | int | None:
+        return self.choices[0].stop_reason
+
+    @property
+    def logprobs(self) -> Logprobs | None:
+        return self.choices[0].logprobs
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Completion:
+class Completion(FirstChoice):
     """Everything one request produced. ``text`` and its neighbours are those of choice 0. ``prompt_logprobs`` scores
     each token of the prompt given those before it; the first has NaN and no alternatives.
 
@@ -185,22 +226,6 @@ class Completion:
     def parsed(self) -> Any:
         """As `CompletionChoice.parsed`, of choice 0."""
         return self.choices[0].parsed
-
-    @property
-    def token_ids(self) -> tuple[int, ...]:
-        return self.choices[0].token_ids
-
-    @property
-    def finish_reason(self) -> FinishReason | None:
-        return self.choices[0].finish_reason
-
-    @property
-    def stop_reason(self) -> str | int | None:
-        return self.choices[0].stop_reason
-
-    @property
-    def logprobs(self) -> Logprobs | None:
-        return self.choices[0].logprobs
 
     def to_dict(self) -> dict[str, Any]:
         shape: dict[str, Any] = {

@@ -23,6 +23,7 @@ from tests.adapters.networks import adaptable, compute, dressed, load
 from tests.levels import check_at, other_levels
 from tests.network.models.described import MODELS
 from tests.network.models.described_dense import IN_COMPANY
+from tests.schedules import interleaved
 
 # Other levels run the same Python over other kernels, whose own tests are elsewhere.
 EXAMPLES = 10 if not os.environ.get("OXILLAMA_ISA") else 2
@@ -82,25 +83,7 @@ def dressed_model(name: str) -> Dressed:
 @st.composite
 def schedules(draw: st.DrawFn, n_vocab: int, n_sets: int) -> tuple[list[list[int]], list[dict[int, int]], list[int]]:
     """Sequences, an interleaved plan that computes them in chunks, and what each wears."""
-    lengths = draw(st.lists(st.integers(1, 60), min_size=1, max_size=5))
-    token = st.integers(0, n_vocab - 1)
-    sequences = [draw(st.lists(token, min_size=length, max_size=length)) for length in lengths]
-    left = list(lengths)
-    steps: list[dict[int, int]] = []
-    while any(left):
-        step: dict[int, int] = {}
-        room = MAX_ROWS
-        for i in draw(st.permutations(range(len(left)))):
-            n = draw(st.integers(0, min(left[i], room)))
-            if n:
-                step[i] = n
-                room -= n
-                left[i] -= n
-        if not step:
-            i = next(i for i, n in enumerate(left) if n)
-            step[i] = 1
-            left[i] -= 1
-        steps.append(step)
+    sequences, steps = draw(interleaved(n_vocab, longest=60, most=5, max_rows=MAX_ROWS))
     return sequences, steps, [draw(st.integers(0, n_sets - 1)) for _ in sequences]
 
 

@@ -57,6 +57,12 @@ def test_a_chat_and_its_stream(llama: Llama) -> None:
     assert "".join(delta.get("content") or "" for delta in deltas) == message["content"]
 
 
+def test_a_chat_has_a_temperature_of_its_own(llama: Llama) -> None:
+    reply: Any = llama.create_chat_completion(MESSAGES, max_tokens=24, seed=11, top_k=-1)
+    expected = llama.engine.chat(MESSAGES, max_tokens=24, seed=11, temperature=0.2, top_p=0.95, min_p=0.05)
+    assert reply["choices"][0]["message"]["content"] == expected.text
+
+
 def test_embeddings_are_a_list_and_not_normalised(llama: Llama) -> None:
     reply = llama.create_embedding(["one", "two"])
     assert [entry["index"] for entry in reply["data"]] == [0, 1]
@@ -115,7 +121,7 @@ def test_what_has_no_counterpart_is_refused_by_name(llama: Llama, options: dict[
 
 def test_misspelt_arguments_are_errors(llama: Llama) -> None:
     with pytest.raises(TypeError, match="temprature"):
-        llama(PROMPT, temprature=1)
+        llama(PROMPT, temprature=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="n_gpu_layer'"):
         Llama(demo_path(), n_gpu_layer=1)
 

@@ -25,6 +25,7 @@ from oxillama.network.loader import load_model
 from tests.conftest import fixtures_folder
 from tests.levels import check_at, other_levels
 from tests.network.models.hybrids import HYBRIDS, N_VOCAB, PROMPT, RECORDED, Hybrid, write
+from tests.schedules import interleaved
 
 Array = npt.NDArray[np.float32]
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "hybrids.json").read_text())["logits"]
@@ -97,22 +98,7 @@ def compute(program: Program, sequences: list[list[int]], steps: list[dict[int, 
 @st.composite
 def plans(draw: st.DrawFn, n_vocab: int) -> tuple[list[list[int]], list[dict[int, int]], list[int]]:
     """Sequences, steps that compute them in chunks, and the slots of their states."""
-    lengths = draw(st.lists(st.integers(1, 50), min_size=1, max_size=4))
-    sequences = [draw(st.lists(st.integers(0, n_vocab - 1), min_size=n, max_size=n)) for n in lengths]
-    left, steps = list(lengths), []
-    while any(left):
-        step: dict[int, int] = {}
-        for i in draw(st.permutations(range(len(left)))):
-            n = draw(st.integers(0, min(left[i], MOST_ROWS - sum(step.values()))))
-            if n:
-                step[i] = n
-                left[i] -= n
-        if step:
-            steps.append(step)
-        else:
-            i = next(i for i, n in enumerate(left) if n)
-            steps.append({i: 1})
-            left[i] -= 1
+    sequences, steps = draw(interleaved(n_vocab, longest=50, most=4, max_rows=MOST_ROWS))
     return sequences, steps, draw(st.permutations(range(8)))
 
 
