@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ray import serve
@@ -57,7 +57,7 @@ class Server:
 class Arguments:
     """What `serve run oxillama.ray.serving:app` takes, as `name=value`."""
 
-    model: str = field(metadata={"type": str})
+    model: str
     cpus: float = 1
     n_ctx: int | None = None
     max_batch_size: int = 32
