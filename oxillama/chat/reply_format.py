@@ -147,11 +147,11 @@ class ReplyOptions:
             return params
         tokenizer = conversation.tokenizer
 
-        def is_control(text: str) -> bool:
+        def control_id(text: str) -> int | None:
             token = tokenizer.find(text.encode())
-            return token is not None and tokenizer.is_control(token)
+            return token if token is not None and tokenizer.is_control(token) else None
 
-        wrapped = after_thinking(grammar, tags.opening, tags.closing, is_open=prompt.thinking, is_control=is_control)
+        wrapped = after_thinking(grammar, tags.opening, tags.closing, is_open=prompt.thinking, control_id=control_id)
         return params.replace(grammar=wrapped)
 
     def _calls(self, params: SamplingParams, conversation: Conversation, prompt: ChatPrompt) -> Grammar | None:
@@ -172,11 +172,13 @@ def _controls(conversation: Conversation, syntax: ReplySyntax) -> dict[str, int]
 
 
 def _opening_token(conversation: Conversation) -> int | None:
-    """The control token that begins a call, if one does."""
+    """The control token that begins a call and nothing else, if there is one."""
     syntax = conversation.tool_syntax
     opening = syntax.section_open or pattern(syntax.head)[0][0]
+    others = "\n".join([syntax.think_open, syntax.think_close, *syntax.answer_open, *syntax.answer_close, *syntax.ends])
     controls = _controls(conversation, syntax)
-    return next((token for text, token in controls.items() if opening.startswith(text)), None)
+    found = (token for text, token in controls.items() if opening.startswith(text) and text not in others)
+    return next(found, None)
 
 
 def _checksum(ids: Sequence[int]) -> int:

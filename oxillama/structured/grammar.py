@@ -47,6 +47,7 @@ class Grammar:
     is_json: bool = False
     target: TypedSchema | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    is_made: bool = field(default=False, compare=False)  # Lark that was written here, of choices or GBNF
 
     @classmethod
     def json_schema(cls, schema: Any, *, strict: bool = True, pretty: bool = False) -> Grammar:
@@ -91,12 +92,12 @@ class Grammar:
         if len(texts) > MAX_CHOICES or sum(map(len, texts)) > MAX_CHOICE_CHARACTERS:
             message = f"a choice has {len(texts)} texts, at most {MAX_CHOICES} of 1 MiB in all are allowed"
             raise GrammarError(message, param="grammar")
-        return cls("lark", "start: " + " | ".join(map(lark_text, dict.fromkeys(texts))))
+        return cls("lark", "start: " + " | ".join(map(lark_text, dict.fromkeys(texts))), is_made=True)
 
     @classmethod
     def gbnf(cls, text: str) -> Grammar:
         """A grammar in llama.cpp's notation; `<[7]>` and `<think>` are tokens. Errors tell line and column."""
-        return cls("lark", checked_lark(gbnf_to_lark(text)))
+        return cls("lark", checked_lark(gbnf_to_lark(text)), is_made=True)
 
     @classmethod
     def lark(cls, text: str) -> Grammar:

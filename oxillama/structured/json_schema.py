@@ -36,7 +36,7 @@ class JsonSchema:
         self._relaxed = relaxed
         self.is_closed = closed
         self.is_old: bool = self._document.is_old
-        self._names: dict[int, str] = {}
+        self._names: dict[object, str] = {}
         self._waiting: deque[tuple[str, SchemaPath, Any]] = deque()
         self._num_schemas = 0
         self._one_ofs: list[tuple[dict[str, Any], SchemaPath, list[Written] | None, dict[str, Any]]] = []
@@ -59,13 +59,13 @@ class JsonSchema:
             raise invalid((), f"has more than {MAX_SCHEMAS} schemas inside")
         self._depths[self._definition] = max(self._depths[self._definition], depth)
         if self.is_old and "$ref" in node:
-            node = {"$ref": node["$ref"]} if len(node) > 1 else node  # its neighbours meant nothing then
+            node = self._document.only_reference(node)  # its neighbours meant nothing then
         return WrittenSchema(self, node, path, depth).shape()
 
     def referred(self, node: Mapping[str, Any], path: SchemaPath) -> str:
         at, target = self._document.follow(node, path)
         # There is one object for each of both booleans, so those are told apart by their place.
-        key = id(target) if isinstance(target, Mapping) else hash(at)
+        key: object = id(target) if isinstance(target, Mapping) else at
         name = self._names.get(key)
         if name is None:
             name = self._names[key] = f"d{len(self._names)}"

@@ -47,6 +47,7 @@ class SchemaDocument:
         dialect = root.get("$schema") if isinstance(root, dict) else None
         self.is_old: bool = isinstance(dialect, str) and any(name in dialect for name in _OLD_DIALECTS)
         self._bases: dict[int, str] = {}
+        self._references: list[dict[str, Any]] = []  # kept, so that no other object gets the id of one
         self._resources: dict[str, tuple[SchemaPath, Any]] = {"": ((), root)}
         self._anchors: dict[tuple[str, str], tuple[SchemaPath, Any]] = {}
         self._check_size()
@@ -64,6 +65,15 @@ class SchemaDocument:
                 raise refused("$ref", at, "refers to itself")
             seen.add(id(one))
             here = self._target(one, at)
+
+    def only_reference(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A schema with a `$ref` without what stands beside it; it leads where the whole does."""
+        if len(node) == 1:
+            return node
+        bare = {"$ref": node["$ref"]}
+        self._references.append(bare)
+        self._bases[id(bare)] = self._bases.get(id(node), "")
+        return bare
 
     def _is_bare(self, node: Mapping[str, Any]) -> bool:
         return len(node) == 1 or self.is_old

@@ -118,7 +118,7 @@ class _Writer:
             return dict(_PLAIN[target])
         origin, arguments = get_origin(target), get_args(target)
         if origin is Literal:
-            return {"enum": list(arguments)}
+            return {"enum": [_plain(each) for each in arguments]}
         if origin in (Union, types.UnionType):
             return {"anyOf": [self.schema(each) for each in arguments]}
         if origin in _LISTS and len(arguments) == 1:
@@ -193,12 +193,20 @@ def _members(target: Any) -> dict[str, tuple[Any, bool]] | None:
     }
 
 
+def _plain(member: Any) -> Any:
+    """A member of a Literal as JSON has it."""
+    return member.value if isinstance(member, enum.Enum) else member
+
+
 def _decoded(target: Any, value: Any) -> Any:
     target = _bare(target)
     origin, arguments = get_origin(target), get_args(target)
-    if target in (Any, object) or origin is Literal:
-        _check(origin is not Literal or any(value == each and type(value) is type(each) for each in arguments), target)
+    if target in (Any, object):
         return value
+    if origin is Literal:
+        found = [each for each in arguments if value == _plain(each) and type(value) is type(_plain(each))]
+        _check(bool(found), target)
+        return found[0]
     if target in (None, type(None)):
         _check(value is None, target)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ _CDATA = "<![CDATA["
 _MAX_GAP = 64
 
 
-class CallReader:
+class CallReader(ABC):
     """Reads what a section of calls holds and tells of it in ``events``. ``tools``: schemas of arguments by name."""
 
     def __init__(
@@ -89,8 +90,9 @@ class CallReader:
         if self._is_open:
             self._end(ok=True)
 
+    @abstractmethod
     def call(self) -> Waiting[None]:
-        raise NotImplementedError
+        """Reads one call, and tells of it. Raises Malformed."""
 
     # --- telling
 
@@ -193,6 +195,8 @@ class JsonCalls(CallReader):
                 if name and not self._is_open:
                     self._begin(name, call_id)
                     yield from self._arguments()
+                elif (yield from source.peek()) == '"':
+                    arguments = yield from read_string(source)
                 else:
                     arguments = yield from read_raw(source)
             elif key in (syntax.id_key, "id"):

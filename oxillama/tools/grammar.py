@@ -10,6 +10,7 @@ from typing import Any
 
 from oxillama.errors import GrammarError, InvalidRequestError
 from oxillama.structured.grammar import Grammar
+from oxillama.structured.keywords import ANNOTATIONS
 from oxillama.structured.lark import lark_text
 from oxillama.tools.choice import ToolChoice
 from oxillama.tools.definitions import Tool
@@ -23,6 +24,11 @@ MAX_CALLS = 32
 _SPACE = "/[ \\t\\r\\n]{0,4}/"
 _ANY = "/(?s:.*)/"
 _IDS = {"nine": "/[A-Za-z0-9]{9}/", "model": "/[A-Za-z0-9_-]{1,40}/", "none": "/[A-Za-z0-9_-]{1,40}/"}
+
+
+# What a schema may say where its values are not JSON; anything else would be left out without a word.
+_PLAIN = ANNOTATIONS | {"type"}
+_OBJECT = _PLAIN | {"properties", "required", "additionalProperties"}
 
 
 class CallGrammar:
@@ -204,18 +210,14 @@ class CallGrammar:
         parts = []
         for key, schema in properties.items():
             kinds = kinds_of(tool.parameters, key)
-            is_text = kinds == {"string"} and "enum" not in schema and "const" not in schema
             word = kind_word(syntax, kinds == {"string"}, next(iter(kinds), ""))
             head = "".join(
                 literal + {"key": key, "kind": word}.get(slot or "", "")
                 for literal, slot in pattern(syntax.argument_head)
             )
             close = "".join(literal + (key if slot else "") for literal, slot in pattern(syntax.argument_close))
-            if is_text:
-                value = self._until(close)
-            elif kinds == {"string"}:
-                texts = [schema["const"]] if "const" in schema else schema["enum"]
-                value = f"({' | '.join(lark_text(str(text)) for text in texts)}) {self._literal(close)}"
+            if kinds == {"string"}:
+                value = self._text(schema, close, f"{tool.path}.function.parameters.properties.{key}")
             else:
                 value = f"%json {self._schema(tool, schema, key)} {self._literal(close)}"
             argument = self._rule("argument", [self._literal(head), value])
@@ -233,20 +235,7 @@ class CallGrammar:
             raise InvalidRequestError(message, param=f"{path}.required")
         if any(not isinstance(key, str) or key not in properties for key in required):
             raise InvalidRequestError(f"{path}.required names what is no property", param=f"{path}.required")
-        for word in (
-            "anyOf",
-            "oneOf",
-            "allOf",
-            "not",
-            "if",
-            "patternProperties",
-            "dependentRequired",
-            "minProperties",
-            "$ref",
-        ):
-            if word in tool.parameters:
-                why = "cannot be held where arguments are written one by one"
-                raise InvalidRequestError(f"{path}.{word} {why}", param=f"{path}.{word}")
+        _only(tool.parameters, _OBJECT, path, "where arguments are written one by one")
         self._schema(tool, tool.parameters)  # whether it can be held at all
         return properties
 
@@ -284,41 +273,54 @@ class CallGrammar:
     def _value(self, tool: Tool, schema: Mapping[str, Any], key: str) -> str:
         kinds = kinds_of(tool.parameters, key)
         written = f"%json {self._schema(tool, schema, key)}"
+        path = f"{tool.path}.function.parameters.properties.{key}"
         if self._syntax.codec == "python":
             if kinds == {"boolean"}:
+                _only(schema, _PLAIN, path, "of a Python truth value")
                 return self._rule("truth", ['("True" | "False")'])
             return self._rule("value", [written])
         quote = self._syntax.quote
-        if kinds == {"string"} and "enum" not in schema and "const" not in schema:
-            return self._rule("value", [self._literal(quote), self._until(quote)])
         if kinds == {"string"}:
-            texts = [schema["const"]] if "const" in schema else schema["enum"]
-            options = " | ".join(lark_text(str(text)) for text in texts)
-            return self._rule("value", [self._literal(quote), f"({options})", self._literal(quote)])
+            return self._rule("value", [self._literal(quote), self._text(schema, quote, path)])
         if kinds & {"array", "object"} or not kinds:
-            return self._rule("value", [self._nested(tool, schema, 0)])
+            return self._rule("value", [self._nested(tool, schema, path, 0)])
         return self._rule("value", [written])
 
-    def _nested(self, tool: Tool, schema: Any, depth: int) -> str:
+    def _text(self, schema: Mapping[str, Any], end: str, path: str) -> str:
+        """A text as it is, up to its end and with it: one of some, or any. A text has no escapes there, so that nothing
+        else that a schema says of it can be held."""
+        if "const" not in schema and "enum" not in schema:
+            _only(schema, _PLAIN, path, "of a text that is written without quotes")
+            return self._until(end)
+        chosen = "const" if "const" in schema else "enum"
+        _only(schema, _PLAIN | {chosen}, path, f"beside {chosen}")
+        texts = [schema["const"]] if chosen == "const" else schema["enum"]
+        if not all(isinstance(text, str) for text in texts):
+            raise InvalidRequestError(f"{path}.{chosen} is not all texts", param=f"{path}.{chosen}")
+        return f"({' | '.join(map(lark_text, texts))}) {self._literal(end)}"
+
+    def _nested(self, tool: Tool, schema: Any, path: str, depth: int) -> str:
         """A value in braces; keys and texts have the dialect's own quotes."""
-        path = f"{tool.path}.function.parameters"
         quote = self._syntax.quote
         kind = schema.get("type") if isinstance(schema, Mapping) else None
         if depth > 8 or not isinstance(kind, str):
             why = "has a value of no single type, which cannot be held in this model's way to call"
             raise InvalidRequestError(f"{path} {why}", param=path)
         if kind == "string":
-            if "enum" in schema:
-                options = " | ".join(lark_text(str(text)) for text in schema["enum"])
-                return f"{self._literal(quote)} ({options}) {self._literal(quote)}"
-            return f"{self._literal(quote)} {self._until(quote)}"
+            return f"{self._literal(quote)} {self._text(schema, quote, path)}"
         if kind == "array":
-            item = self._rule("item", [self._nested(tool, schema.get("items", {"type": "string"}), depth + 1)])
+            _only(schema, _PLAIN | {"items"}, path, "of a list in braces")
+            inner = self._nested(tool, schema.get("items", {"type": "string"}), f"{path}.items", depth + 1)
+            item = self._rule("item", [inner])
             return f'"[" ({item} ("," {item})*)? "]"'
         if kind == "object":
+            _only(schema, _OBJECT, path, "of an object in braces")
+            properties = schema.get("properties", {})
+            if missing := sorted(set(schema.get("required", ())) - set(properties)):
+                raise InvalidRequestError(f"{path}.required names {missing[0]!r}, which is no property", param=path)
             parts = [
-                f"{lark_text(f'{name}:')} {self._nested(tool, inner, depth + 1)}"
-                for name, inner in schema.get("properties", {}).items()
+                f"{lark_text(f'{name}:')} {self._nested(tool, value, f'{path}.properties.{name}', depth + 1)}"
+                for name, value in properties.items()
             ]
             return '"{" ' + ' "," '.join(parts) + ' "}"'
         return f"%json {self._schema(tool, schema)}"
@@ -372,3 +374,12 @@ class CallGrammar:
 
 def _plain(text: str) -> str:
     return "".join(literal for literal, _ in pattern(text))
+
+
+def _only(schema: Mapping[str, Any], held: frozenset[str], path: str, where: str) -> None:
+    """Raises InvalidRequestError for a keyword that is not among those which can be held."""
+    for word in schema:
+        if word not in held and not str(word).startswith("x-"):
+            raise InvalidRequestError(
+                f"{path}.{word} cannot be held {where}", param=f"{path}.{word}", code="invalid_function_parameters"
+            )

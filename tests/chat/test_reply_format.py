@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from oxillama import Engine, GrammarError, InvalidRequestError
+from oxillama.chat import reply_format
 from oxillama.chat.conversation import ChatPrompt
 from oxillama.chat.reply_format import ReplyOptions
+from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.table import SYNTAXES
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 
@@ -43,3 +47,17 @@ def test_thinking_is_split_off_unless_it_is_to_stay(demo: Engine) -> None:
     whole = ReplyOptions([], None, "none").format(conversation, prompt, stops=[])
     assert whole.tags is None
     assert whole.splitter().push("<think>so</think>") == ("", "<think>so</think>")
+
+
+def test_a_marker_that_other_parts_of_a_reply_begin_with_is_not_forbidden(
+    demo: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gpt-oss begins its thoughts, its answer and its calls with one token."""
+    conversation = demo._conversation
+    assert conversation is not None
+    table = {"<|channel|>": 7, "<|call|>": 8}
+    monkeypatch.setattr(reply_format, "_controls", lambda conversation, syntax: table)
+    shared = SimpleNamespace(tool_syntax=SYNTAXES["harmony"])
+    assert reply_format._opening_token(cast(Any, shared)) is None
+    own = ReplySyntax(name="own", codec="json", head="<|call|>", close="", think_open="<|channel|>")
+    assert reply_format._opening_token(cast(Any, SimpleNamespace(tool_syntax=own))) == 8

@@ -264,3 +264,26 @@ def test_what_is_drawn_validates(name: str) -> None:
     assert len([one for one in replies if one is not None]) > 10
     for reply in replies:
         assert reply is None or jsonschema.Draft202012Validator(schema).is_valid(json.loads(reply)), reply
+
+
+def test_what_stands_beside_a_reference_of_old_changes_its_base_no_less() -> None:
+    """In draft 7 the neighbours of `$ref` say nothing, but the references inside still start from where they stand."""
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "http://x.y/root.json",
+        "definitions": {
+            "inner": {
+                "$id": "http://x.y/folder/inner.json",
+                "type": "object",
+                "properties": {"a": {"$ref": "leaf.json", "description": "ignored"}},
+                "required": ["a"],
+                "additionalProperties": False,
+            },
+            "near": {"$id": "http://x.y/folder/leaf.json", "type": "integer"},
+            "far": {"$id": "http://x.y/leaf.json", "type": "string"},
+        },
+        "$ref": "#/definitions/inner",
+    }
+    grammar = Grammar.json_schema(schema)
+    assert accepts(grammar, '{"a":1}')
+    assert not accepts(grammar, '{"a":"x"}')

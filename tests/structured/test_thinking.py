@@ -12,7 +12,7 @@ ANSWER = Grammar.json_schema({"type": "integer"})
 
 
 def wrapped(grammar: Grammar, *, is_open: bool) -> Grammar:
-    return after_thinking(grammar, "<think>", "</think>", is_open=is_open, is_control=lambda text: False)
+    return after_thinking(grammar, "<think>", "</think>", is_open=is_open, control_id=lambda text: None)
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,28 @@ def test_what_comes_after_it_is_held(is_open: bool, right: list[str], wrong: lis
 
 @pytest.mark.parametrize("is_open", [False, True])
 def test_tags_that_are_tokens_are_tokens(is_open: bool) -> None:
-    grammar = after_thinking(Grammar.regex("a/b"), "<|user|>", "<|end|>", is_open=is_open, is_control=lambda text: True)
+    grammar = after_thinking(
+        Grammar.regex("a/b"),
+        "<|user|>",
+        "<|end|>",
+        is_open=is_open,
+        control_id=lambda text: {"<|user|>": 7, "<|end|>": 8}[text],
+    )
     assert not problem(grammar)
-    assert "<|end|>" in grammar.text
-    assert '"<|end|>"' not in grammar.text
+    assert "<[8]>" in grammar.text
+    assert "<|end|>" not in grammar.text
 
 
 def test_a_grammar_of_one_s_own_stays() -> None:
     assert wrapped(Grammar.lark("start: /a/"), is_open=True) == Grammar.lark("start: /a/")
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [Grammar.choice(["yes", "no"]), Grammar.gbnf('root ::= start | content\nstart ::= "yes"\ncontent ::= "no"')],
+)
+def test_choices_and_gbnf_are_the_answer_and_not_the_thoughts(grammar: Grammar) -> None:
+    held = wrapped(grammar, is_open=True)
+    assert accepts(held, "hm, yes?\n</think>\nno")
+    assert not accepts(held, "yes")
+    assert not accepts(held, "hm</think>maybe")

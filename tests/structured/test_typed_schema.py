@@ -171,3 +171,15 @@ def test_own_types_need_no_pydantic() -> None:
         "A(x=1)",
         "complex is no type that a JSON schema can be made of here; with pydantic installed more are",
     ]
+
+
+def test_members_of_an_enumeration_in_a_literal_are_their_values() -> None:
+    @dataclass
+    class Paint:
+        color: Literal[Color.RED, "none"]
+
+    grammar = Grammar.json_schema(Paint)
+    assert accepts(grammar, '{"color":"red"}')
+    assert not accepts(grammar, '{"color":"blue"}')
+    assert grammar.decode('{"color":"red"}') == Paint(Color.RED)
+    assert grammar.decode('{"color":"none"}') == Paint("none")

@@ -194,3 +194,57 @@ def test_what_is_accepted_is_read() -> None:
         )
         assert accepts(lark(syntax), text)
         assert read(ReplyReader(syntax, TOOLS.schemas), cut(text, 2)).parsed() == [("look-up", {"city": "x"})]
+
+
+def strict_tools(schema: dict[str, Any]) -> Any:
+    parameters = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
+    function = {"name": "f", "description": "d", "parameters": parameters, "strict": True}
+    return tool_set([{"type": "function", "function": function}])
+
+
+@pytest.mark.parametrize("codec", ["tagged", "braces"])
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"type": "string", "pattern": "^a+$"}, "pattern"),
+        ({"type": "string", "minLength": 3}, "minLength"),
+        ({"type": "string", "maxLength": 3}, "maxLength"),
+        ({"type": "string", "format": "date"}, "format"),
+        ({"enum": ["a", "b"], "pattern": "a"}, "pattern"),
+        ({"type": "string", "const": "a", "enum": ["a", "b"]}, "enum"),
+    ],
+)
+def test_what_a_text_between_markers_cannot_hold_is_refused_by_its_path(
+    templates: dict[str, str], codec: str, schema: dict[str, Any], word: str
+) -> None:
+    syntax = next(found for found in map(probe, templates.values()) if found.codec == codec)
+    with pytest.raises(InvalidRequestError) as caught:
+        CallGrammar(syntax, tool_choice("required", strict_tools(schema)), ReplyState(answering=True), {}).text()
+    assert caught.value.param == f"tools[0].function.parameters.properties.x.{word}"
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, "minItems"),
+        ({"type": "array", "items": {"type": "string", "pattern": "a"}}, "items.pattern"),
+        ({"type": "object", "properties": {}, "maxProperties": 1}, "maxProperties"),
+    ],
+)
+def test_lists_and_objects_in_braces_hold_what_they_can(
+    templates: dict[str, str], schema: dict[str, Any], word: str
+) -> None:
+    syntax = next(found for found in map(probe, templates.values()) if found.codec == "braces")
+    with pytest.raises(InvalidRequestError) as caught:
+        CallGrammar(syntax, tool_choice("required", strict_tools(schema)), ReplyState(answering=True), {}).text()
+    assert caught.value.param == f"tools[0].function.parameters.properties.x.{word}"
+
+
+@pytest.mark.parametrize("word", ["maxProperties", "dependentSchemas", "minProperties", "anyOf"])
+def test_what_arguments_one_by_one_cannot_hold_is_refused(templates: dict[str, str], word: str) -> None:
+    syntax = next(found for found in map(probe, templates.values()) if found.codec == "tagged")
+    parameters = {"type": "object", "properties": {"x": {"type": "string"}}, word: 1}
+    tools = tool_set([{"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}])
+    with pytest.raises(InvalidRequestError) as caught:
+        CallGrammar(syntax, tool_choice("required", tools), ReplyState(answering=True), {}).text()
+    assert caught.value.param == f"tools[0].function.parameters.{word}"

@@ -61,6 +61,10 @@ def every_cut(syntax: ReplySyntax, text: str, state: ReplyState | None = None) -
             '<tool_call>{"name":"f9","arguments":"{\\"a\\":1}"}</tool_call>',
             Reply(calls=[("f9", '{"a":1}')], whole=[True]),
         ),
+        (
+            '<tool_call>{"arguments":"{\\"a\\":1}","name":"f9"}</tool_call>',
+            Reply(calls=[("f9", '{"a":1}')], whole=[True]),
+        ),
         # Cut: what there is.
         ('<tool_call>\n{"name": "f9", "arguments": {"city": "K', Reply(calls=[("f9", '{"city": "K')], whole=[False])),
         ('<tool_call>\n{"name": "f9", "arg', Reply(content='<tool_call>\n{"name": "f9", "arg')),
