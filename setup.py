@@ -36,19 +36,19 @@ if SANITIZE:
 SOURCES = {
     "network.kernels": [
         source
-        for source in sorted(glob(f"{CORE}/csrc/kernels_*.c"))
-        if not LEVELS or os.path.basename(source).removeprefix("kernels_").removesuffix(".c") in LEVELS
+        for source in sorted(glob(f"{CORE}/csrc/levels/*.c"))
+        if not LEVELS or os.path.basename(source).removesuffix(".c") in LEVELS
     ]
 }
 # Modules that contain kernels, and the headers that all the others share.
 KERNEL_MODULES = {"network.kernels", "testing.kernel_harness", "testing.attention_harness", "gguf.quantize"}
 SHIMS = [
     "atomics.h",
-    "gumbel.h",
     "kernels.h",
     "parking.h",
-    "philox.h",
-    "sampling_rows.h",
+    "sampling/gumbel.h",
+    "sampling/philox.h",
+    "sampling/rows.h",
     "team.h",
     "threads.h",
     "worker_thread.h",
@@ -69,7 +69,7 @@ def is_built(pyx: str) -> bool:
 def headers(name: str) -> list[str]:
     # The kernels are many headers and slow to compile, so an edit of theirs must not rebuild the rest, nor the other
     # way round. Cython itself knows which .pxd a module reads.
-    found = sorted(glob(f"{CORE}/csrc/*.h"))
+    found = sorted(glob(f"{CORE}/csrc/**/*.h", recursive=True))
     shims = [f"{CORE}/csrc/{header}" for header in SHIMS]
     return found if name in KERNEL_MODULES else shims
 

@@ -2,8 +2,8 @@
 
 It shares three definitions with the compiled chain, because they are part of what it promises: weights are
 round(exp(x - max) * 2**44), a value is rounded to float32 after each stage that changes it, and a draw takes the
-highest score, a whole number, as csrc/gumbel.h defines it. Everything else is derived anew. A decision that hangs on
-the last bits of ``exp`` is not a difference worth a failing test: ``Reference.ambiguous`` reports it.
+highest score, a whole number, as csrc/sampling/gumbel.h defines it. Everything else is derived anew. A decision
+that hangs on the last bits of ``exp`` is not a difference worth a failing test: ``Reference.ambiguous`` reports it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def token_words(tokens: NDArray[np.int64], seed: int, choice: int, position: int
 
 
 def gumbel_noise(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """-log(-log(1 - U)) with U = (bits + 1/2) / 2**64, as csrc/gumbel.h computes it, bit for bit."""
+    """-log(-log(1 - U)) with U = (bits + 1/2) / 2**64, as csrc/sampling/gumbel.h computes it, bit for bit."""
     u = (bits.astype(np.float64) + 0.5) * 2.0**-64
     small = 2.0 * atanh(u / (2.0 - u))
     large = -natural_log(((~bits).astype(np.float64) + 0.5) * 2.0**-64)

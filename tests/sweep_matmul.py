@@ -6,7 +6,7 @@ import numpy as np
 
 from oxillama._core.network import kernels
 from oxillama._core.network.team import Team
-from oxillama._core.testing.kernel_harness import Activations, Matrix, dequantize, twin
+from oxillama._core.testing.kernel_harness import Activations, Matrix, dequantize, oracle
 from tests.core.weights import FORMATS
 
 N_TOKENS = (1, 2, 3, 4, 5, 6, 7, 13)
@@ -31,7 +31,7 @@ def sweep() -> int:
                     matrix.multiply(x, np.zeros((n, n_rows), np.float32), accumulate=n % 2 == 0, team=teams[n % 2])
                     n_products += 1
                 if level != "reference":
-                    twin(level, fmt.type, raw, x)
+                    oracle(level, fmt.type, raw, x)
     return n_products
 
 

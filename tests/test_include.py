@@ -18,20 +18,25 @@ PUBLIC = ("request", "ring")
 def shipped_headers() -> set[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["oxillama._core"]
-    return {path.name for pattern in patterns for path in CORE.glob(pattern) if path.suffix == ".h"}
+    return {
+        path.relative_to(CORE / "csrc").as_posix()
+        for pattern in patterns
+        for path in CORE.glob(pattern)
+        if path.suffix == ".h"
+    }
 
 
 def declared(module: str) -> set[str]:
     """The headers that a ``.pxd`` file and all it cimports ask for."""
     text = (CORE / f"{module.replace('.', '/')}.pxd").read_text("utf-8")
-    headers = set(re.findall(r'extern from "([\w.]+)"', text))
+    headers = set(re.findall(r'extern from "([\w./]+)"', text))
     for other in re.findall(r"^from oxillama\._core\.([\w.]+) cimport", text, re.MULTILINE):
         headers |= declared(other)
     return headers
 
 
 def included(header: str) -> set[str]:
-    names = set(re.findall(r'#\s*include "([\w.]+)"', (CORE / "csrc" / header).read_text("utf-8")))
+    names = set(re.findall(r'#\s*include "([\w./]+)"', (CORE / "csrc" / header).read_text("utf-8")))
     return names.union(*(included(name) for name in names))
 
 

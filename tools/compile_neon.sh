@@ -9,7 +9,7 @@ if ! command -v "${cc%% *}" >/dev/null 2>&1; then
     echo "missing: ${cc%% *} (Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross)" >&2
     exit 1
 fi
-for source in oxillama/_core/csrc/kernels_*.c; do
+for source in oxillama/_core/csrc/levels/*.c; do
     echo "$cc $source"
     # shellcheck disable=SC2086
     $cc -std=c11 -O2 -fPIC -fopenmp-simd -ffp-contract=off -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra -Werror \

@@ -1,4 +1,4 @@
-"""Matrix products at every usable level: exact against a scalar twin, and alike for every number of tokens."""
+"""Matrix products at every usable level: exact against a scalar oracle, and alike for every number of tokens."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def shapes(draw: st.DrawFn, fmt: Format) -> tuple[int, int, int]:
 @ALL_FORMATS
 @settings(max_examples=12, deadline=None)
 @given(st.data())
-def test_bits_are_those_of_the_scalar_twin(level: str, fmt: Format, data: st.DataObject) -> None:
+def test_bits_are_those_of_the_scalar_oracle(level: str, fmt: Format, data: st.DataObject) -> None:
     n_rows, k, n = data.draw(shapes(fmt))
     rng = np.random.default_rng(data.draw(SEEDS))
     raw = random_rows(rng, fmt, n_rows, k, extreme=data.draw(st.booleans()))
     x = Activations(level, random_activations(rng, n, k))
     found = multiply(Matrix(level, fmt.type, k, raw), x, n_rows)
-    assert same_bits(found, kernel_harness.twin(level, fmt.type, raw, x))
+    assert same_bits(found, kernel_harness.oracle(level, fmt.type, raw, x))
 
 
 @pytest.mark.parametrize("level", VECTOR_LEVELS)
@@ -84,7 +84,7 @@ def test_the_largest_sums_fit_their_width(level: str, fmt: Format, n: int) -> No
     x = Activations(level, signs)
     assert set(np.unique(x.quants)) <= {-127, 127}
     found = multiply(Matrix(level, fmt.type, 512, raw), x, 34)
-    assert same_bits(found, kernel_harness.twin(level, fmt.type, raw, x))
+    assert same_bits(found, kernel_harness.oracle(level, fmt.type, raw, x))
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -259,7 +259,7 @@ def test_what_does_not_fit_is_refused() -> None:
 @pytest.mark.skipif("avx512bf16" not in LEVELS, reason="this processor has no bfloat16 dot products")
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 300), st.integers(1, 9), SEEDS)
-def test_bfloat16_products_of_any_bits_are_those_of_the_twin(n_rows: int, k: int, n: int, seed: int) -> None:
+def test_bfloat16_products_of_any_bits_are_those_of_the_oracle(n_rows: int, k: int, n: int, seed: int) -> None:
     """Subnormals, infinities and sums near the smallest normal number included."""
     rng = np.random.default_rng(seed)
     words = rng.integers(0, 1 << 16, (n_rows, k), np.uint16)
@@ -271,7 +271,7 @@ def test_bfloat16_products_of_any_bits_are_those_of_the_twin(n_rows: int, k: int
     raw = np.ascontiguousarray(words).view(np.uint8)
     x = Activations("avx512bf16", values)
     found = multiply(Matrix("avx512bf16", FORMATS["BF16"].type, k, raw), x, n_rows)
-    assert same_bits(found, kernel_harness.twin("avx512bf16", FORMATS["BF16"].type, raw, x))
+    assert same_bits(found, kernel_harness.oracle("avx512bf16", FORMATS["BF16"].type, raw, x))
 
 
 @pytest.mark.skipif("avx512bf16" not in LEVELS, reason="this processor has no bfloat16 dot products")

@@ -1,10 +1,10 @@
 /* The operations of vec.h as functions over arrays, so that tests can call them at every level. Compiled by
  * test_vec.py once per level with -DOX_LEVEL_*; lengths are in values and multiples of 16. */
-#include "kernel_includes.h"
+#include "levels/kernel_includes.h"
 
-#include "isa_begin.h"
+#include "levels/isa_begin.h"
 
-#include "vec.h"
+#include "vec/vec.h"
 
 #define EACH(n) for (int32_t i = 0; i < (n); i += 16)
 
@@ -58,7 +58,7 @@ int32_t probe_mask(int32_t first, int32_t end, int32_t join, float *out) {
     return vm_any(mask);
 }
 
-#include "isa_end.h"
+#include "levels/isa_end.h"
 
 void scalar_load_f16(int32_t n, const uint16_t *x, float *out) {
     for (int32_t i = 0; i < n; i++) {

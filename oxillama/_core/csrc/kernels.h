@@ -45,7 +45,7 @@ typedef struct ox_act_block {
     int8_t quants[OX_ACT_BLOCK];                   /* in [-127, 127]; zero behind the end of the row */
     union {
         int32_t neg_sums16[OX_ACT_BLOCK / 16];     /* OX_FORM_INT8: minus the sum of 16 quants, or of two
-                                                      halves of them in 16 bits: vn_word() of vec_int.h */
+                                                      halves of them in 16 bits: vn_word() of vec/int.h */
         struct {                                   /* OX_FORM_INT8_32 */
             float scales32[OX_ACT_BLOCK / 32];     /* value = quant * scale of its 32 */
             float scaled_sums32[OX_ACT_BLOCK / 32];
@@ -182,7 +182,7 @@ typedef enum ox_rope_layout { OX_ROPE_INTERLEAVED = 0, OX_ROPE_HALVES = 1 } ox_r
 
 enum { OX_GUMBEL_BLOCK = 64 };
 
-/* One draw of a token. Words 0 to 2 of its Philox counters are position, choice and stage; see gumbel.h. */
+/* One draw of a token. Words 0 to 2 of its Philox counters are position, choice and stage; see sampling/gumbel.h. */
 typedef struct ox_gumbel_draw {
     uint32_t key[2];          /* low and high half of the seed */
     uint32_t position, choice, stage;

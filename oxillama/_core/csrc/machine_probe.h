@@ -64,7 +64,7 @@ OX_DOT_LOOP(ox_probe_dot_avx512vnni, "avx512f,avx512bw,avx512vnni", __m512i, _mm
 OX_DOT_LOOP(ox_probe_dot_avxvnni, "avx2,avxvnni", __m256i, _mm256_set1_epi8)
 #  undef OX_STEP
 #endif
-/* Pairs of products added in 16 bits: codes of up to six bits need little more (vec_int.h), bytes twice as much. */
+/* Pairs of products added in 16 bits: codes of up to six bits need little more (vec/int.h), bytes twice as much. */
 #define OX_STEP(i)                                                                                                     \
     s##i = _mm256_add_epi16(s##i, _mm256_maddubs_epi16(w, x));                                                         \
     __asm__ volatile("" : "+x"(s##i), "+x"(w));

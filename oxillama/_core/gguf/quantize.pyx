@@ -4,7 +4,7 @@ import numpy as np
 
 from libc.stdint cimport int32_t, uint8_t
 
-cdef extern from "blocks.h" nogil:
+cdef extern from "pack/blocks.h" nogil:
     ctypedef struct ox_format:
         int32_t block
         int32_t block_bytes

@@ -1,8 +1,8 @@
-"""Chooses the kernel table of this process, once, at import. The kernels themselves are C (csrc/kernel_body.h)."""
+"""Chooses the kernel table of this process, once, at import. The kernels themselves are C (csrc/levels/kernel_body.h)."""
 
 import os
 
-cdef extern from "kernel_levels.h" nogil:
+cdef extern from "levels/kernel_levels.h" nogil:
     const ox_kernels *const *ox_compiled_levels
     enum:
         OX_COMPILED_LEVELS

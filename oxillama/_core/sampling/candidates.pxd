@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from oxillama._core.network.kernels cimport ox_kernels
 
-cdef extern from "sampling_rows.h" nogil:
+cdef extern from "sampling/rows.h" nogil:
     enum:
         OX_ROW_BLOCK
         OX_ROW_MAX_VOCAB

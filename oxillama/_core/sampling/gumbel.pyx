@@ -1,4 +1,4 @@
-"""Which candidate a draw looks at: the bound of csrc/gumbel.h leaves out nearly all, the rest get their exact score."""
+"""Which candidate a draw looks at: the bound of csrc/sampling/gumbel.h leaves out nearly all, the rest get their exact score."""
 
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY
@@ -9,7 +9,7 @@ from oxillama._core.sampling.candidates cimport OX_ROW_BLOCK, ox_row_max, ox_row
 from oxillama._core.network.kernels cimport OX_GUMBEL_BLOCK, active_kernels, kernels_of, ox_gumbel_draw
 from oxillama._core.sampling.philox cimport OX_RANDOM_GUMBEL, OX_RANDOM_GUMBEL_LOW
 
-cdef extern from "gumbel.h" nogil:
+cdef extern from "sampling/gumbel.h" nogil:
     const int64_t OX_GUMBEL_NONE
     const float OX_GUMBEL_MOST
     const double OX_GUMBEL_ONE

@@ -1,8 +1,8 @@
-"""Random numbers from a counter for the sampler; keeps no state. The generator is csrc/philox.h."""
+"""Random numbers from a counter for the sampler; keeps no state. The generator is csrc/sampling/philox.h."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
-cdef extern from "philox.h" nogil:
+cdef extern from "sampling/philox.h" nogil:
     void ox_philox(uint32_t *words, uint32_t key_0, uint32_t key_1)
 
 

@@ -83,5 +83,5 @@ class Activations:
 def activation_form(level: str, type: int) -> str:
     """What products with this ggml type read: ``float32``, ``int8``, ``int8 by 32`` or ``bfloat16``."""
 
-def twin(level: str, type: int, raw: NDArray[np.uint8], x: Activations) -> NDArray[np.float32]:
-    """The products [n, rows] by the scalar twin, rounded as ``level`` rounds."""
+def oracle(level: str, type: int, raw: NDArray[np.uint8], x: Activations) -> NDArray[np.float32]:
+    """The products [n, rows] by the scalar oracle, rounded as ``level`` rounds."""

@@ -25,7 +25,7 @@ from oxillama._core.network.kernels cimport (
 )
 from oxillama._core.network.team cimport Team, ox_team, ox_team_together
 
-cdef extern from "blocks.h" nogil:
+cdef extern from "pack/blocks.h" nogil:
     ctypedef struct ox_format:
         int32_t block
         int32_t block_bytes
@@ -33,9 +33,9 @@ cdef extern from "blocks.h" nogil:
     size_t ox_row_bytes(int32_t type, int32_t k)
     void ox_dequantize_row(int32_t type, int32_t k, const uint8_t *row, float *out)
 
-cdef extern from "matmul_twin.h" nogil:
-    float ox_twin_dot_bf16(const uint8_t *row, const ox_activations *x, int32_t token)
-    float ox_twin_dot(int32_t type, int32_t fused, const uint8_t *row, const ox_activations *x, int32_t token)
+cdef extern from "matmul/oracle.h" nogil:
+    float ox_oracle_dot_bf16(const uint8_t *row, const ox_activations *x, int32_t token)
+    float ox_oracle_dot(int32_t type, int32_t fused, const uint8_t *row, const ox_activations *x, int32_t token)
 
 cdef size_t HUGE_PAGE = 2 << 20
 
@@ -275,7 +275,7 @@ def activation_form(str level, int32_t type):
     return names[kernels_of(level).activation_form(type)]
 
 
-def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activations x not None):
+def oracle(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activations x not None):
     cdef int32_t fused = level not in ("base", "reference")
     cdef bint bf16 = kernels_of(level).activation_form(type) == OX_FORM_BF16
     _check_rows(type, x.view.k, raw)
@@ -286,7 +286,7 @@ def twin(str level, int32_t type, const uint8_t[:, ::1] raw not None, Activation
         for t in range(x.n):
             for r in range(raw.shape[0]):
                 if bf16:
-                    results[t, r] = ox_twin_dot_bf16(&raw[r, 0], &x.view, <int32_t>t)
+                    results[t, r] = ox_oracle_dot_bf16(&raw[r, 0], &x.view, <int32_t>t)
                 else:
-                    results[t, r] = ox_twin_dot(type, fused, &raw[r, 0], &x.view, <int32_t>t)
+                    results[t, r] = ox_oracle_dot(type, fused, &raw[r, 0], &x.view, <int32_t>t)
     return out
