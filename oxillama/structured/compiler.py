@@ -2,7 +2,8 @@
 
 A grammar is somebody else's text, so compiling it is bounded: by its size, by the engine's own limits, and by the time
 that anybody waits for it. It runs in a thread of its own, since the engine cannot be interrupted: one whose time is up
-is refused, and costs that thread until the engine's limits end it.
+is refused, and costs that thread until the engine's limits end it. Its `_Task` stays until then, so that who asks for
+it again is refused at once.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from oxillama._core.constraint import Constraint
 from oxillama._core.output.vocab import TokenFlag
 from oxillama._core.structured.session import ConstraintSession
 from oxillama.errors import GrammarError, UnsupportedModelError
+from oxillama.requests.beside import wait_beside
 from oxillama.structured.backend import Compiled, Vocabulary, grammar_backend
+from oxillama.structured.compile_threads import STACK_BYTES, compile_beside
 from oxillama.structured.grammar import Grammar
 from oxillama.structured.source import ConstraintSource
 from oxillama.tokenizer import Tokenizer
@@ -35,12 +39,8 @@ MAX_VALUES = 100_000
 MAX_CONSTANT = 64 << 10
 # The engine's own limits. A lexer's state takes one to two kilobytes.
 LIMITS = {"max_lexer_states": 50_000}
-# The engine recurses over references, with some 10 kB for each; a text of MAX_TEXT has at most some 20,000.
-STACK_BYTES = 512 << 20
 # What a caller waits for, at most; the slowest of 1,249 real schemas took 27 ms.
 COMPILE_SECONDS = 10.0
-# Grammars that are compiled at a time, in the whole process: as long as a hostile one runs, others still are.
-MAX_COMPILING = 2
 # About what the compiled grammars of one vocabulary take.
 CACHE_BYTES = 64 << 20
 # Grammars that were refused are remembered too, so that their cost arises once.
@@ -50,15 +50,14 @@ MAX_REFUSED = 256
 # without its end matches to the end of its line: every character is read once, whatever the grammar.
 TOKEN_NAME = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*+|#[^\n]*+|/(?:\\.|[^/\\\n])++/?|(<[^<>\s\[\]]++>)')
 
-_compiling = threading.BoundedSemaphore(MAX_COMPILING)
-_stack_lock = threading.Lock()
-
 
 class _Task:
     """A grammar that is being compiled, and those who wait for it."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
+        self.begun = False
+        self.limit = time.monotonic() + COMPILE_SECONDS
         self.compiled: Compiled | None = None
         self.error: GrammarError | None = None
 
@@ -131,36 +130,28 @@ class GrammarCompiler:
             if (refused := self._refused.get(_digest(key))) is not None:
                 raise _again(refused)
         check_bounds(grammar)
-        limit = time.monotonic() + COMPILE_SECONDS
         with self._lock:
             task = self._tasks.get(key)
             is_mine = task is None
             if task is None:
                 task = self._tasks[key] = _Task()
         if is_mine:
-            self._start(key, task, limit)
-        # The one who compiles may be a little late, and says then what was wrong.
-        if not task.done.wait(max(0.0, limit - time.monotonic())):
-            raise _overdue()
+            self._start(key, task)
+        if not wait_beside(task.done, task.limit):
+            with self._lock:
+                if task.begun:
+                    raise _overdue("grammar_timeout")
+                self._forget(key, task)  # who asks again is not too late
+            raise _overdue("grammar_busy")
         if task.error is not None:
             raise _again(task.error)
         assert task.compiled is not None
         return task.compiled
 
-    def _start(self, key: tuple[str, str], task: _Task, limit: float) -> None:
-        """Compiles in a thread with a large stack, once there is room for one more."""
-        if not _compiling.acquire(timeout=max(0.0, limit - time.monotonic())):
-            self._finish(key, task, None, _overdue(code="grammar_busy"), keep=False)
-            return
+    def _start(self, key: tuple[str, str], task: _Task) -> None:
         try:
-            with _stack_lock:
-                before = threading.stack_size(STACK_BYTES)
-                try:
-                    threading.Thread(target=self._run, args=(key, task), name="oxillama-grammar", daemon=True).start()
-                finally:
-                    threading.stack_size(before)
+            compile_beside(partial(self._run, key, task))
         except (RuntimeError, ValueError) as error:
-            _compiling.release()
             no_thread = GrammarError(
                 f"no thread with a stack of {STACK_BYTES >> 20} MB to compile the grammar in: {error}",
                 param="grammar",
@@ -172,6 +163,11 @@ class GrammarCompiler:
         compiled: Compiled | None = None
         error: GrammarError | None = None
         keep = True
+        with self._lock:
+            if time.monotonic() > task.limit:
+                self._forget(key, task)
+                return
+            task.begun = True
         try:
             compiled = self._compile(*key)
         except GrammarError as caught:
@@ -185,7 +181,6 @@ class GrammarCompiler:
             )
             keep = False  # short memory, say, passes
         finally:
-            _compiling.release()
             self._finish(key, task, compiled, error, keep=keep)
 
     def _finish(
@@ -193,7 +188,7 @@ class GrammarCompiler:
     ) -> None:
         task.compiled, task.error = compiled, error
         with self._lock:
-            self._tasks.pop(key, None)
+            self._forget(key, task)
             if compiled is not None:
                 self._keep(key, compiled)
             elif error is not None and keep:
@@ -201,6 +196,10 @@ class GrammarCompiler:
                 while len(self._refused) > MAX_REFUSED:
                     self._refused.popitem(last=False)
         task.done.set()
+
+    def _forget(self, key: tuple[str, str], task: _Task) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
 
     def _keep(self, key: tuple[str, str], compiled: Compiled) -> None:
         self._compiled[key] = compiled
@@ -303,7 +302,7 @@ def _too_large(what: str) -> GrammarError:
     return GrammarError(f"the grammar is too large: {what}", param="grammar", code="grammar_too_large")
 
 
-def _overdue(code: str = "grammar_timeout") -> GrammarError:
+def _overdue(code: str) -> GrammarError:
     why = "others are being compiled" if code == "grammar_busy" else "it is too complex"
     return GrammarError(
         f"the grammar could not be compiled within {COMPILE_SECONDS:g} seconds: {why}", param="grammar", code=code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import anyio
 import pytest
 
 from oxillama import ContextLengthError, Engine
-from oxillama.requests.beside import INLINE, LANES, LONG, beside, beside_if_long
+from oxillama.requests.beside import INLINE, LANES, LONG, beside, beside_if_long, wait_beside
 from oxillama.tokenizer import Tokenizer
 
 LIMIT = 60.0  # seconds, for what takes none on an idle machine
@@ -86,6 +87,45 @@ async def test_one_who_is_cancelled_while_waiting_leaves_the_line() -> None:
 async def test_what_work_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         await beside(lambda: 1 // 0, size=0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("size", SIZES)
+async def test_work_that_waits_for_another_thread_leaves_the_lane(size: int) -> None:
+    """Grammars that are slow to compile hold nobody up whose work waits for nothing."""
+    threads = LANES[SIZES.index(size)][1]
+    done, answers, limit = threading.Event(), [], time.monotonic() + LIMIT
+
+    async def wait() -> None:
+        answers.append(await beside(lambda: wait_beside(done, limit), size=size))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(threads + 6):
+            tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert await beside(lambda: "free", size=size) == "free"
+        assert answers == []
+        done.set()
+    assert answers == [True] * (threads + 6)
+
+
+@pytest.mark.anyio
+async def test_a_wait_has_an_end_in_a_lane_and_outside() -> None:
+    never = threading.Event()
+    assert not await beside(lambda: wait_beside(never, time.monotonic() + 0.01), size=0)
+    limit = time.monotonic() + 0.2
+    assert not await beside(lambda: wait_beside(never, limit), size=0)
+    assert time.monotonic() >= limit
+    assert not wait_beside(never, time.monotonic() + 0.01)
+
+
+@pytest.mark.anyio
+async def test_one_who_waits_in_no_lane_can_be_cancelled() -> None:
+    limit = time.monotonic() + LIMIT
+    with anyio.move_on_after(0.2) as scope:
+        await beside(lambda: wait_beside(threading.Event(), limit), size=0)
+    assert scope.cancelled_caught
+    assert time.monotonic() < limit
 
 
 def test_every_loop_has_its_own_lanes() -> None:
