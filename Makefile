@@ -14,7 +14,7 @@ INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
 .PHONY: help demo serve test test-slow test-clients test-ray test-browser test-real mutations soak lint format dev bench compare \
-	sanitize neon dist clean distclean FORCE
+	sanitize neon dist docs clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
 	@echo 'make dist       source distribution and wheel, into dist/'
+	@echo 'make docs       the documentation site, into build/site; fails on a link to nothing'
 	@echo 'make clean      remove what was built (distclean: .venv too)'
 
 demo: dev $(VENV)/structured.stamp
@@ -97,6 +98,10 @@ dist: $(VENV)/dist.stamp
 	rm -rf dist
 	$(PY) -m build --quiet
 
+# Needs no network. Not -q: MkDocs counts only the warnings that it prints.
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --clean
+
 clean:
 	find oxillama/_core -name '*.so' -delete
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -113,7 +118,7 @@ $(PY):
 		"$$python" -m venv --clear $(VENV)
 	$(INSTALL) --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/build.stamp $(VENV)/structured.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp: \
+$(VENV)/build.stamp $(VENV)/structured.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp $(VENV)/docs.stamp: \
 $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
 	@touch $@

@@ -1,6 +1,6 @@
 """An application tests its own sampler settings with Hypothesis: which tokens may its users ever see?
 
-Run it with ``pytest examples/property_test_sampler.py`` (needs ``oxillama-engine[testing]`` and pytest), or on its own.
+Run it with ``pytest examples/property_test_sampler.py`` (needs the extra ``testing`` and pytest), or on its own.
 The strategies make logits no model would, so what holds here holds for every model.
 """
 

@@ -172,7 +172,9 @@ def __dir__() -> list[str]:
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
+    from oxillama.extras import DISTRIBUTION
+
     try:
-        return version("oxillama-engine")
+        return version(DISTRIBUTION)
     except PackageNotFoundError:  # a source tree that nobody has installed
         return "0+unknown"

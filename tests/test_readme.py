@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -19,7 +20,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
-PYTHON_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+# A comment before a block makes a program of its own of it: `<!-- needs: django -->` one that is skipped where there is
+# no django, `<!-- notebook -->` one with `await` at its top level.
+PYTHON_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>needs: (?P<needs>\w+)|notebook) -->\n)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
+)
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 
 
@@ -34,11 +39,20 @@ def anchors(document: Path) -> set[str]:
 
 
 def python_blocks(document: Path) -> list[str]:
-    return PYTHON_BLOCK.findall(document.read_text("utf-8"))
+    """Those that belong to the page's one program."""
+    found = PYTHON_BLOCK.finditer(document.read_text("utf-8"))
+    return [block["code"] for block in found if block["mark"] is None]
+
+
+def marked_blocks(document: Path) -> list[tuple[str, str]]:
+    """The mark and the code of those that stand for themselves."""
+    found = PYTHON_BLOCK.finditer(document.read_text("utf-8"))
+    return [(block["needs"] or block["mark"], block["code"]) for block in found if block["mark"] is not None]
 
 
 README = REPOSITORY / "README.md"
 PROGRAMS = [document for document in DOCUMENTS if document != README and python_blocks(document)]
+MARKED = [(document, number) for document in DOCUMENTS for number in range(len(marked_blocks(document)))]
 
 
 def run(code: str, folder: Path) -> str:
@@ -70,8 +84,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
-def test_nobody_is_sent_to_the_package_of_the_same_name(document: Path) -> None:
-    assert re.search(r"pip install (?:\S+ )*oxillama(?!-engine)\b", document.read_text("utf-8")) is None
+def test_nobody_is_sent_to_a_package_of_somebody_else(document: Path) -> None:
+    """oxillama is another project's, and oxillama-engine nobody's until it is published: whoever comes first has it."""
+    lines = re.findall(r"pip install ([^`\n]*)", document.read_text("utf-8"))
+    assert [line for line in lines if re.search(r"(?<![/\w])oxillama(?!_engine-\S*\.whl)", line)] == []
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:
@@ -95,6 +111,47 @@ def test_the_readme_s_python_runs(number: int, tmp_path: Path) -> None:
 def test_python_in_the_documents_runs(document: Path, tmp_path: Path) -> None:
     """The blocks of a page one after the other: later ones use what earlier ones made."""
     run("\n".join(python_blocks(document)), tmp_path)
+
+
+def notebook(code: str) -> str:
+    """A program that runs the code as a notebook does."""
+    return (
+        f"import ast, asyncio\ncode = compile({code!r}, 'cell', 'exec', ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)\n"
+        "names = {}\n"
+        "async def cell():\n    await eval(code, names)\n"
+        "asyncio.run(cell())\n"
+    )
+
+
+@pytest.mark.parametrize(("document", "number"), MARKED, ids=lambda value: str(getattr(value, "stem", value)))
+def test_marked_python_in_the_documents_runs(document: Path, number: int, tmp_path: Path) -> None:
+    mark, code = marked_blocks(document)[number]
+    if mark != "notebook" and importlib.util.find_spec(mark) is None:
+        pytest.skip(f"{mark} is not installed")
+    run(notebook(code) if mark == "notebook" else code, tmp_path)
+
+
+COMMAND_LINE = re.compile(r"^    (?:python -m )?oxillama (?P<command>\w+)(?P<rest>.*)$", re.MULTILINE)
+MAKE_LINE = re.compile(r"(?:^    |`)make (?P<target>[a-z][\w-]*)(?=[\s`])", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "document", [each for each in DOCUMENTS if COMMAND_LINE.search(each.read_text("utf-8"))], ids=relative
+)
+def test_commands_in_the_documents_have_these_options(document: Path) -> None:
+    for found in COMMAND_LINE.finditer(document.read_text("utf-8")):
+        options = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", found["rest"].partition("#")[0]))
+        help_text = subprocess.run(
+            [sys.executable, "-m", "oxillama", found["command"], "--help"],
+            capture_output=True, text=True, timeout=60, cwd=REPOSITORY, check=True,
+        ).stdout  # fmt: skip
+        assert options <= set(re.findall(r"(?<!\S)--?[a-z][\w-]*", help_text)), found[0]
+
+
+def test_what_the_documents_make_can_be_made() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    named = {target for each in DOCUMENTS for target in MAKE_LINE.findall(each.read_text("utf-8"))}
+    assert {target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)} == set()
 
 
 def five_minutes() -> str:

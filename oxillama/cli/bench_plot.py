@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oxillama.errors import InvalidRequestError, OxillamaError
+from oxillama.extras import install_line
 
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -15,9 +16,7 @@ def load_matplotlib() -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise OxillamaError(
-            "--plot needs matplotlib, which is not installed: pip install 'oxillama-engine[bench]'"
-        ) from None
+        raise OxillamaError(f"--plot needs matplotlib, which is not installed: {install_line('bench')}") from None
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "oxillama"  # the same figures give the same file
     from matplotlib import pyplot

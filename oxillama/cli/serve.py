@@ -20,6 +20,7 @@ from oxillama.cli.serve_options import LIMITS, options
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
+from oxillama.extras import install_line
 from oxillama.standard_error import say
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def main(args: SimpleNamespace) -> int:
     except ImportError as error:
         if (error.name or "").startswith("oxillama"):
             raise
-        say(f"oxillama: serve needs {error.name}: pip install 'oxillama-engine[server]'")
+        say(f"oxillama: serve needs {error.name}: {install_line('server')}")
         return 1
     keys = _keys(args)
     is_local = server.is_loopback(args.host)

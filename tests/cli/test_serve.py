@@ -16,6 +16,7 @@ from oxillama.asgi import Limits
 from oxillama.cli import main
 from oxillama.cli.serve import LIMITS
 from oxillama.demo import demo_path
+from oxillama.extras import install_line
 from tests.cli.programs import LIMIT, command, environment, run
 from tests.cli.serving import free_port, serving
 from tests.patience import eventually
@@ -148,7 +149,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
         env=environment(), capture_output=True, text=True, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == f"oxillama: serve needs {missing}: pip install 'oxillama-engine[server]'\n"
+    assert done.stderr == f"oxillama: serve needs {missing}: {install_line('server')}\n"
 
 
 def test_the_other_commands_do_without_the_extra() -> None:
