@@ -230,6 +230,25 @@ class TestConversation:
             assert "stopped" in found.figures
             eventually(lambda: is_quiet(endless))
 
+    @pytest.mark.parametrize(("accepted", "told"), [(0, None), (6, "2.5 tokens per pass")])
+    def test_the_figures_tell_what_speculation_has_won(
+        self, visit: Open, server: ServerProcess, accepted: int, told: str | None
+    ) -> None:
+        usage = {
+            "prompt_tokens": 5,
+            "completion_tokens": 10,
+            "completion_tokens_details": {"accepted_prediction_tokens": accepted},
+        }
+        body = sse({"content": "Once"}, {"content": " upon"})
+        body = body.replace("data: [DONE]", f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]")
+        found = visit(server.url + "/")
+        found.page.route("**/v1/chat/completions", lambda route: route.fulfill(body=body, headers=EVENT_STREAM))
+        found.ask("Hello")
+        found.wait_until_done()
+        assert "10 tokens" in found.figures
+        assert ("tokens per pass" in found.figures) == (told is not None)
+        assert told is None or told in found.figures
+
     def test_a_message_can_be_edited_and_an_answer_asked_for_again(self, visit: Open, server: ServerProcess) -> None:
         found = visit(server.url + "/")
         found.page.get_by_label("Most tokens").fill("8")

@@ -274,6 +274,8 @@ export class AssistantTurn {
     // The first token comes with the prompt; the others are what decoding makes.
     const seconds = this.#timings?.decode ?? (this.#last - this.#first) / 1000;
     if (tokens > 1 && seconds > 0) parts.push(`${rate((tokens - 1) / seconds)} tokens/s`);
+    const accepted = this.#usage?.completion_tokens_details?.accepted_prediction_tokens ?? 0;
+    if (accepted > 0) parts.push(`${(tokens / (tokens - accepted)).toFixed(1)} tokens per pass`);
     parts.push(`first after ${((this.#first - this.#started) / 1000).toFixed(2)} s`);
     if (this.#usage) {
       const cached = this.#usage.prompt_tokens_details?.cached_tokens ?? 0;
