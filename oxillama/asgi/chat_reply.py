@@ -11,7 +11,7 @@ from oxillama.asgi.completion_reply import FINGERPRINT
 from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import json_reply
-from oxillama.asgi.sse import event
+from oxillama.asgi.sse import Envelope, event
 from oxillama.requests.chat import ChatHandle
 from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ChatDelta, joined_deltas
 
@@ -36,18 +36,18 @@ class ChatReply:
 
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the deltas of a choice are its message."""
-        extras: dict[str, Any] = {**self._head, **({"usage": None} if include_usage else {})}
-        head: dict[str, Any] = {}
+        head: dict[str, Any] = {
+            "id": self._handle.id,
+            "object": "chat.completion.chunk",
+            "created": self._handle.request.created,
+            **self._head,
+        }
+        envelope = Envelope({**head, "usage": None} if include_usage else head)
         # Closed with this generator, whose own end may be that of its reader.
         async with aclosing(self._generation.chunks()) as arrivals:
             async for ready in arrivals:
-                parts = []
-                for chunk in _joined(chunk for _, chunk in ready):
-                    head = chunk.to_dict() | extras
-                    if not include_usage:
-                        head.pop("usage", None)
-                    parts.append(event(head))
-                yield b"".join(parts)
+                chunks = _joined(chunk for _, chunk in ready)
+                yield b"".join([envelope.event(chunk.choice_dict()) for chunk in chunks])
         if include_usage:
             cost = {"usage": self._handle.usage.to_dict(), "timings": self._handle.timings.to_dict()}
             yield event({**head, "choices": [], **cost})

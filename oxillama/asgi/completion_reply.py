@@ -13,7 +13,7 @@ from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import beside, json_reply
 from oxillama.asgi.logprobs import LogprobLists
-from oxillama.asgi.sse import event
+from oxillama.asgi.sse import Envelope, event
 from oxillama.engine import Engine
 from oxillama.requests.request import RequestHandle
 from oxillama.results.completion import Completion, CompletionChoice, CompletionChunk, TokenLogprob
@@ -75,7 +75,7 @@ class CompletionReply:
 
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the texts of a choice are its text."""
-        usage: dict[str, Any] = {"usage": None} if include_usage else {}
+        envelope = Envelope({**self._head, "usage": None} if include_usage else self._head)
         held: list[tuple[int, CompletionChunk]] = []
         # Closed with this generator, whose own end may be that of its reader.
         async with aclosing(self._generation.chunks()) as arrivals:
@@ -91,7 +91,7 @@ class CompletionReply:
                             continue
                         piece = choices[chunks[0].index].push(_joined(chunks))
                         if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
-                            parts.append(event({**self._head, "choices": [piece], **usage}))
+                            parts.append(envelope.event(piece))
                     return b"".join(parts)
 
                 yield await beside(partial(write, groups, held), values=self._num_first_values(groups))

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
+from oxillama._core.output.handle import Handle as CoreHandle
 from oxillama.asgi.large_replies import beside
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.requests.chat import ChatHandle
@@ -66,6 +67,8 @@ class Generation(Generic[Chunk, Whole]):
         self._ended: set[Handle[Chunk, Whole]] = set()  # those that are known to have ended well
         self._arrivals: dict[tuple[int, int], float] = {}  # of each choice's last token
         self._closed = False
+        self._mailbox: LoopMailbox | None = None  # of the event loop that reads
+        self._cores: list[list[CoreHandle]] = []  # of each handle; both are there from the first wait on
 
     async def enter(self) -> None:
         """Raises QueueFullError if there is no room for the first request."""
@@ -79,13 +82,15 @@ class Generation(Generic[Chunk, Whole]):
     async def chunks(self) -> AsyncGenerator[list[tuple[int, Chunk]], None]:
         """The chunks of all requests as they come, each with its request's index; MOST_TOKENS of them at most."""
         try:
-            while not self._is_exhausted():
+            while True:
                 ready = self._take()
                 if ready:
                     yield ready  # also the last before a failure
                 await self._raise_for_end()
+                if self._is_exhausted():
+                    break
                 # To others too, where tokens come faster than they are read.
-                await (checkpoint() if ready else self._wait())
+                await (checkpoint() if len(ready) >= MOST_TOKENS else self._wait())
         finally:
             self.close()
 
@@ -177,7 +182,7 @@ class Generation(Generic[Chunk, Whole]):
     async def _wait(self) -> None:
         self._enter_more()
         if not self._waiting:
-            await self._news(lambda: False)
+            await self._news()
             return
         first = _request(self._waiting[0])
         ticket = first.join_line()
@@ -185,13 +190,24 @@ class Generation(Generic[Chunk, Whole]):
             await self._news(ticket.has_news)
         ticket.clear()
 
-    async def _news(self, has_other_news: Callable[[], bool]) -> None:
-        mailbox = LoopMailbox.current()
+    async def _news(self, has_other_news: Callable[[], bool] | None = None) -> None:
+        if self._mailbox is None:
+            self._mailbox = LoopMailbox.current()
+            self._cores = [list(_request(one).handles) for one in self.handles]
         # One that has finished and been taken has no more news.
-        open_ones = [handle for one in self.handles if not one.exhausted for handle in _request(one).handles]
-        for handle in open_ones:
-            handle.attach(mailbox.mailbox)
-        await mailbox.wait(lambda: has_other_news() or any(handle.has_news() for handle in open_ones))
+        if len(self._cores) == 1:
+            open_ones = self._cores[0]
+        else:
+            pairs = zip(self.handles, self._cores, strict=True)
+            open_ones = [core for one, cores in pairs if not one.exhausted for core in cores]
+        for core in open_ones:
+            core.attach(self._mailbox.mailbox)
+        if len(open_ones) == 1 and has_other_news is None:
+            await self._mailbox.wait(open_ones[0].has_news)
+            return
+        await self._mailbox.wait(
+            lambda: any(core.has_news() for core in open_ones) or (has_other_news is not None and has_other_news())
+        )
 
 
 def _request(handle: Handle[Any, Any]) -> RequestHandle:

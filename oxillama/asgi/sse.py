@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -41,10 +42,26 @@ _encode = msgspec.json.Encoder().encode
 def event(data: Any, name: str | None = None) -> bytes:
     """One event with its data in JSON, which has no line breaks of its own."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
+    return head + b"data: " + _json(data) + b"\n\n"
+
+
+def _json(data: Any) -> bytes:
     body: bytes = _encode(data)
-    for character, escape in UNUSUAL_LINE_ENDS.items():
-        body = body.replace(character, escape)
-    return head + b"data: " + body + b"\n\n"
+    if not body.isascii():
+        for character, escape in UNUSUAL_LINE_ENDS.items():
+            body = body.replace(character, escape)
+    return body
+
+
+class Envelope:
+    """Events of one reply, which differ in their choices only: all the rest is written once. `head`: not empty."""
+
+    def __init__(self, head: Mapping[str, Any]) -> None:
+        self._before = b"data: " + _json(head)[:-1] + b',"choices":['
+        self._after = b"]}\n\n"
+
+    def event(self, choice: Mapping[str, Any]) -> bytes:
+        return self._before + _json(choice) + self._after
 
 
 def error_event(error: HTTPError) -> bytes:
@@ -119,7 +136,7 @@ class _Writer:
         self._seconds = seconds
         self._half_closed = half_closed
         self._lock = anyio.Lock(fast_acquire=True)
-        self._last = anyio.current_time()
+        self._last = time.monotonic()
         self.began = False
 
     async def write(self, part: bytes) -> None:
@@ -128,7 +145,7 @@ class _Writer:
         async with self._lock:
             await self._begin()
             await self._pass({"type": "http.response.body", "body": part, "more_body": True})
-            self._last = anyio.current_time()
+            self._last = time.monotonic()
 
     async def end(self) -> None:
         async with self._lock:
@@ -141,7 +158,7 @@ class _Writer:
             async with self._lock:
                 await self._begin()
             while True:
-                wait = self._last + self._pause - anyio.current_time()
+                wait = self._last + self._pause - time.monotonic()
                 if wait > 0:
                     await self._sleep(wait)
                 else:

@@ -19,6 +19,8 @@ class LoopMailbox:
     def __init__(self) -> None:
         self.mailbox: Mailbox = Mailbox()
         self._has_leader = False
+        # That of the running loop: anyio.Event would look for the loop each time, for longer than all the rest takes.
+        self._new_event: Callable[[], anyio.Event] = type(anyio.Event())
         self._followers: dict[anyio.Event, Callable[[], bool]] = {}
 
     @classmethod
@@ -38,7 +40,7 @@ class LoopMailbox:
             return
         while not has_news():
             if self._has_leader:
-                event = anyio.Event()
+                event = self._new_event()
                 self._followers[event] = has_news
                 try:
                     await event.wait()

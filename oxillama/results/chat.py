@@ -248,7 +248,8 @@ class ChatCompletionChunk:
         """The content that this chunk adds; may be empty."""
         return self.delta.content or ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def choice_dict(self) -> dict[str, Any]:
+        """What `to_dict()` has as the only one of its `choices`."""
         choice: dict[str, Any] = {
             "index": self.index,
             "delta": self.delta.to_dict(),
@@ -257,12 +258,15 @@ class ChatCompletionChunk:
         }
         if self.finish_reason is not None:
             choice["stop_reason"] = self.stop_reason
+        return choice
+
+    def to_dict(self) -> dict[str, Any]:
         shape: dict[str, Any] = {
             "id": self.id,
             "object": "chat.completion.chunk",
             "created": self.created,
             "model": self.model,
-            "choices": [choice],
+            "choices": [self.choice_dict()],
         }
         if self.usage is not None:
             shape["usage"] = self.usage.to_dict()
