@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from oxillama.decisions import Choice, Decision, Score, YesNo
     from oxillama.engine import Engine
     from oxillama.include import get_include
-    from oxillama.requests.chat import ChatHandle, ChatStream
+    from oxillama.requests.chat import ChatHandle
+    from oxillama.requests.chat_builder import ChatStream
+    from oxillama.requests.completion_builder import CompletionStream
     from oxillama.requests.embedding import EmbeddingHandle
     from oxillama.requests.options import (
         ChatOptions,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
         RequestOptions,
         SamplingOptions,
     )
-    from oxillama.requests.request import CompletionStream, RequestHandle
+    from oxillama.requests.request import RequestHandle
     from oxillama.results.chat import ChatChoice, ChatCompletion, ChatCompletionChunk, ChatDelta, ChatMessage
     from oxillama.results.completion import (
         Completion,
@@ -62,12 +64,12 @@ _HOMES = {
     "ChatHandle": "requests.chat",
     "ChatMessage": "results.chat",
     "ChatOptions": "requests.options",
-    "ChatStream": "requests.chat",
+    "ChatStream": "requests.chat_builder",
     "Choice": "decisions",
     "Completion": "results.completion",
     "CompletionChoice": "results.completion",
     "CompletionChunk": "results.completion",
-    "CompletionStream": "requests.request",
+    "CompletionStream": "requests.completion_builder",
     "CpuInfo": "cpu",
     "CrossEncoder": "sentences",
     "Decision": "decisions",

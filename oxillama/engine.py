@@ -10,12 +10,9 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 import anyio.to_thread
-import numpy as np
-import numpy.typing as npt
 
 from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.network.program import Program
-from oxillama._core.output.handle import Handle
 from oxillama.adapters.calls import AdapterCalls
 from oxillama.adapters.table import AdapterTable
 from oxillama.chat.conversation import Conversation, checked_template
@@ -37,8 +34,9 @@ from oxillama.requests.batch_calls import BatchCalls
 from oxillama.requests.beside import INLINE, beside, beside_if_long
 from oxillama.requests.capabilities import Capability, capabilities
 from oxillama.requests.chat_calls import ChatCalls
-from oxillama.requests.completion_builder import CompletionBuilder, RequestSpec
+from oxillama.requests.completion_builder import CompletionBuilder, CompletionStream
 from oxillama.requests.deciding import Deciding, Matter, Scoring, adecide, decide
+from oxillama.requests.delivery import Delivery
 from oxillama.requests.options import (
     EngineOptions,
     KVType,
@@ -48,11 +46,12 @@ from oxillama.requests.options import (
     ToolRunOptions,
 )
 from oxillama.requests.reading_calls import ReadingCalls
-from oxillama.requests.request import CompletionStream, RequestHandle, cancelled_on_failure
+from oxillama.requests.request import RequestHandle, RequestT, cancelled_on_failure
+from oxillama.requests.result_builder import ResultBuilder
 from oxillama.requests.stream import Later
 from oxillama.results.completion import Completion
 from oxillama.results.stats import EngineStats, Memory
-from oxillama.sampling.params import Lora, SamplingParams, chosen_params
+from oxillama.sampling.params import SamplingParams, chosen_params
 from oxillama.sampling.presets import RecommendedSampling, recommended
 from oxillama.tokenizer import Tokenizer
 from oxillama.tools.loop import AsyncToolRun, ToolRun
@@ -292,8 +291,8 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     ) -> RequestHandle:
         """A request that has been checked and not yet submitted: `enter()` does that. options: as for submit()."""
         chosen = chosen_params(params, options)
-        self._lifecycle.check_usable()
-        return self._handle(self._admission.generation(prompt, chosen, cache_salt), queue_timeout)
+        builder = CompletionBuilder(self._generation(prompt, chosen, cache_salt))
+        return self._handle(RequestHandle, builder, queue_timeout)
 
     def submit(
         self,
@@ -318,7 +317,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     async def asubmit(
         self, prompt: Prompt, params: SamplingParams | None = None, **options: Unpack[RequestOptions]
     ) -> RequestHandle:
-        size = self._admission.work_size(prompt_size(prompt), params, options)
+        size = self._work_size(prompt, params, options)
         handle = await beside_if_long(partial(self.prepare, prompt, params, **options), size=size)
         await handle.aenter()
         return handle
@@ -349,7 +348,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         or, where queue_timeout allows a wait, by the first chunk. A long prompt is read beside the event loop when its
         first chunk is asked for, which then raises all of that."""
         prepare = partial(self.prepare, prompt, params, **options)
-        if (size := self._admission.work_size(prompt_size(prompt), params, options)) > INLINE:
+        if (size := self._work_size(prompt, params, options)) > INLINE:
             return CompletionStream(Later(prepare, size))
         handle = prepare()
         handle.try_enter()
@@ -423,37 +422,6 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         """`async for event in engine.arun_tools(...)`; async functions are awaited, others run in a thread."""
         return AsyncToolRun(self, messages, tools, max_rounds, {**options})
 
-    # --- evaluation
-
-    def logits(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
-        """float32 [n tokens, n_vocab]: the logits after each token of the prompt."""
-        return self._evaluate(prompt, keep_logits=True, lora=lora).logits()
-
-    async def alogits(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
-        return (await self._aevaluate(prompt, keep_logits=True, lora=lora)).logits()
-
-    def logprobs(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
-        """float32 [n tokens]: the log-probability of each token given those before it; the first is NaN."""
-        return self._evaluate(prompt, keep_logits=False, lora=lora).prompt_logprobs()
-
-    async def alogprobs(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
-        return (await self._aevaluate(prompt, keep_logits=False, lora=lora)).prompt_logprobs()
-
-    def _prepare_evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> RequestHandle:
-        self._lifecycle.check_usable()
-        return self._handle(self._admission.evaluation(prompt, keep_logits=keep_logits, lora=lora), None)
-
-    def _evaluate(self, prompt: Prompt, *, keep_logits: bool, lora: Lora) -> Handle:
-        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits, lora=lora)) as request:
-            request.result()
-            return request.handles[0]
-
-    async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool, lora: Lora) -> Handle:
-        prepare = partial(self._prepare_evaluation, prompt, keep_logits=keep_logits, lora=lora)
-        with cancelled_on_failure(await beside_if_long(prepare, size=prompt_size(prompt))) as request:
-            await request.aresult()
-            return request.handles[0]
-
     # --- the end
 
     def drain(self, timeout: float | None = None) -> bool:
@@ -486,7 +454,15 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     ) -> None:
         await self.aclose()
 
-    def _handle(self, request: tuple[list[Handle], RequestSpec], queue_timeout: float | None) -> RequestHandle:
+    def _work_size(self, prompt: Prompt, params: SamplingParams | None, options: Mapping[str, Any]) -> int:
+        """How much there is to check before a request is made, as for `beside`."""
+        return self._admission.work_size(prompt_size(prompt), params, options)
+
+    def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
+        """Of completions and chats: what will be delivered for a prompt that has been checked."""
+        self._lifecycle.check_usable()
+        return self._admission.generation(prompt, params, cache_salt)
+
+    def _handle(self, kind: type[RequestT], builder: ResultBuilder[Any, Any], queue_timeout: float | None) -> RequestT:
         patience = math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)
-        builder = CompletionBuilder(*request, self.tokenizer)
-        return RequestHandle(self._lifecycle, builder, patience=patience, owner=self)
+        return kind(self._lifecycle, builder, patience=patience, owner=self)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from oxillama._core.output.handle import Handle as CoreHandle
 from oxillama.asgi.large_replies import beside
 from oxillama.asgi.request_log import RequestRecord
-from oxillama.requests.chat import ChatHandle
 from oxillama.requests.request import RequestHandle
-from oxillama.requests.wakeup import LoopMailbox
+from oxillama.requests.updates import Updates
 from oxillama.results.completion import Usage
 
 # Tokens that are made chunks of in one go: others of the event loop want their turn, however late this reader is.
@@ -32,43 +30,22 @@ class Piece(Protocol):
 
 T = TypeVar("T")
 Chunk = TypeVar("Chunk", bound=Piece)
-Whole = TypeVar("Whole", covariant=True)
-
-
-class Handle(Protocol[Chunk, Whole]):
-    """What a reply needs of a request's handle, whether it completes a text or answers a conversation."""
-
-    @property
-    def done(self) -> bool: ...
-    @property
-    def exhausted(self) -> bool: ...
-    @property
-    def usage(self) -> Usage: ...
-    @property
-    def num_values(self) -> int: ...
-    def take(self, most: int | None = None) -> list[Chunk]: ...
-    def arrivals(self) -> list[tuple[int, int]]: ...
-    def try_enter(self) -> bool: ...
-    async def aenter(self) -> None: ...
-    def result(self, timeout: float | None = None) -> Whole: ...
-    def raise_for_end(self) -> None: ...
-    def cancel(self) -> None: ...
+Whole = TypeVar("Whole")
 
 
 class Generation(Generic[Chunk, Whole]):
     """One request per prompt. The first must get its place in the queue; the others wait for theirs beside the work,
     so a reply may have more prompts than the queue has places."""
 
-    def __init__(self, handles: Sequence[Handle[Chunk, Whole]], record: RequestRecord) -> None:
+    def __init__(self, handles: Sequence[RequestHandle[Whole, Chunk]], record: RequestRecord) -> None:
         self.handles = handles
         self._record = record
         self._waiting = list(handles)
         self._first = 0  # of the handles, to be asked next
-        self._ended: set[Handle[Chunk, Whole]] = set()  # those that are known to have ended well
+        self._ended: set[RequestHandle[Whole, Chunk]] = set()  # those that are known to have ended well
         self._arrivals: dict[tuple[int, int], float] = {}  # of each choice's last token
         self._closed = False
-        self._mailbox: LoopMailbox | None = None  # of the event loop that reads
-        self._cores: list[list[CoreHandle]] = []  # of each handle; both are there from the first wait on
+        self._updates: Updates | None = None  # of the event loop that reads, from the first wait on
 
     async def enter(self) -> None:
         """Raises QueueFullError if there is no room for the first request."""
@@ -137,10 +114,9 @@ class Generation(Generic[Chunk, Whole]):
                 one.cancel()
         for one in self.handles:
             if one not in self._waiting:
-                request = _request(one)
                 self._record.usages.append(one.usage)
-                self._record.timings.append(request.timings)
-                self._record.finish_reasons += [reason or "cancelled" for reason in request.finish_reasons]
+                self._record.timings.append(one.timings)
+                self._record.finish_reasons += [reason or "cancelled" for reason in one.finish_reasons]
 
     def _take(self) -> list[tuple[int, Chunk]]:
         ready: list[tuple[int, Chunk]] = []
@@ -181,37 +157,13 @@ class Generation(Generic[Chunk, Whole]):
 
     async def _wait(self) -> None:
         self._enter_more()
+        if self._updates is None:
+            self._updates = Updates(self.handles)
         if not self._waiting:
-            await self._news()
+            await self._updates.wait()
             return
-        first = _request(self._waiting[0])
-        ticket = first.join_line()
-        with anyio.move_on_after(first.line_seconds):
-            await self._news(ticket.has_news)
+        first = self._waiting[0]
+        ticket = first.join_queue()
+        with anyio.move_on_after(first.queue_seconds):
+            await self._updates.wait(ticket.has_news)
         ticket.clear()
-
-    async def _news(self, has_other_news: Callable[[], bool] | None = None) -> None:
-        if self._mailbox is None:
-            self._mailbox = LoopMailbox.current()
-            self._cores = [list(_request(one).handles) for one in self.handles]
-        # One that has finished and been taken has no more news.
-        if len(self._cores) == 1:
-            open_ones = self._cores[0]
-        else:
-            pairs = zip(self.handles, self._cores, strict=True)
-            open_ones = [core for one, cores in pairs if not one.exhausted for core in cores]
-        for core in open_ones:
-            core.attach(self._mailbox.mailbox)
-        if len(open_ones) == 1 and has_other_news is None:
-            await self._mailbox.wait(open_ones[0].has_news)
-            return
-        await self._mailbox.wait(
-            lambda: any(core.has_news() for core in open_ones) or (has_other_news is not None and has_other_news())
-        )
-
-
-def _request(handle: Handle[Any, Any]) -> RequestHandle:
-    """The request under a handle."""
-    request = handle.request if isinstance(handle, ChatHandle) else handle
-    assert isinstance(request, RequestHandle)
-    return request

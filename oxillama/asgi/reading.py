@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Never, TypeVar
 
 from starlette.requests import Request
 
 from oxillama.asgi.body import on_body
 from oxillama.asgi.request_log import RequestRecord
 from oxillama.errors import InvalidRequestError
-from oxillama.requests.embedding import ReadingHandle
+from oxillama.requests.request import RequestHandle
 
 T = TypeVar("T")
 
 
 async def read_all(
     request: Request,
-    prepare: Callable[[int], ReadingHandle[T]],
+    prepare: Callable[[int], RequestHandle[T, Never]],
     *,
     n: int,
     max_flight: int,
@@ -29,7 +29,7 @@ async def read_all(
     """The results of `n` texts in their order; `prepare` checks the one of a number. What is wrong with one of several
     is told as `field[number]`."""
     results: list[T] = []
-    flight: deque[ReadingHandle[T]] = deque()
+    flight: deque[RequestHandle[T, Never]] = deque()
 
     async def land() -> None:
         handle = flight[0]

@@ -20,7 +20,7 @@ from oxillama.asgi.request_log import record_of
 from oxillama.asgi.service import Service
 from oxillama.asgi.settings import Limits
 from oxillama.errors import InvalidRequestError
-from oxillama.requests.reranking import RankingHandle, VerdictHandle
+from oxillama.requests.reranking import RankingHandle
 
 _FIELDS = (
     *implemented("query", "what the documents should answer"),
@@ -78,7 +78,7 @@ async def scored(
     record.model, engine, limits = served.id, served.engine, service.limits
     body.check(texts, limits, field)
 
-    def prepare(index: int) -> RankingHandle | VerdictHandle:
+    def prepare(index: int) -> RankingHandle:
         try:
             return engine.prepare_ranking(
                 body.query,

@@ -15,8 +15,8 @@ from oxillama.cli.options import Option, Words, engine_options, loading_options,
 from oxillama.cli.sampling_options import sampling_options, sampling_params, sampling_values
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
-from oxillama.requests.chat import ChatStream
-from oxillama.requests.request import CompletionStream
+from oxillama.requests.chat_builder import ChatStream
+from oxillama.requests.completion_builder import CompletionStream
 from oxillama.results.completion import Timings, Usage
 from oxillama.sampling.params import SamplingParams
 from oxillama.standard_error import say

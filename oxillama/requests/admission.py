@@ -22,7 +22,7 @@ from oxillama.gguf.file import described
 from oxillama.network.loader import Model
 from oxillama.requests.beside import INLINE
 from oxillama.requests.capabilities import can_rank
-from oxillama.requests.completion_builder import RequestSpec
+from oxillama.requests.delivery import Delivery, RequestSpec
 from oxillama.requests.embedding_prompts import prefix_of
 from oxillama.requests.forcing import VERDICTS, forced, single_tokens
 from oxillama.requests.pairs import Pairs
@@ -79,9 +79,7 @@ class Admission:
         grammar = options.get("grammar") if params is None else getattr(params, "grammar", None)
         return size if self._grammars.is_ready(grammar) else max(size, INLINE + 1)
 
-    def generation(
-        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None
-    ) -> tuple[list[Handle], RequestSpec]:
+    def generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
         """One handle per choice, not yet submitted."""
         self.require_logits()
         with self._adapters.worn(params.lora) as dressing:
@@ -89,7 +87,7 @@ class Admission:
 
     def _generation(
         self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, dressing: Dressing
-    ) -> tuple[list[Handle], RequestSpec]:
+    ) -> Delivery:
         n_choices = params.best_of or params.n
         if n_choices > self._queue_size:
             param = "n" if params.best_of is None else "best_of"
@@ -141,7 +139,7 @@ class Admission:
             grammar=params.grammar if isinstance(params.grammar, Grammar) else None,
             expires=_expiry(params.deadline),
         )
-        return handles, spec
+        return Delivery(handles, spec, self._tokenizer)
 
     def _prediction(self, text: str | None, room: int) -> npt.NDArray[np.int32] | None:
         """The tokens of an expected text, as far as a reply may follow them."""
@@ -152,7 +150,7 @@ class Admission:
         ids = self.require_tokenizer().encode(text[:most], add_special=False)
         return np.array(ids, dtype=np.int32)
 
-    def evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> tuple[list[Handle], RequestSpec]:
+    def evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> Delivery:
         """A handle that keeps the logits of the prompt, or scores it."""
         self.require_logits()
         with self._adapters.worn(lora) as dressing:
@@ -168,11 +166,9 @@ class Admission:
             )
         if not handle.fits:
             raise self._too_long(len(ids))
-        return [handle], self._spec("eval")
+        return Delivery([handle], self._spec("eval"), self._tokenizer)
 
-    def embedding(
-        self, prompt: Prompt, params: EmbeddingParams, *, second_start: int = -1
-    ) -> tuple[list[Handle], RequestSpec]:
+    def embedding(self, prompt: Prompt, params: EmbeddingParams, *, second_start: int = -1) -> Delivery:
         """A handle whose result is made of the hidden states of the prompt. second_start: where the second text
         of a pair begins."""
         heads = self._model.heads
@@ -202,7 +198,7 @@ class Admission:
             )
         if not handle.fits:
             raise self._too_long(len(ids), param="input")
-        return [handle], self._spec("embd", expires=_expiry(params.deadline))
+        return Delivery([handle], self._spec("embd", expires=_expiry(params.deadline)), self._tokenizer)
 
     def _prefixed(self, prompt: Prompt, params: EmbeddingParams) -> Prompt:
         if params.prompt is None and params.prefix is None:
@@ -228,9 +224,7 @@ class Admission:
         tail = len(ids) - len(tokenizer.encode(prompt, add_special=False)) - (tokenizer.bos_id in ids[:1])
         return ids[: most - tail] + ids[len(ids) - tail :]
 
-    def ranking(
-        self, query: str, document: str, params: EmbeddingParams, *, truncate: bool
-    ) -> tuple[list[Handle], RequestSpec]:
+    def ranking(self, query: str, document: str, params: EmbeddingParams, *, truncate: bool) -> Delivery:
         """A handle whose result is what the classifier says of a document; without one, where the file has a template
         for ranking, two: how likely the model is to answer yes, and no."""
         if not can_rank(self._model):
@@ -249,7 +243,7 @@ class Admission:
             return self.embedding(pair.ids, params, second_start=pair.second_start)
         return self._verdict(np.array(pair.ids, np.int32), params)
 
-    def _verdict(self, ids: npt.NDArray[np.int32], params: EmbeddingParams) -> tuple[list[Handle], RequestSpec]:
+    def _verdict(self, ids: npt.NDArray[np.int32], params: EmbeddingParams) -> Delivery:
         tokens = single_tokens(self.require_tokenizer(), VERDICTS)
         if tokens is None:
             words = " and ".join(map(repr, VERDICTS))
@@ -276,7 +270,8 @@ class Admission:
             )
         if not handles[0].fits:
             raise self._too_long(len(ids), param="documents")
-        return handles, self._spec("rank", n=len(VERDICTS), wants_logprobs=True, expires=_expiry(params.deadline))
+        spec = self._spec("rank", n=len(VERDICTS), wants_logprobs=True, expires=_expiry(params.deadline))
+        return Delivery(handles, spec, self._tokenizer)
 
     def _spec(self, kind: str, **known: Any) -> RequestSpec:
         return RequestSpec(id=f"{kind}-{uuid.uuid4().hex}", model=self._model.name, created=int(time.time()), **known)

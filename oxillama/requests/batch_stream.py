@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from anyio.lowlevel import checkpoint
 
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.batch import note_index
 from oxillama.requests.closing import ClosedOnLeaving
-from oxillama.requests.request import RequestHandle, await_any
+from oxillama.requests.request import RequestHandle
+from oxillama.requests.updates import Updates
 
 ResultT = TypeVar("ResultT")
-ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 # A look at all of those in flight takes less than a millisecond, and Ctrl-C may wait as long.
 POLL_SECONDS = 0.005
-
-
-class Handle(Protocol[ResultT_co]):
-    """A request in flight, as far as this stream knows it."""
-
-    @property
-    def done(self) -> bool: ...
-    def result(self) -> ResultT_co: ...
-    def wait_news(self, seconds: float) -> None: ...
-    def cancel(self) -> None: ...
 
 
 class BatchStream(ClosedOnLeaving, Generic[ResultT]):
@@ -39,8 +29,8 @@ class BatchStream(ClosedOnLeaving, Generic[ResultT]):
     def __init__(
         self,
         prompts: Iterable[Any],
-        submit: Callable[[Any], Handle[ResultT]],
-        asubmit: Callable[[Any], Awaitable[Handle[ResultT]]],
+        submit: Callable[[Any], RequestHandle[ResultT, Any]],
+        asubmit: Callable[[Any], Awaitable[RequestHandle[ResultT, Any]]],
         *,
         max_flight: int,
         noun: str = "prompt",
@@ -52,7 +42,7 @@ class BatchStream(ClosedOnLeaving, Generic[ResultT]):
         self._asubmit = asubmit
         self._max_flight = max_flight
         self._noun = noun
-        self._flight: dict[int, Handle[ResultT]] = {}
+        self._flight: dict[int, RequestHandle[ResultT, Any]] = {}
         self._ready: deque[tuple[int, ResultT | Exception]] = deque()
 
     def __iter__(self) -> Iterator[tuple[int, ResultT | Exception]]:
@@ -71,7 +61,7 @@ class BatchStream(ClosedOnLeaving, Generic[ResultT]):
                 if not self._ready:
                     if not self._flight:
                         raise StopIteration
-                    next(iter(self._flight.values())).wait_news(POLL_SECONDS)
+                    next(iter(self._flight.values())).wait_update(POLL_SECONDS)
         except KeyboardInterrupt:
             self.close()
             raise
@@ -94,7 +84,7 @@ class BatchStream(ClosedOnLeaving, Generic[ResultT]):
                 if not self._ready:
                     if not self._flight:
                         raise StopAsyncIteration
-                    await await_any(_request_of(handle) for handle in self._flight.values())
+                    await Updates(self._flight.values()).wait_until(self._has_ended)
         except (StopAsyncIteration, Exception):
             raise
         except BaseException:  # a cancelled task
@@ -113,6 +103,9 @@ class BatchStream(ClosedOnLeaving, Generic[ResultT]):
     def _has_room(self) -> bool:
         return bool(self._pending) and len(self._flight) < self._max_flight and not self._ready
 
+    def _has_ended(self) -> bool:
+        return any(handle.done for handle in self._flight.values())
+
     def _collect(self) -> None:
         for index in [index for index, handle in self._flight.items() if handle.done]:
             try:
@@ -123,8 +116,3 @@ class BatchStream(ClosedOnLeaving, Generic[ResultT]):
     def _store(self, index: int, error: Exception) -> None:
         note_index(error, index, self._noun)
         self._ready.append((index, error))
-
-
-def _request_of(handle: Any) -> RequestHandle:
-    """The request under a chat."""
-    return handle if isinstance(handle, RequestHandle) else handle.request

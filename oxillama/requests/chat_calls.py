@@ -12,28 +12,35 @@ from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.requests.admission import Admission
 from oxillama.requests.beside import INLINE, beside
-from oxillama.requests.chat import ChatHandle, ChatStream
+from oxillama.requests.chat import ChatHandle
+from oxillama.requests.chat_builder import ChatBuilder, ChatStream
 from oxillama.requests.options import ChatOptions, RenderingOptions, SamplingOptions
-from oxillama.requests.request import RequestHandle, cancelled_on_failure
+from oxillama.requests.request import cancelled_on_failure
 from oxillama.requests.stream import Later
 from oxillama.results.chat import ChatCompletion
 from oxillama.sampling.params import SamplingParams, chosen_params
 from oxillama.structured.response_format import ResponseFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from oxillama.requests.admission import Prompt
+    from oxillama.requests.delivery import Delivery
+    from oxillama.requests.request import RequestT
+    from oxillama.requests.result_builder import ResultBuilder
 
 
 class ChatCalls:
     """The part of an Engine that renders conversations with the model's template and reads its replies."""
 
     if TYPE_CHECKING:  # what an engine has besides
-        prepare: Callable[..., RequestHandle]
         _admission: Admission
         _conversation: Conversation | None
 
         @property
         def n_ctx(self) -> int: ...
+        def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery: ...
+        def _handle(
+            self, kind: type[RequestT], builder: ResultBuilder[Any, Any], queue_timeout: float | None
+        ) -> RequestT: ...
 
     def prepare_chat(
         self,
@@ -75,12 +82,13 @@ class ChatCalls:
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
         chosen = wanted.after_thinking(chosen, conversation, prompt)
         try:
-            request = self.prepare(prompt.ids, chosen, queue_timeout=queue_timeout, cache_salt=cache_salt)
+            delivery = self._generation(prompt.ids, chosen, cache_salt)
         except InvalidRequestError as error:
             error.param = wanted.own_name(error.param)
             raise
-        read_as = wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar, seed=request.seed)
-        return ChatHandle(request, read_as)
+        seed = delivery.spec.seed
+        read_as = wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar, seed=seed)
+        return self._handle(ChatHandle, ChatBuilder(delivery, read_as), queue_timeout)
 
     def submit_chat(
         self, messages: Iterable[AnyMessage], params: SamplingParams | None = None, **options: Unpack[ChatOptions]

@@ -1,10 +1,9 @@
-"""Embeddings as an app holds them: which inputs there are, and the handle of one that is on its way."""
+"""Embeddings as an app asks for them: which inputs there are, and what becomes of one that is on its way."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Never, NoReturn, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,10 @@ from oxillama.errors import InvalidRequestError
 from oxillama.progress import Progress
 from oxillama.requests.admission import Prompt
 from oxillama.requests.batch import Batch
+from oxillama.requests.completion_builder import CompletionBuilder
 from oxillama.requests.request import RequestHandle
-from oxillama.results.completion import Completion, Timings, Usage
+from oxillama.requests.result_builder import ResultBuilder
+from oxillama.results.completion import Completion
 from oxillama.sampling.params import EmbeddingParams
 
 ResultT = TypeVar("ResultT")
@@ -40,67 +41,33 @@ def split_inputs(inputs: Inputs) -> list[Prompt]:
     )
 
 
-class ReadingHandle(ABC, Generic[ResultT]):
-    """A text on its way that is read and not continued. Keeps its engine alive; dropping it cancels the request.
-    Threads may share it, and tasks of one event loop."""
-
-    def __init__(self, request: RequestHandle) -> None:
-        self._request = request
+class ReadingBuilder(ResultBuilder[ResultT, Never]):
+    """A text that is read and not continued: there are no chunks of it."""
 
     @property
-    def id(self) -> str:
-        return self._request.id
+    def prompt_logprobs(self) -> None:
+        return None
 
-    @property
-    def done(self) -> bool:
-        return self._request.done
+    def take(self, most: int | None = None) -> list[Never]:
+        return []
 
-    @property
-    def usage(self) -> Usage:
-        """Counts of the input's tokens; none are generated."""
-        return self._request.usage
+    def stream(self, handle: RequestHandle[ResultT, Never]) -> NoReturn:
+        raise TypeError("a text that is read and not continued has no chunks; ask for its result()")
 
-    @property
-    def timings(self) -> Timings:
-        """Where the time of a finished request went; zeros before."""
-        return self._request.timings
-
-    def cancel(self) -> None:
-        """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
-        self._request.cancel()
-
-    def enter(self) -> None:
-        """Submits the request, waiting for room in the queue as long as it may."""
-        self._request.enter()
-
-    async def aenter(self) -> None:
-        await self._request.aenter()
-
-    def result(self, timeout: float | None = None) -> ResultT:
-        """TimeoutError after `timeout` seconds leaves the request running."""
-        return self._made(self._request.result(timeout))
-
-    async def aresult(self) -> ResultT:
-        return self._made(await self._request.aresult())
-
-    @abstractmethod
-    def _made(self, completion: Completion) -> ResultT:
-        """The result of the request, which has ended well."""
-
-    @property
-    def _vector(self) -> npt.NDArray[np.float32]:
-        return self._request.handles[0].embedding()
-
-    def __repr__(self) -> str:
-        state = "done" if self.done else "running"
-        return f"<{type(self).__name__} {self.id}: {state}, {self.usage.prompt_tokens} tokens>"
+    def partial(self) -> Completion:
+        """Nothing but the counts."""
+        return CompletionBuilder(self.delivery).partial()
 
 
-class EmbeddingHandle(ReadingHandle[npt.NDArray[np.float32]]):
+class VectorBuilder(ReadingBuilder[npt.NDArray[np.float32]]):
+    """The embedding of a text."""
+
+    def result(self) -> npt.NDArray[np.float32]:
+        return self.delivery.handles[0].embedding()
+
+
+class EmbeddingHandle(RequestHandle[npt.NDArray[np.float32], Never]):
     """An embedding on its way: its result is float32 [dimensions], or [n tokens, dimensions] for pooling "none"."""
-
-    def _made(self, completion: Completion) -> npt.NDArray[np.float32]:
-        return self._vector
 
 
 class EmbeddingBatch(Batch[npt.NDArray[np.float32]]):

@@ -1,4 +1,4 @@
-"""The calls of an engine that read texts and write none: embeddings, rankings."""
+"""The calls of an engine that read texts and write none: embeddings, rankings, evaluations."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import numpy.typing as npt
 from oxillama.progress import Progress
 from oxillama.requests.admission import Admission, Prompt, prompt_size
 from oxillama.requests.beside import beside_if_long
-from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs
+from oxillama.requests.embedding import EmbeddingBatch, EmbeddingHandle, Inputs, VectorBuilder
+from oxillama.requests.evaluation import Evaluation, EvaluationBuilder
 from oxillama.requests.options import EmbeddingOptions, RankingOptions, RankOptions, VectorOptions
-from oxillama.requests.reranking import RankingBatch, RankingHandle, VerdictHandle, score_column
-from oxillama.sampling.params import EmbeddingParams, Pooling
+from oxillama.requests.request import cancelled_on_failure
+from oxillama.requests.reranking import RankingBatch, RankingHandle, ScoreBuilder, VerdictBuilder, score_column
+from oxillama.sampling.params import EmbeddingParams, Lora, Pooling
 
 if TYPE_CHECKING:
-    from oxillama._core.output.handle import Handle
     from oxillama.chat.conversation import Conversation
     from oxillama.config import SchedulerConfig
     from oxillama.lifecycle import Lifecycle
     from oxillama.network.loader import Model
-    from oxillama.requests.completion_builder import RequestSpec
-    from oxillama.requests.request import RequestHandle
+    from oxillama.requests.request import RequestT
+    from oxillama.requests.result_builder import ResultBuilder
 
 
 class ReadingCalls:
@@ -40,7 +41,9 @@ class ReadingCalls:
         @property
         def ranks_by_probability(self) -> bool: ...
 
-        def _handle(self, request: tuple[list[Handle], RequestSpec], queue_timeout: float | None) -> RequestHandle: ...
+        def _handle(
+            self, kind: type[RequestT], builder: ResultBuilder[Any, Any], queue_timeout: float | None
+        ) -> RequestT: ...
         def _require_conversation(self) -> Conversation: ...
 
     # --- embeddings
@@ -52,7 +55,8 @@ class ReadingCalls:
         submit_embedding()."""
         params = EmbeddingParams(**options)
         self._lifecycle.check_usable()
-        return EmbeddingHandle(self._handle(self._admission.embedding(prompt, params), queue_timeout))
+        builder = VectorBuilder(self._admission.embedding(prompt, params))
+        return self._handle(EmbeddingHandle, builder, queue_timeout)
 
     def submit_embedding(
         self, prompt: Prompt, /, *, queue_timeout: float | None = 0, **options: Unpack[EmbeddingOptions]
@@ -140,28 +144,25 @@ class ReadingCalls:
         truncate: bool = False,
         queue_timeout: float | None = 0,
         **options: Unpack[RankOptions],
-    ) -> RankingHandle | VerdictHandle:
+    ) -> RankingHandle:
         """The score of one document, checked and not yet submitted: `enter()` does that. options: priority and
         deadline, as in EmbeddingParams."""
         self._lifecycle.check_usable()
         params = EmbeddingParams(pooling="rank", **options)
-        request = self._admission.ranking(query, document, params, truncate=truncate)
-        if not self._model.heads.scores:
-            return VerdictHandle(self._handle(request, queue_timeout))
-        column = score_column(self._metadata, self._model.heads.scores)
-        return RankingHandle(self._handle(request, queue_timeout), column)
+        delivery = self._admission.ranking(query, document, params, truncate=truncate)
+        n_scores = self._model.heads.scores
+        if not n_scores:
+            return self._handle(RankingHandle, VerdictBuilder(delivery), queue_timeout)
+        column = score_column(self._metadata, n_scores)
+        return self._handle(RankingHandle, ScoreBuilder(delivery, column), queue_timeout)
 
-    def submit_ranking(
-        self, query: str, document: str, **options: Unpack[RankingOptions]
-    ) -> RankingHandle | VerdictHandle:
+    def submit_ranking(self, query: str, document: str, **options: Unpack[RankingOptions]) -> RankingHandle:
         """Starts the ranking of one document and returns at once. options: as for prepare_ranking()."""
         handle = self.prepare_ranking(query, document, **options)
         handle.enter()
         return handle
 
-    async def asubmit_ranking(
-        self, query: str, document: str, **options: Unpack[RankingOptions]
-    ) -> RankingHandle | VerdictHandle:
+    async def asubmit_ranking(self, query: str, document: str, **options: Unpack[RankingOptions]) -> RankingHandle:
         prepare = partial(self.prepare_ranking, query, document, **options)
         handle = await beside_if_long(prepare, size=prompt_size(query) + prompt_size(document))
         await handle.aenter()
@@ -198,3 +199,33 @@ class ReadingCalls:
         batch = RankingBatch(documents, max_flight=self._scheduler.queue_size, progress=progress)
         submit = partial(self.asubmit_ranking, query, truncate=truncate, queue_timeout=None, **options)
         return np.array(await batch.arun(submit), np.float32)
+
+    # --- evaluation
+
+    def logits(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
+        """float32 [n tokens, n_vocab]: the logits after each token of the prompt."""
+        return self._evaluate(prompt, keep_logits=True, lora=lora)
+
+    async def alogits(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
+        return await self._aevaluate(prompt, keep_logits=True, lora=lora)
+
+    def logprobs(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
+        """float32 [n tokens]: the log-probability of each token given those before it; the first is NaN."""
+        return self._evaluate(prompt, keep_logits=False, lora=lora)
+
+    async def alogprobs(self, prompt: Prompt, *, lora: Lora = None) -> npt.NDArray[np.float32]:
+        return await self._aevaluate(prompt, keep_logits=False, lora=lora)
+
+    def _prepare_evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> Evaluation:
+        self._lifecycle.check_usable()
+        delivery = self._admission.evaluation(prompt, keep_logits=keep_logits, lora=lora)
+        return self._handle(Evaluation, EvaluationBuilder(delivery, keep_logits=keep_logits), None)
+
+    def _evaluate(self, prompt: Prompt, *, keep_logits: bool, lora: Lora) -> npt.NDArray[np.float32]:
+        with cancelled_on_failure(self._prepare_evaluation(prompt, keep_logits=keep_logits, lora=lora)) as request:
+            return request.result()
+
+    async def _aevaluate(self, prompt: Prompt, *, keep_logits: bool, lora: Lora) -> npt.NDArray[np.float32]:
+        prepare = partial(self._prepare_evaluation, prompt, keep_logits=keep_logits, lora=lora)
+        with cancelled_on_failure(await beside_if_long(prepare, size=prompt_size(prompt))) as request:
+            return await request.aresult()

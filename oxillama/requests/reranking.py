@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Never
 
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.progress import Progress
 from oxillama.requests.batch import Batch
-from oxillama.requests.embedding import ReadingHandle
+from oxillama.requests.completion_builder import CompletionBuilder
+from oxillama.requests.delivery import Delivery
+from oxillama.requests.embedding import ReadingBuilder
 from oxillama.requests.request import RequestHandle
-from oxillama.results.completion import Completion
 
 
 def score_column(metadata: Mapping[str, Any], n_scores: int) -> int:
@@ -30,23 +31,28 @@ def score_column(metadata: Mapping[str, Any], n_scores: int) -> int:
     raise UnsupportedModelError(f"the model's classifier tells {shown} apart, which is no ranking of documents")
 
 
-class RankingHandle(ReadingHandle[float]):
-    """The score of one document on its way; otherwise like EmbeddingHandle."""
+class ScoreBuilder(ReadingBuilder[float]):
+    """column: which of the classifier's values is the score."""
 
-    def __init__(self, request: RequestHandle, column: int) -> None:
-        super().__init__(request)
+    def __init__(self, delivery: Delivery, column: int) -> None:
+        super().__init__(delivery)
         self._column = column
 
-    def _made(self, completion: Completion) -> float:
-        return float(self._vector[self._column])
+    def result(self) -> float:
+        return float(self.delivery.handles[0].embedding()[self._column])
 
 
-class VerdictHandle(ReadingHandle[float]):
-    """The same of a model that answers yes or no: how likely it is to say yes rather than no."""
+class VerdictBuilder(ReadingBuilder[float]):
+    """The score of a model that answers yes or no: how likely it is to say yes rather than no."""
 
-    def _made(self, completion: Completion) -> float:
-        yes, no = (choice.logprobs.content[0].logprob for choice in completion.choices if choice.logprobs is not None)
+    def result(self) -> float:
+        choices = CompletionBuilder(self.delivery).result().choices
+        yes, no = (choice.logprobs.content[0].logprob for choice in choices if choice.logprobs is not None)
         return 1 / (1 + math.exp(min(700.0, no - yes)))
+
+
+class RankingHandle(RequestHandle[float, Never]):
+    """The score of one document on its way; otherwise like EmbeddingHandle."""
 
 
 class RankingBatch(Batch[float]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -15,59 +15,38 @@ from oxillama.requests.beside import beside
 from oxillama.requests.closing import ClosedOnLeaving
 
 if TYPE_CHECKING:
+    from oxillama.requests.request import RequestHandle
     from oxillama.results.completion import Usage
 
 # Python looks at signals between two waits, so Ctrl-C is late by at most this.
 WAIT_SECONDS = 0.05
 
-Chunk = TypeVar("Chunk")
 ResultT = TypeVar("ResultT")
-ResultT_co = TypeVar("ResultT_co", covariant=True)
-
-
-class Source(Protocol[Chunk]):
-    """What a stream needs of a request's handle."""
-
-    @property
-    def discards_choices(self) -> bool: ...
-    @property
-    def exhausted(self) -> bool: ...
-    @property
-    def usage(self) -> Usage: ...
-    def take(self) -> list[Chunk]: ...
-    def enter(self) -> None: ...
-    async def aenter(self) -> None: ...
-    def wait_news(self, seconds: float) -> None: ...
-    async def await_news(self) -> None: ...
-    def raise_for_end(self) -> None: ...
-    def cancel(self) -> None: ...
-
-
-HandleT = TypeVar("HandleT", bound=Source[Any])
+Chunk = TypeVar("Chunk")
 
 
 @dataclass(frozen=True)
-class Later(Generic[HandleT]):
+class Later(Generic[ResultT, Chunk]):
     """A request that is prepared when its first chunk is asked for. `size`: as for `beside`."""
 
-    prepare: Callable[[], HandleT]
+    prepare: Callable[[], RequestHandle[ResultT, Chunk]]
     size: int
 
 
-class RequestStream(ClosedOnLeaving, Generic[HandleT, Chunk]):
+class RequestStream(ClosedOnLeaving, Generic[ResultT, Chunk]):
     """Chunks of one request as they come: an iterator and an async iterator, a context manager and an async one.
 
     The request is cancelled on ``close()``/``aclose()``, on leaving ``with``, or with the last reference, so also by a
     ``break`` out of a loop over it. Raises InvalidRequestError where best_of exceeds n: the best choices are known only
     at the end."""
 
-    def __init__(self, handle: HandleT | Later[HandleT]) -> None:
+    def __init__(self, handle: RequestHandle[ResultT, Chunk] | Later[ResultT, Chunk]) -> None:
         self._source = handle if isinstance(handle, Later) else _streamable(handle)
         self._ready: deque[Chunk] = deque()
         self._closed = False
 
     @property
-    def handle(self) -> HandleT:
+    def handle(self) -> RequestHandle[ResultT, Chunk]:
         """The request. A long prompt, given to an asynchronous call, has none before its first chunk: RuntimeError."""
         if isinstance(self._source, Later):
             raise RuntimeError("the prompt is long and has not been read yet; ask for the first chunk before")
@@ -91,7 +70,7 @@ class RequestStream(ClosedOnLeaving, Generic[HandleT, Chunk]):
                     self._source = _streamable(self._source.prepare())
                 self._source.enter()
             while not self._refill(StopIteration):
-                self.handle.wait_news(WAIT_SECONDS)
+                self.handle.wait_update(WAIT_SECONDS)
         except KeyboardInterrupt:
             self.close()
             raise
@@ -109,7 +88,7 @@ class RequestStream(ClosedOnLeaving, Generic[HandleT, Chunk]):
                 # Where tokens come faster than they are read, nothing below would ever let other tasks run.
                 await checkpoint()
             while not self._refill(StopAsyncIteration):
-                await self.handle.await_news()
+                await self.handle.await_update()
         except anyio.get_cancelled_exc_class():
             self.close()
             raise
@@ -146,22 +125,12 @@ class RequestStream(ClosedOnLeaving, Generic[HandleT, Chunk]):
             self._source.cancel()
 
 
-class ResultSource(Source[Chunk], Protocol[Chunk, ResultT_co]):
-    """A handle that also has a whole result."""
-
-    def result(self) -> ResultT_co: ...
-    async def aresult(self) -> ResultT_co: ...
-
-
-ResultHandleT = TypeVar("ResultHandleT", bound=ResultSource[Any, Any])
-
-
-class ResultStream(RequestStream[ResultHandleT, Chunk], Generic[ResultHandleT, Chunk, ResultT]):
-    """A stream that keeps what has been said. `text_of`: what a chunk, or a whole result, says of choice 0."""
+class ResultStream(RequestStream[ResultT, Chunk]):
+    """Chunks of one request, and what they have said. `text_of`: what a chunk, or a whole result, says of choice 0."""
 
     def __init__(
         self,
-        handle: ResultHandleT | Later[ResultHandleT],
+        handle: RequestHandle[ResultT, Chunk] | Later[ResultT, Chunk],
         said: Callable[[Chunk], str],
         text_of: Callable[[ResultT], str],
     ) -> None:
@@ -202,7 +171,7 @@ class ResultStream(RequestStream[ResultHandleT, Chunk], Generic[ResultHandleT, C
         return chunk
 
 
-def _streamable(handle: HandleT) -> HandleT:
+def _streamable(handle: RequestHandle[ResultT, Chunk]) -> RequestHandle[ResultT, Chunk]:
     if handle.discards_choices:
         raise InvalidRequestError("best_of above n cannot be streamed", param="best_of")
     return handle

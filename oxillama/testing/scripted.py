@@ -9,7 +9,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
@@ -22,9 +22,11 @@ from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.admission import Prompt
 from oxillama.requests.beside import INLINE
-from oxillama.requests.options import EngineOptions, SamplingOptions
-from oxillama.requests.request import RequestHandle
-from oxillama.sampling.params import SamplingParams, chosen_params
+from oxillama.requests.delivery import Delivery
+from oxillama.requests.options import EngineOptions
+from oxillama.results.chat import ChatCompletion
+from oxillama.results.completion import Completion
+from oxillama.sampling.params import SamplingParams
 from oxillama.testing.tiny_models import FIRST_BYTE, TinyModel
 from oxillama.values import real
 
@@ -97,34 +99,23 @@ class ScriptedEngine(Engine):
                 metadata={"tokenizer.chat_template": TEMPLATE, "tokenizer.ggml.add_space_prefix": False},
             ).write(path)  # fmt: skip
             super().__init__(path, **given)
-        # Also short prompts are read beside an event loop, where a delay holds nobody up.
-        self._admission.work_size = lambda size, params, options: INLINE + 1  # type: ignore[method-assign]
 
-    def prepare(
-        self,
-        prompt: Prompt,
-        params: SamplingParams | None = None,
-        *,
-        queue_timeout: float | None = 0,
-        cache_salt: str | None = None,
-        **options: Unpack[SamplingOptions],
-    ) -> RequestHandle:
-        chosen = chosen_params(params, options)
+    def _work_size(self, prompt: Prompt, params: SamplingParams | None, options: Mapping[str, Any]) -> int:
+        """Also short prompts are read beside an event loop, where a delay holds nobody up."""
+        return INLINE + 1
+
+    def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
         text = prompt if isinstance(prompt, str) else self._said(prompt)
         with self._script_lock:
-            self.requests.append(Asked(text, chosen))
+            self.requests.append(Asked(text, params))
             line = self._script(text)
         reply = line if isinstance(line, Reply) else Reply(error=line) if isinstance(line, Exception) else Reply(line)
         time.sleep(reply.delay)
         if reply.error is not None and not reply.text:
             raise reply.error
-        tokens = [FIRST_BYTE + byte for byte in reply.text.encode()]
-        handle = super().prepare(
-            prompt, chosen.replace(grammar=_Fixed(tokens)), queue_timeout=queue_timeout, cache_salt=cache_salt
-        )
-        if reply.error is not None:
-            _fail_at_the_end(handle, reply.error)
-        return handle
+        fixed = _Fixed([FIRST_BYTE + byte for byte in reply.text.encode()])
+        delivery = super()._generation(prompt, params.replace(grammar=fixed), cache_salt)
+        return delivery if reply.error is None else _FailingDelivery(delivery, reply.error)
 
     def _said(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> str:
         """The text of a prompt, as whoever asked wrote it."""
@@ -156,12 +147,12 @@ class _Lines:
         raise InvalidRequestError(f"the script had {self._num_told} replies, and this is one request more")
 
 
-def _fail_at_the_end(handle: RequestHandle, error: Exception) -> None:
-    ends = handle.raise_for_end
+class _FailingDelivery(Delivery):
+    """A reply that comes as a whole, and then is an error."""
 
-    def raise_for_end() -> None:
-        ends()
-        raise error
+    def __init__(self, delivery: Delivery, error: Exception) -> None:
+        super().__init__(delivery.handles, delivery.spec, delivery.tokenizer)
+        self._error = error
 
-    changed: Any = handle
-    changed.raise_for_end = raise_for_end
+    def failure(self, partial: Callable[[], Completion | ChatCompletion]) -> Exception:
+        return super().failure(partial) or self._error

@@ -13,7 +13,8 @@ import anyio.to_thread
 
 from oxillama.chat.messages import AnyMessage
 from oxillama.errors import InvalidRequestError
-from oxillama.requests.chat import ChatHandle, ChatStream
+from oxillama.requests.chat import ChatHandle
+from oxillama.requests.chat_builder import ChatStream
 from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ToolCall
 from oxillama.tools.calling import bound_arguments, failure_text, is_async, result_text
 from oxillama.tools.definitions import Tool, ToolSet, tool_set

@@ -19,7 +19,6 @@ from oxillama.asgi.errors import JSONResponse
 from oxillama.asgi.generation import MOST_TOKENS
 from oxillama.asgi.large_replies import BLOCK, FEW, VALUES_ON_LOOP, beside, in_pieces
 from oxillama.requests.completion_builder import CompletionBuilder
-from oxillama.requests.request import RequestHandle
 from oxillama.results.completion import TokenLogprob
 from tests.asgi.events import parse
 from tests.asgi.test_loop import spied
@@ -82,14 +81,14 @@ LARGE: list[tuple[str, dict[str, Any], type, str]] = [
         "/v1/completions",
         {"prompt": ["a"] * 3, "n": 4, "max_tokens": 20, "logprobs": 20},
         CompletionBuilder,
-        "completion",
+        "result",
     ),
     ("/v1/completions", {"prompt": ["a"] * 3, "n": 4, "max_tokens": 20, "logprobs": 20}, JSONResponse, "__init__"),
     (
         "/v1/completions",
         {"prompt": "a", "n": 9, "max_tokens": 300, "ignore_eos": True},
         CompletionBuilder,
-        "completion",
+        "result",
     ),
     (
         "/v1/chat/completions",
@@ -148,7 +147,7 @@ def test_what_a_deadline_throws_away_is_not_made_on_the_loop(
     open_long: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = TestClient(create_app(open_long()))
-    on_loop = spied(monkeypatch, CompletionBuilder, "completion")
+    on_loop = spied(monkeypatch, CompletionBuilder, "result")
     body = {"prompt": "a", "n": 8, "max_tokens": 100_000, "ignore_eos": True, "logprobs": 20, "deadline": 2}
     assert client.post("/v1/completions", json=body).status_code == 504
     assert on_loop
@@ -180,16 +179,16 @@ def test_a_stream_takes_late_tokens_in_portions_and_loses_none(
 ) -> None:
     """Its reader is always late here: it looks only when everything is there."""
     sizes = []
-    take = RequestHandle.take
+    take = CompletionBuilder.take
 
-    def late(self: RequestHandle, most: int | None = None) -> Any:
-        while not self.done:
+    def late(self: CompletionBuilder, most: int | None = None) -> Any:
+        while not all(handle.finish_reason for handle in self.delivery.handles):
             threading.Event().wait(0.005)
         found = take(self, most)
         sizes.append(len(found))
         return found
 
-    monkeypatch.setattr(RequestHandle, "take", late)
+    monkeypatch.setattr(CompletionBuilder, "take", late)
     body = {"prompt": "a", "n": 5, "max_tokens": 100, "seed": 3, "ignore_eos": True}
     body |= CHAT if "chat" in path else {}
     if "chat" in path:

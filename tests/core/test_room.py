@@ -286,7 +286,7 @@ def test_who_joins_for_a_request_that_has_entered_keeps_no_place(open_long: Open
     keep.clear()
     handle.enter()
     # As a thread does that looked before and joins after another one has entered.
-    assert handle._join_line().has_news()
+    assert handle._join_queue().has_news()
     assert handle.try_enter()
     handle.result()
     eventually(lambda: engine.stats().queue_depth == 0)

@@ -254,7 +254,7 @@ def test_no_text_in_repr_or_logs(demo: Engine, caplog: pytest.LogCaptureFixture)
         handle = demo.submit_embedding("a secret about vermilion")
         handle.result()
         demo.embed(["a secret about vermilion"])
-    shown = repr(handle) + repr(handle._request) + repr(handle._request.handles) + repr(EmbeddingParams()) + caplog.text
+    shown = repr(handle) + repr(handle.handles) + repr(EmbeddingParams()) + caplog.text
     assert "vermilion" not in shown
     assert f"{handle.usage.prompt_tokens} tokens" in repr(handle)
 

@@ -408,13 +408,14 @@ def test_repr_shows_counts_and_no_text(demo: Engine, caplog: pytest.LogCaptureFi
         repr(value)
         for value in (handle, handle.handles[0], handle._spec, completion, completion.logprobs, stream, *chunks)
     ]
-    events = handle._builder._choices[0].events
+    events = handle._delivery.choices[0].events
     shown += [repr(events), caplog.text]
     assert "dragon" in completion.text
     words = {word for word in (*SECRET.split(), *completion.text.split(), "stop") if len(word) > 2}
     for text in shown:
         assert not [word for word in words if word in text.replace("finish_reason='stop'", "")]
-    assert repr(handle) == f"<RequestHandle {handle.id}: done, 1 choices, 8 tokens>"
+    n_read = handle.usage.prompt_tokens
+    assert repr(handle) == f"<RequestHandle {handle.id}: done, 1 choices, {n_read} tokens read, 8 written>"
 
 
 def test_repr_of_an_evaluation_shows_no_text(demo: Engine) -> None:

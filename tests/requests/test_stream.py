@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 from hypothesis import given
@@ -48,15 +50,15 @@ class Script:
     async def aenter(self) -> None:
         self.enter()
 
-    def wait_news(self, seconds: float) -> None:
+    def wait_update(self, seconds: float) -> None:
         assert seconds == WAIT_SECONDS
         self.log.append("wait")
         self.has_news = True
         if self.interrupts:
             raise self.interrupts.pop()
 
-    async def await_news(self) -> None:
-        self.wait_news(WAIT_SECONDS)
+    async def await_update(self) -> None:
+        self.wait_update(WAIT_SECONDS)
 
     def raise_for_end(self) -> None:
         if self.end is not None:
@@ -66,7 +68,11 @@ class Script:
         self.log.append("cancel")
 
 
-Stream = RequestStream[Script, int]
+Stream = RequestStream[Any, int]
+
+
+def streamed(script: Any) -> Stream:
+    return RequestStream(script)
 
 
 async def gathered(stream: Stream) -> list[int]:
@@ -76,12 +82,12 @@ async def gathered(stream: Stream) -> list[int]:
 @given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=6))
 def test_every_chunk_comes_once_and_in_order(batches: list[list[int]]) -> None:
     expected = [chunk for batch in batches for chunk in batch]
-    for found in (list(Stream(Script(*batches))), anyio.run(gathered, Stream(Script(*batches)))):
+    for found in (list(streamed(Script(*batches))), anyio.run(gathered, streamed(Script(*batches)))):
         assert found == expected
 
 
 def test_a_stream_may_be_read_both_ways_in_turn() -> None:
-    stream = Stream(Script([1, 2], [], [3, 4]))
+    stream = streamed(Script([1, 2], [], [3, 4]))
 
     async def one() -> int:
         return await anext(stream)
@@ -91,17 +97,18 @@ def test_a_stream_may_be_read_both_ways_in_turn() -> None:
 
 def test_the_request_begins_with_the_first_chunk_and_not_before() -> None:
     script = Script([1])
-    stream = Stream(script)
+    stream = streamed(script)
     assert script.log == []
     assert next(stream) == 1
     assert script.log == ["enter"]
-    assert stream.handle is script
+    handle: object = stream.handle
+    assert handle is script
     assert stream.usage is script.usage
 
 
 def test_a_natural_end_stays_the_end() -> None:
     script = Script([1])
-    stream = Stream(script)
+    stream = streamed(script)
     assert list(stream) == [1]
     script.batches.append([2])
     script.has_news = True
@@ -112,7 +119,7 @@ def test_a_natural_end_stays_the_end() -> None:
 
 def test_what_ended_the_request_comes_after_its_last_chunk_and_once() -> None:
     for read in (next, lambda stream: anyio.run(stream.__anext__)):
-        stream = Stream(Script([1], [2], end=RequestCancelled()))
+        stream = streamed(Script([1], [2], end=RequestCancelled()))
         assert [read(stream), read(stream)] == [1, 2]
         with pytest.raises(RequestCancelled):
             read(stream)
@@ -122,7 +129,7 @@ def test_what_ended_the_request_comes_after_its_last_chunk_and_once() -> None:
 
 def test_a_closed_stream_forgets_what_it_had_and_stays_closed() -> None:
     script = Script([1, 2, 3])
-    stream = Stream(script)
+    stream = streamed(script)
     assert next(stream) == 1
     stream.close()
     stream.close()
@@ -133,7 +140,7 @@ def test_a_closed_stream_forgets_what_it_had_and_stays_closed() -> None:
 
 def test_a_stream_that_is_closed_first_never_begins() -> None:
     script = Script([1])
-    stream = Stream(script)
+    stream = streamed(script)
     stream.close()
     assert list(stream) == []
     assert anyio.run(gathered, stream) == []
@@ -142,12 +149,12 @@ def test_a_stream_that_is_closed_first_never_begins() -> None:
 
 def test_leaving_the_block_cancels() -> None:
     left, aleft = Script([1, 2]), Script([1, 2])
-    with pytest.raises(ZeroDivisionError), Stream(left) as stream:
+    with pytest.raises(ZeroDivisionError), streamed(left) as stream:
         raise ZeroDivisionError
     assert list(stream) == []
 
     async def leave() -> None:
-        async with Stream(aleft) as astream:
+        async with streamed(aleft) as astream:
             assert await anext(astream) == 1
 
     anyio.run(leave)
@@ -159,7 +166,7 @@ def test_a_refused_request_may_be_tried_again() -> None:
     for read in (next, lambda stream: anyio.run(stream.__anext__)):
         script = Script([1])
         script.refusals.append(QueueFullError("full", retry_after=1))
-        stream = Stream(script)
+        stream = streamed(script)
         with pytest.raises(QueueFullError):
             read(stream)
         assert not script.cancelled
@@ -169,7 +176,7 @@ def test_a_refused_request_may_be_tried_again() -> None:
 def test_an_interrupt_while_waiting_cancels() -> None:
     script = Script([], [1])
     script.interrupts.append(KeyboardInterrupt())
-    stream = Stream(script)
+    stream = streamed(script)
     with pytest.raises(KeyboardInterrupt):
         next(stream)
     assert script.cancelled
@@ -183,7 +190,7 @@ def test_a_cancelled_task_cancels_the_request(backend: str) -> None:
     async def cancelled() -> None:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await anext(Stream(script))
+            await anext(streamed(script))
 
     anyio.run(cancelled, backend=backend)
     assert script.cancelled
@@ -195,7 +202,7 @@ def test_a_stream_that_is_never_empty_lets_other_tasks_run(backend: str) -> None
     seen: list[int] = []
 
     async def read() -> None:
-        async for chunk in Stream(script):
+        async for chunk in streamed(script):
             script.has_news = True  # before anybody waits for it
             seen.append(chunk)
 
@@ -215,7 +222,7 @@ def test_a_stream_that_is_never_empty_lets_other_tasks_run(backend: str) -> None
 
 def test_choices_that_are_thrown_away_cannot_be_streamed() -> None:
     with pytest.raises(InvalidRequestError) as error:
-        Stream(Script([1], discards_choices=True))
+        streamed(Script([1], discards_choices=True))
     assert error.value.param == "best_of"
 
 

@@ -27,7 +27,7 @@ from oxillama import (
 )
 from oxillama.requests.admission import Prompt
 from oxillama.requests.batch import Batch
-from oxillama.requests.request import CompletionStream
+from oxillama.requests.completion_builder import CompletionStream
 from oxillama.requests.wakeup import LoopMailbox
 from tests.patience import eventually, growing_limits, is_idle
 
