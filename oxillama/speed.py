@@ -91,13 +91,13 @@ def cache_bytes_per_token(engine: Engine) -> float:
 
 
 class Meter:
-    """Measures an engine beside the machine that it runs on, with as many threads. worn: adapters of the sequences, by
-    turns."""
+    """Measures an engine beside the machine that it runs on, with as many threads. applied: the adapters of sequences,
+    by turns."""
 
-    def __init__(self, engine: Engine, work: Work, worn: Sequence[Lora] = ()) -> None:
+    def __init__(self, engine: Engine, work: Work, applied: Sequence[Lora] = ()) -> None:
         self.engine = engine
         self.work = work
-        self._worn = worn or [None]
+        self._applied = applied or [None]
         self._probe: ReadProbe | None = None
         self._cache_bytes = cache_bytes_per_token(engine)
         self._seed = 0
@@ -135,7 +135,7 @@ class Meter:
         return random_tokens(self.engine.n_vocab, prompt_tokens(task), sequence)
 
     def _lora(self, sequence: int) -> Lora:
-        return self._worn[sequence % len(self._worn)]
+        return self._applied[sequence % len(self._applied)]
 
     def _prefill(self, task: Task, timed: Timed) -> float:
         self._seed += 1

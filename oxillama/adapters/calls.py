@@ -23,26 +23,35 @@ class AdapterCalls:
 
     @property
     def loras(self) -> tuple[LoraInfo, ...]:
-        """The loaded adapters, with the requests that wear each now."""
+        """The loaded adapters, with the requests that each is applied to now."""
         return self._adapters.infos()
 
-    def load_lora(self, name: str, path: str | os.PathLike[str], *, scale: float = 1.0) -> LoraInfo:
+    def has_lora(self, name: str) -> bool:
+        """Whether an adapter of that name is loaded: at once, however many there are."""
+        return name in self._adapters
+
+    def load_lora(
+        self, name: str, path: str | os.PathLike[str], *, scale: float = 1.0, origin: str | None = None
+    ) -> LoraInfo:
         """Loads a low-rank adapter of the model, which requests ask for with `lora=name` or `lora=[(name, scale)]`.
 
         path: of a GGUF adapter, or of a folder as PEFT writes it (`adapter_config.json`, `adapter_model.safetensors`).
-        scale: what the scales of requests are multiplied with. Runs in the calling thread and holds up no request.
+        scale: what the scales of requests are multiplied with. origin: what `loras` tells as its path, for a file that
+        is only there for this call. Runs in the calling thread and holds up no request.
         Raises AdapterError, naming what was expected and what was found; nothing is left behind then."""
         self._lifecycle.check_usable()
-        return self._adapters.load(name, path, scale=scale)
+        return self._adapters.load(name, path, scale=scale, origin=origin)
 
-    async def aload_lora(self, name: str, path: str | os.PathLike[str], *, scale: float = 1.0) -> LoraInfo:
-        return await anyio.to_thread.run_sync(partial(self.load_lora, name, path, scale=scale))
+    async def aload_lora(
+        self, name: str, path: str | os.PathLike[str], *, scale: float = 1.0, origin: str | None = None
+    ) -> LoraInfo:
+        return await anyio.to_thread.run_sync(partial(self.load_lora, name, path, scale=scale, origin=origin))
 
     def unload_lora(self, name: str, *, when_idle: bool = False, force: bool = False) -> None:
         """Forgets an adapter and what is cached of its prompts, and frees its memory.
 
-        While requests wear it, an AdapterError with their number; with when_idle, new requests are refused at once and
-        the call returns when those that run have ended; with force, they end with AdapterError."""
+        While it is applied to requests, an AdapterError with their number; with when_idle, new requests are refused at
+        once and the call returns when those that run have ended; with force, they end with AdapterError."""
         self._lifecycle.check_process()
         self._adapters.unload(name, when_idle=when_idle, force=force)
 

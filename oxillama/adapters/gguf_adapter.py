@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,12 @@ def make_pair(tensor: str, a: Factor, b: Factor, alpha: object, *, alpha_name: s
     """A pair of two halves that fit each other; whether they fit the base is checked later."""
     n_dims = max(len(a.shape), len(b.shape), 2)
     if n_dims > 3:
-        raise AdapterError(f"tensor {a.name!r} has {n_dims} dimensions, expected 2, or 3 in a stack", param="path")
-    a, b = (Factor(half.name, (1,) * (n_dims - len(half.shape)) + half.shape, half.load) for half in (a, b))
+        raise AdapterError(f"tensor {a.shown} has {n_dims} dimensions, expected 2, or 3 in a stack", param="path")
+    a, b = (replace(half, shape=(1,) * (n_dims - len(half.shape)) + half.shape) for half in (a, b))
     rank, in_a = b.shape[-1], a.shape[-1] if tensor in TABLES else a.shape[-2]
     if rank != in_a or a.shape[:-2] != b.shape[:-2]:
         raise AdapterError(
-            f"tensors {a.name!r} of shape {list(a.shape[::-1])} and {b.name!r} of shape {list(b.shape[::-1])} do not "
+            f"tensors {a.shown} of shape {list(a.shape[::-1])} and {b.shown} of shape {list(b.shape[::-1])} do not "
             f"agree about their rank{'' if rank != in_a else ', or about their number'}",
             param="path",
         )
@@ -91,7 +92,10 @@ def make_pair(tensor: str, a: Factor, b: Factor, alpha: object, *, alpha_name: s
 def _factor(info: TensorInfo) -> Factor:
     if info.type_name not in ("F32", "F16", "BF16", *TYPES):
         raise AdapterError(f"tensor {info.name!r} has type {info.type_name}, which is not supported", param="path")
-    return Factor(info.name, tuple(info.shape[::-1]), lambda: decoded(info.type_name, info.data, info.n_elements))
+    is_half = info.type_name == "F16"
+    return Factor(
+        info.name, tuple(info.shape[::-1]), is_half, lambda: decoded(info.type_name, info.data, info.n_elements)
+    )
 
 
 def decoded(type_name: str, data: Any, n: int) -> Floats:

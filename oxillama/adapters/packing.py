@@ -75,12 +75,12 @@ def check_shape(pair: Pair, sites: Sites, *, is_table: bool) -> None:
             found = found[1:]
         if found != expected:
             raise AdapterError(
-                f"tensor {factor.name!r} has shape {list(found[::-1])}, expected {list(expected[::-1])} beside the "
+                f"tensor {factor.shown} has shape {list(found[::-1])}, expected {list(expected[::-1])} beside the "
                 f"base's {name!r} of {list(shape)}",
                 param="path",
             )
     if not 0 < pair.rank <= MAX_RANK:
-        raise AdapterError(f"tensor {pair.a.name!r} has rank {pair.rank}, expected 1 to {MAX_RANK}", param="path")
+        raise AdapterError(f"tensor {pair.a.shown} has rank {pair.rank}, expected 1 to {MAX_RANK}", param="path")
 
 
 def _check_all_used(adapter: LowRankAdapter, sites: Sites, used: set[str]) -> None:
@@ -89,10 +89,10 @@ def _check_all_used(adapter: LowRankAdapter, sites: Sites, used: set[str]) -> No
             continue
         if tensor in sites.shapes:
             raise AdapterError(
-                f"tensor {pair.a.name!r}: the model does not multiply with {tensor!r}, so nothing can be added there",
+                f"tensor {pair.a.shown}: the model does not multiply with {tensor!r}, so nothing can be added there",
                 param="path",
             )
-        raise AdapterError(f"tensor {pair.a.name!r}: the model has no {tensor!r}", param="path")
+        raise AdapterError(f"tensor {pair.a.shown}: the model has no {tensor!r}", param="path")
 
 
 def _member(pair: Pair, matrix: Matrix) -> int:
@@ -102,20 +102,20 @@ def _member(pair: Pair, matrix: Matrix) -> int:
     return matrix.ranges[0].start // pair.b.shape[-2]
 
 
-def needed_bytes(placed: list[Placed], values: dict[str, tuple[Floats, Floats]]) -> int:
+def needed_bytes(placed: list[Placed]) -> int:
     """Bytes of the packed matrices."""
-    return sum(packed_bytes(type_id, rows, k) * n for one in placed for type_id, rows, k, n in _sizes(one, values))
+    return sum(packed_bytes(type_id, rows, k) * n for one in placed for type_id, rows, k, n in _sizes(one))
 
 
-def _sizes(one: Placed, values: dict[str, tuple[Floats, Floats]]) -> Iterator[tuple[int, int, int, int]]:
-    a, b = values[one.pair.tensor]
+def _sizes(one: Placed) -> Iterator[tuple[int, int, int, int]]:
+    a, b = one.pair.a, one.pair.b
     if one.same_as == one.number:
         if one.is_table:
-            yield _type(a), a.shape[-2], one.pair.rank, 1
+            yield F16 if a.is_half else F32, a.shape[-2], one.pair.rank, 1
         else:
             _, n_blocks, n_groups, length = stretches_of(one.matrix.k, one.pair.rank)
-            yield _type(a), n_blocks * n_groups * GROUP_ROWS, length, one.matrix.stack
-    yield _type(b), one.matrix.k if one.is_table else one.matrix.rows, one.pair.rank, one.matrix.stack
+            yield F16 if a.is_half else F32, n_blocks * n_groups * GROUP_ROWS, length, one.matrix.stack
+    yield F16 if b.is_half else F32, one.matrix.k if one.is_table else one.matrix.rows, one.pair.rank, one.matrix.stack
 
 
 def pack(placed: list[Placed], values: dict[str, tuple[Floats, Floats]], *, n_sites: int, n_bytes: int) -> Adapter:

@@ -7,20 +7,30 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from oxillama.adapters.module_names import has_paired_rows, tensor_of
-from oxillama.adapters.pairs import Factor, Floats, LowRankAdapter, Pair
-from oxillama.adapters.safetensors import open_regular, read_safetensors
+from oxillama.adapters.pairs import Factor, Floats, LowRankAdapter, Pair, checked_alpha
+from oxillama.adapters.safetensors import open_regular, read_safetensors, shortened
 from oxillama.errors import AdapterError
+from oxillama.gguf.file import described
 from oxillama.network.sites import TABLES, Sites
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_CONFIG_BYTES = 1 << 20
-MAX_GAIN = 1e9  # far more than any adapter was trained with
+# Ways of making the first A and B that took something away from the base model's own weights: without theirs, what was
+# trained beside them is wrong.
+_CHANGED_BASE = {
+    "pissa": "PiSSA",
+    "olora": "OLoRA",
+    "corda": "CorDA",
+    "loftq": "LoftQ",
+    "lora_ga": "LoRA-GA",
+}
 _HALF = re.compile(r"^(?P<module>.+)\.lora_(?P<table>embedding_)?(?P<half>[AB])(?:\.default)?(?:\.weight)?$")
 _WRAPPER = re.compile(r"^(?:base_model\.)?(?:model\.)?(?=.)")
 _PLAIN = re.compile(r"\^?[\w.-]+")
@@ -66,7 +76,7 @@ def read_peft(folder: str, sites: Sites) -> LowRankAdapter:
         found = _HALF.match(name)
         if found is None:
             what = "DoRA" if "magnitude" in name else "no half of a LoRA pair"
-            raise _fault(folder, f"tensor {name!r} is {what}, which is not supported")
+            raise _fault(folder, f"tensor {described(name)} is {what}, which is not supported")
         key = found["module"] + ("\n" if found["table"] else "")
         halves.setdefault(key, {})[found["half"]] = factor
     pairs: dict[str, Pair] = {}
@@ -75,11 +85,14 @@ def read_peft(folder: str, sites: Sites) -> LowRankAdapter:
         for half in "AB":
             if half not in both:
                 other = next(iter(both.values())).name
-                raise _fault(folder, f"tensor {other!r} has no other half, lora_{half}")
+                raise _fault(folder, f"tensor {described(other)} has no other half, lora_{half}")
         module = _WRAPPER.sub("", key.rstrip("\n"))
         place = tensor_of(module)
         if place is None:
-            raise _fault(folder, f"tensor {both['A'].name!r}: the module {module!r} has no known name in GGUF files")
+            raise _fault(
+                folder,
+                f"tensor {both['A'].shown}: the module {described(module)} has no known name in GGUF files",
+            )
         tensor, expert = place
         pair = _pair(tensor, module, both["A"], both["B"], config, sites, is_table=key.endswith("\n"))
         if expert is None:
@@ -103,47 +116,70 @@ def read_config(folder: str) -> Config:
     if not isinstance(told, dict) or len(raw) > MAX_CONFIG_BYTES:
         raise _fault(folder, f"{CONFIG}: expected an object of at most {MAX_CONFIG_BYTES} bytes")
     if told.get("peft_type") != "LORA":
-        raise _fault(folder, f"{CONFIG}: peft_type is {told.get('peft_type')!r}, expected 'LORA'")
+        raise _fault(folder, f"{CONFIG}: peft_type is {shortened(told.get('peft_type'))}, expected 'LORA'")
+    _check_base(folder, told.get("init_lora_weights"))
     for key, what in _REFUSED.items():
         if told.get(key):
             raise _fault(folder, f"the adapter uses {what}, which is not supported")
     if told.get("bias", "none") != "none":
-        raise _fault(folder, f"{CONFIG}: bias is {told['bias']!r}: trained biases are not supported")
+        raise _fault(folder, f"{CONFIG}: bias is {shortened(told['bias'])}: trained biases are not supported")
     alphas = told.get("alpha_pattern") or {}
     if not isinstance(alphas, dict) or len(alphas) > 1000:
         raise _fault(folder, f"{CONFIG}: alpha_pattern is no object of names and numbers")
     for pattern in alphas:
         # A pattern of a stranger's file may take for ever.
         if not isinstance(pattern, str) or not _PLAIN.fullmatch(pattern):
-            raise _fault(folder, f"{CONFIG}: alpha_pattern {pattern!r} is no module's name, which alone is supported")
+            raise _fault(
+                folder, f"{CONFIG}: alpha_pattern {shortened(pattern)} is no module's name, which alone is supported"
+            )
     return Config(
-        _number(folder, "lora_alpha", told.get("lora_alpha")),
+        checked_alpha(told.get("lora_alpha"), f"{folder}: {CONFIG}: lora_alpha"),
         bool(told.get("use_rslora", False)),
-        {pattern: _number(folder, "alpha_pattern", alpha) for pattern, alpha in alphas.items()},
+        {pattern: checked_alpha(alpha, f"{folder}: {CONFIG}: alpha_pattern") for pattern, alpha in alphas.items()},
     )
+
+
+def _check_base(folder: str, way: object) -> None:
+    """What PEFT converts to a plain LoRA when it saves, it notes as such."""
+    for name, title in _CHANGED_BASE.items():
+        if isinstance(way, str) and (way.lower() == name or way.lower().startswith(f"{name}_")):
+            raise _fault(
+                folder,
+                f"{CONFIG}: init_lora_weights is {shortened(way)}: {title} changes the base model's weights, and the "
+                "adapter is wrong beside others; save it converted (path_initial_model_for_weight_conversion)",
+            )
 
 
 def _pair(tensor: str, module: str, a: Factor, b: Factor, config: Config, sites: Sites, *, is_table: bool) -> Pair:
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         raise AdapterError(
-            f"tensors {a.name!r} of shape {list(a.shape)} and {b.name!r} of shape {list(b.shape)} do not agree about "
+            f"tensors {a.shown} of shape {list(a.shape)} and {b.shown} of shape {list(b.shape)} do not agree about "
             "their rank",
             param="path",
         )
     rank = b.shape[1]
     if is_table != (tensor in TABLES):
         kind = "embedding" if tensor in TABLES else "matrix"
-        raise AdapterError(f"tensor {a.name!r}: expected the halves of an adapter of an {kind}", param="path")
+        raise AdapterError(f"tensor {a.shown}: expected the halves of an adapter of an {kind}", param="path")
     if is_table:
-        a = Factor(a.name, a.shape[::-1], lambda load=a.load, shape=a.shape: load().reshape(shape).T)  # type: ignore[misc]
+        a = replace(a, shape=a.shape[::-1], load=partial(_transposed, a))
     elif has_paired_rows(sites.architecture, tensor):
         n_heads = _heads(tensor, sites)
         if b.shape[0] % (2 * n_heads):
             raise AdapterError(
-                f"tensor {b.name!r} has {b.shape[0]} rows, expected pairs in each of {n_heads} heads", param="path"
+                f"tensor {b.shown} has {b.shape[0]} rows, expected pairs in each of {n_heads} heads",
+                param="path",
             )
-        b = Factor(b.name, b.shape, lambda load=b.load, shape=b.shape: paired(load().reshape(shape), n_heads))  # type: ignore[misc]
+        b = replace(b, load=partial(_paired_rows, b, n_heads))
     return Pair(tensor, a, b, rank, config.gain(module, rank))
+
+
+def _transposed(a: Factor) -> Floats:
+    return a.load().reshape(a.shape).T
+
+
+def _paired_rows(b: Factor, n_heads: int) -> Floats:
+    return paired(b.load().reshape(b.shape), n_heads)
 
 
 def paired(rows: Floats, n_heads: int) -> Floats:
@@ -165,11 +201,11 @@ def _stacked(folder: str, tensor: str, found: Mapping[int, Pair], sites: Sites) 
     """One pair of three dimensions. Experts that the adapter has not trained get zeros."""
     shape = sites.shapes.get(tensor)
     if shape is None or len(shape) != 3 or max(found) >= shape[2]:
-        raise _fault(folder, f"tensor {found[max(found)].a.name!r}: the model has no expert {max(found)} in {tensor!r}")
+        raise _fault(folder, f"tensor {found[max(found)].a.shown}: the model has no expert {max(found)} in {tensor!r}")
     first = next(iter(found.values()))
     for pair in found.values():
         if pair.a.shape != first.a.shape or pair.b.shape != first.b.shape or pair.gain != first.gain:
-            raise _fault(folder, f"tensor {pair.a.name!r} differs in shape or gain from {first.a.name!r}")
+            raise _fault(folder, f"tensor {pair.a.shown} differs in shape or gain from {first.a.shown}")
     n_experts = shape[2]
 
     def stack(half: str) -> Factor:
@@ -181,16 +217,9 @@ def _stacked(folder: str, tensor: str, found: Mapping[int, Pair], sites: Sites) 
                 out[expert] = getattr(pair, half).load().reshape(example.shape)
             return out
 
-        return Factor(example.name, (n_experts, *example.shape), load)
+        return Factor(example.name, (n_experts, *example.shape), False, load)
 
     return Pair(tensor, stack("a"), stack("b"), first.rank, first.gain)
-
-
-def _number(folder: str, key: str, value: object) -> float:
-    # With far larger ones the products of an adapter leave the range of float32.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_GAIN:
-        raise _fault(folder, f"{CONFIG}: {key} is {repr(value)[:80]}, expected a finite number below {MAX_GAIN:g}")
-    return float(value)
 
 
 def _fault(folder: str, message: str) -> AdapterError:

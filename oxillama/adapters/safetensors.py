@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from oxillama.adapters.pairs import Factor, Floats
 from oxillama.errors import AdapterError
+from oxillama.gguf.file import described
 
 MAX_HEADER_BYTES = 100 << 20  # as in the format's own reader
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8}
@@ -50,19 +51,20 @@ def read_safetensors(path: str) -> dict[str, Factor]:
 
 def _factor(path: str, name: str, told: Any, body: npt.NDArray[np.uint8]) -> Factor:
     if not isinstance(told, Mapping):
-        raise _fault(path, f"tensor {name!r} is described by {type(told).__name__}, expected an object")
+        raise _fault(path, f"tensor {described(name)} is described by {type(told).__name__}, expected an object")
     values: tuple[Any, Any, Any] = (told.get("dtype"), told.get("shape"), told.get("data_offsets"))
     kind, shape, offsets = values
+    shown = described(name)
     if not isinstance(kind, str) or kind not in ITEM_BYTES:
-        raise _fault(path, f"tensor {name!r} has type {kind!r}, expected one of {', '.join(ITEM_BYTES)}")
+        raise _fault(path, f"tensor {shown} has type {described(kind)}, expected one of {', '.join(ITEM_BYTES)}")
     if not _are_sizes(shape) or not 1 <= len(shape) <= 3 or 0 in shape:
-        raise _fault(path, f"tensor {name!r} has shape {shape!r}, expected 1 to 3 sizes")
+        raise _fault(path, f"tensor {shown} has shape {shortened(shape)}, expected 1 to 3 sizes")
     if not _are_sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= len(body):
-        raise _fault(path, f"tensor {name!r} lies at {offsets!r}, expected two places within {len(body)} bytes")
+        raise _fault(path, f"tensor {shown} lies at {shortened(offsets)}, expected two places within {len(body)} bytes")
     if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[kind]:
-        raise _fault(path, f"tensor {name!r} has {offsets[1] - offsets[0]} bytes, expected those of {shape} {kind}")
+        raise _fault(path, f"tensor {shown} has {offsets[1] - offsets[0]} bytes, expected those of {shape} {kind}")
     raw = body[offsets[0] : offsets[1]]
-    return Factor(name, tuple(shape), lambda: _decoded(kind, raw))
+    return Factor(name, tuple(shape), kind == "F16", lambda: _decoded(kind, raw))
 
 
 def _decoded(kind: str, raw: npt.NDArray[np.uint8]) -> Floats:
@@ -75,6 +77,11 @@ def _decoded(kind: str, raw: npt.NDArray[np.uint8]) -> Floats:
         case "F64":
             return raw.view(np.float64).astype(np.float32)
     return raw.view(np.float32)
+
+
+def shortened(value: Any) -> str:
+    """What a stranger wrote, in the words of a message, however long it is."""
+    return described(value if isinstance(value, str) else json.dumps(value))
 
 
 def _are_sizes(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The adapters that an engine has loaded: by name, by content, and in the sets that its requests wear."""
+"""The adapters that an engine has loaded: by name, by content, and in the sets that are applied to its requests."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from oxillama.sampling.params import Lora, named_adapters
 from oxillama.values import real, refused
 
 MAX_NAME = 200
-# Sets that nobody wears are kept for the next request up to so many, with what is cached of their prompts.
+# Sets that no request has are kept for the next request up to so many, with what is cached of their prompts.
 MAX_IDLE_SETS = 64
-# How often somebody who waits for an adapter's requests to end looks.
-POLL_SECONDS = 0.005
+# How often somebody who waits for an adapter's requests to end looks: soon at first, then seldom.
+FIRST_POLL_SECONDS = 0.002
+MAX_POLL_SECONDS = 0.25
 # How long a forced unload waits for a step to notice; what is not over then ends by itself.
 FORCE_SECONDS = 30.0
 
 PromptT = TypeVar("PromptT")
-_set_ids = itertools.count(1)
 
 
 @dataclass(eq=False)
@@ -66,8 +66,8 @@ class Entry:
 
 
 @dataclass(eq=False)
-class Dressing:
-    """What a request gets: its set, None for the base model, and what its text begins with."""
+class Applied:
+    """What is applied to a request: its set, None for the base model, and what its text begins with."""
 
     adapters: AdapterSet | None = None
     prompt_prefix: str = ""
@@ -87,30 +87,38 @@ class AdapterTable:
         self._entries: dict[str, Entry] = {}
         self._loading: set[str] = set()
         self._ids = itertools.count()
+        self._set_ids = itertools.count(1)
         self._contents: dict[bytes, Content] = {}
-        self._leaving: list[Content] = []  # without a name; freed when nobody wears them
+        self._leaving: list[Content] = []  # without a name; freed when no request has them
         # By the contents themselves, not by their digests: a file that is loaded again while it is being unloaded is
         # another content, whose requests neither keep the first one nor are ended with it.
         self._sets: dict[tuple[tuple[int, float], ...], tuple[AdapterSet, tuple[Content, ...]]] = {}
 
     # --- names
 
-    def load(self, name: str, path: str | os.PathLike[str], *, scale: float = 1.0) -> LoraInfo:
-        """Reads, checks and packs an adapter, and then shows it, all at once. A failure leaves nothing."""
+    def load(
+        self, name: str, path: str | os.PathLike[str], *, scale: float = 1.0, origin: str | None = None
+    ) -> LoraInfo:
+        """Reads, checks and packs an adapter, and then shows it, all at once. A failure leaves nothing. origin: what is
+        told as its path instead of that."""
         name, scale = checked_name(name), real("scale", scale, -math.inf, math.inf)
         with self._reserved(name):
             found = read_adapter(path, self._sites)
             placed = place(found, self._sites)
-            values = {tensor: (pair.a.values(), pair.b.values()) for tensor, pair in found.pairs.items()}
-            digest = digest_of(found.pairs, values)
+            # What the file decodes to may be far more than the file.
+            with promised(f"reading the adapter {name}", found.n_bytes):
+                values = found.values()
+                digest = digest_of(found.pairs, values)
+                with self._lock:
+                    content = self._contents.get(digest)
+                    if content is not None:
+                        content.names.add(name)
+                if content is None:
+                    content = self._made(name, found, digest, placed, values)
+            shown = found.path if origin is None else origin
+            entry = Entry(next(self._ids), content, scale, shown, found.task_name, found.prompt_prefix)
             with self._lock:
-                content = self._contents.get(digest)
-                if content is not None:
-                    content.names.add(name)
-            if content is None:
-                content = self._made(name, found, digest, placed, values)
-            entry = Entry(next(self._ids), content, scale, found.path, found.task_name, found.prompt_prefix)
-            with self._lock:
+                self._program()  # the engine may have been closed meanwhile, and then nobody would forget this
                 self._entries[name] = entry
                 return self._info(name, entry)
 
@@ -140,7 +148,7 @@ class AdapterTable:
         placed: list[Placed],
         values: dict[str, tuple[Floats, Floats]],
     ) -> Content:
-        n_bytes = needed_bytes(placed, values)
+        n_bytes = needed_bytes(placed)
         reservation = promised(f"adapter {name}", n_bytes)
         with reservation.released_on_failure():
             try:
@@ -148,25 +156,28 @@ class AdapterTable:
             except MemoryError as error:
                 raise AdapterError(f"no memory for the adapter {name!r}: {error}", param="path") from None
             reservation.bind(adapter, n_bytes)
-        with self._lock:
-            # Somebody else may have loaded the same meanwhile.
-            content = self._contents.get(digest)
-            if content is None:
-                content = self._contents[digest] = Content(digest, adapter, found.rank, n_bytes, reservation)
-            content.names.add(name)
+            with self._lock:
+                self._program()
+                # Somebody else may have loaded the same meanwhile.
+                content = self._contents.get(digest)
+                if content is None:
+                    content = self._contents[digest] = Content(digest, adapter, found.rank, n_bytes, reservation)
+                content.names.add(name)
         return content
 
     def unload(self, name: str, *, when_idle: bool = False, force: bool = False) -> None:
         content = self._take_away(name, when_idle=when_idle, force=force)
-        limit = time.monotonic() + (FORCE_SECONDS if force else math.inf)
-        while content is not None and not self._freed(content) and time.monotonic() < limit:
-            time.sleep(POLL_SECONDS)
+        for seconds in polls(FORCE_SECONDS if force else math.inf):
+            if content is None or self._freed(content):
+                break
+            time.sleep(seconds)
 
     async def aunload(self, name: str, *, when_idle: bool = False, force: bool = False) -> None:
         content = self._take_away(name, when_idle=when_idle, force=force)
-        limit = time.monotonic() + (FORCE_SECONDS if force else math.inf)
-        while content is not None and not self._freed(content) and time.monotonic() < limit:
-            await anyio.sleep(POLL_SECONDS)
+        for seconds in polls(FORCE_SECONDS if force else math.inf):
+            if content is None or self._freed(content):
+                break
+            await anyio.sleep(seconds)
 
     def _take_away(self, name: str, *, when_idle: bool, force: bool) -> Content | None:
         """The name is gone when this returns; the content too, unless it is returned."""
@@ -203,7 +214,7 @@ class AdapterTable:
             return content not in self._leaving
 
     def close(self) -> None:
-        """The worker has ended, and with it all that wore something."""
+        """The worker has ended, and with it all requests."""
         with self._lock:
             for content in [*self._contents.values(), *self._leaving]:
                 content.reservation.release()
@@ -221,6 +232,7 @@ class AdapterTable:
             return tuple(self._info(name, entry) for name, entry in self._entries.items())
 
     def __contains__(self, name: object) -> bool:
+        """At once: neither the lock nor the requests are looked at."""
         return name in self._entries
 
     def _info(self, name: str, entry: Entry) -> LoraInfo:
@@ -246,20 +258,20 @@ class AdapterTable:
     # --- sets
 
     @contextmanager
-    def worn(self, lora: Lora) -> Iterator[Dressing]:
-        """What a request with this list wears, pinned until the block is left: by then its handles pin it."""
+    def applied(self, lora: Lora) -> Iterator[Applied]:
+        """What is applied to a request with this list, pinned until the block is left: by then its handles pin it."""
         wanted = named_adapters("lora", lora)
         if not wanted:
-            yield Dressing()
+            yield Applied()
             return
-        dressing = self._dress(wanted)
+        found = self._pinned(wanted)
         try:
-            yield dressing
+            yield found
         finally:
-            if dressing.adapters is not None:
-                dressing.adapters.unpin()
+            if found.adapters is not None:
+                found.adapters.unpin()
 
-    def _dress(self, lora: Sequence[tuple[str, float]]) -> Dressing:
+    def _pinned(self, lora: Sequence[tuple[str, float]]) -> Applied:
         with self._lock:
             program = self._program()
             entries = [(self._entry(name, "lora"), scale) for name, scale in lora]
@@ -268,7 +280,7 @@ class AdapterTable:
             if len(prefixes) > 1:
                 raise AdapterError("the adapters want different beginnings of the text", param="lora")
             if not key:
-                return Dressing()
+                return Applied()
             contents = [(self._contents[digest], scale) for digest, scale in key]
             set_key = tuple((id(content), scale) for content, scale in contents)
             found = self._sets.pop(set_key, None)
@@ -277,13 +289,13 @@ class AdapterTable:
             self._sets[set_key] = found  # the last that was used
             found[0].pin()
             self._sweep()
-            return Dressing(found[0], next(iter(prefixes), ""))
+            return Applied(found[0], next(iter(prefixes), ""))
 
     def _made_set(
         self, program: Program, contents: Sequence[tuple[Content, float]]
     ) -> tuple[AdapterSet, tuple[Content, ...]]:
         scaled = [(content.adapter, scale) for content, scale in contents]
-        adapters = AdapterSet(scaled, next(_set_ids))
+        adapters = AdapterSet(scaled, next(self._set_ids))
         make_room(program, adapters.width)
         self._worker.hold_adapters(adapters)
         return adapters, tuple(content for content, _ in contents)
@@ -295,7 +307,7 @@ class AdapterTable:
         return sum(adapters.num_pins for adapters in self._sets_with(content))
 
     def _sweep(self) -> None:
-        """Frees what nobody wears and nobody can ask for any more."""
+        """Frees what no request has and nobody can ask for any more."""
         idle = [key for key, (adapters, _) in self._sets.items() if adapters.num_pins == 0]
         excess = set(idle[: max(0, len(idle) - MAX_IDLE_SETS)])
         leaving = set(map(id, self._leaving))
@@ -328,6 +340,14 @@ def canonical(scaled: Sequence[tuple[bytes, float]]) -> tuple[tuple[bytes, float
     return tuple((digest, scale) for digest, scale in sorted(sums.items()) if scale != 0)
 
 
+def polls(limit: float) -> Iterator[float]:
+    """How long to sleep each time, until `limit` seconds have passed."""
+    end, seconds = time.monotonic() + limit, FIRST_POLL_SECONDS
+    while time.monotonic() < end:
+        yield seconds
+        seconds = min(2 * seconds, MAX_POLL_SECONDS)
+
+
 def promised(name: str, n_bytes: int) -> Reservation:
     with LEDGER.deciding() as left:
         available = left - RESERVE_BYTES
@@ -341,7 +361,7 @@ def promised(name: str, n_bytes: int) -> Reservation:
 
 
 def make_room(program: Program, width: int) -> None:
-    """What a step makes of the rows that wear something needs room, promised like everything else."""
+    """What a step makes of rows with adapters needs memory, promised like everything else."""
     n_bytes = program.adapter_room_bytes(width)
     if not n_bytes:
         return

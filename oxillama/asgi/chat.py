@@ -14,7 +14,7 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
-from oxillama.asgi.loras import worn
+from oxillama.asgi.loras import applied
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.service import Service
@@ -92,7 +92,7 @@ async def create_chat_completion(request: Request) -> Response:
     record = record_of(request.scope)
     served = service.model(body.model, "generate")
     record.model, engine = served.id, served.engine
-    params = _params(body, service).replace(lora=worn(served, record, body.model, body.lora))
+    params = _params(body, service).replace(lora=applied(served, record, body.model, body.lora))
     with_usage = include_usage(body.stream, body.stream_options)
     handle = await on_conversation(request, body.messages, lambda: _prepare(engine, body, params, service, record))
     generation = Generation([handle], record)

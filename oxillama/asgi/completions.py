@@ -13,7 +13,7 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
 from oxillama.asgi.generation import Generation
-from oxillama.asgi.loras import worn
+from oxillama.asgi.loras import applied
 from oxillama.asgi.prompts import RawPrompt, at, fill_in_the_middle, require_tokenizer, split_prompts
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
@@ -65,7 +65,7 @@ async def create_completion(request: Request) -> Response:
     record = record_of(request.scope)
     served = service.model(body.model, "generate")
     record.model, engine = served.id, served.engine
-    params = _params(body, service).replace(lora=worn(served, record, body.model, body.lora))
+    params = _params(body, service).replace(lora=applied(served, record, body.model, body.lora))
     with_usage = include_usage(body.stream, body.stream_options)
 
     def prepare() -> tuple[list[Prompt], list[RequestHandle]]:

@@ -16,7 +16,7 @@ from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented
 from oxillama.asgi.large_replies import beside, json_reply
-from oxillama.asgi.loras import LORA_FIELDS, LoraChoice, worn
+from oxillama.asgi.loras import LORA_FIELDS, LoraChoice, applied
 from oxillama.asgi.reading import read_all
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.service import Service
@@ -85,7 +85,7 @@ async def embeddings(request: Request) -> Response:
     model = record.model = served.id
     prompts = await on_body(request, lambda: body.prompts(service.limits))
     engine = served.engine
-    options = body.options() | {"lora": worn(served, record, body.model, body.lora)}
+    options = body.options() | {"lora": applied(served, record, body.model, body.lora)}
 
     async def embed() -> list[npt.NDArray[np.float32]]:
         return await _embed(request, engine, prompts, options, service.limits, record)

@@ -1,4 +1,4 @@
-"""Adapters over HTTP: what a request wears, and the routes under the admin token that load and unload them."""
+"""Adapters over HTTP: what is applied to a request, and the routes under the admin token that load and unload them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from oxillama.asgi.body import read_body
+from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import HTTPError, JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, implemented
 from oxillama.asgi.request_log import RequestRecord
@@ -27,6 +28,7 @@ MAX_LORAS = 64  # of one request
 # What may be read of a folder of PEFT's.
 FOLDER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 UPLOAD = "application/octet-stream"
+UPLOADED = "uploaded"  # what is told as the path of what came as a body
 STATUSES = {"adapter_not_found": 404, "adapter_exists": 409, "adapter_in_use": 409}
 
 LORA_FIELDS = implemented("lora", "adapters by `name` or `id`, each with its `scale` (1 unless given)", "llama-server")
@@ -35,13 +37,19 @@ LOAD_FIELDS = FieldTable(
     implemented("name", "by which requests ask for the adapter", "oxillama"),
     implemented("path", "in a directory that the server names for adapters", "oxillama"),
     implemented("scale", "what the scales of requests are multiplied with; 1 unless given", "oxillama"),
+    implemented("model", "which model it is for; the first unless given", "oxillama"),
 )
 VLLM_LOAD_FIELDS = FieldTable(
     "/v1/load_lora_adapter",
     implemented("lora_name", "by which requests ask for the adapter", "vllm"),
     implemented("lora_path", "in a directory that the server names for adapters", "vllm"),
+    implemented("model", "which model it is for; the first unless given", "oxillama"),
 )
-VLLM_UNLOAD_FIELDS = FieldTable("/v1/unload_lora_adapter", implemented("lora_name", "which adapter", "vllm"))
+VLLM_UNLOAD_FIELDS = FieldTable(
+    "/v1/unload_lora_adapter",
+    implemented("lora_name", "which adapter", "vllm"),
+    implemented("model", "which model it is of; the first unless given", "oxillama"),
+)
 
 
 class LoraChoice(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -56,39 +64,43 @@ class LoadLora(msgspec.Struct, kw_only=True):
     name: str
     path: str
     scale: float | None = None
+    model: str | None = None
 
 
 class LoadLoraAdapter(msgspec.Struct, kw_only=True):
     lora_name: str
     lora_path: str
+    model: str | None = None
 
 
 class UnloadLoraAdapter(msgspec.Struct, kw_only=True):
     lora_name: str
+    model: str | None = None
 
 
-def worn(
+def applied(
     served: ServedModel, record: RequestRecord, model: str | None, choices: list[LoraChoice] | None
 ) -> tuple[tuple[str, float], ...] | None:
-    """What a request wears by its model's name and its list, added up. Writes the names into the record."""
+    """What is applied to a request by its model's name and its list, added up. Writes the names into the record."""
     adapter = served.adapter_of(model)
     found = [(adapter, 1.0)] if adapter is not None else []
     if choices:
         if len(choices) > MAX_LORAS:
             raise refusal(f"lora names {len(choices)} adapters, at most {MAX_LORAS} are allowed", "lora")
-        infos = served.engine.loras
-        found += [_chosen(choice, f"lora[{index}]", infos) for index, choice in enumerate(choices)]
+        found += [_chosen(choice, f"lora[{index}]", served.engine) for index, choice in enumerate(choices)]
     record.loras += [name for name, _ in dict(found).items()]
     return tuple(found) or None
 
 
-def _chosen(choice: LoraChoice, place: str, infos: tuple[LoraInfo, ...]) -> tuple[str, float]:
+def _chosen(choice: LoraChoice, place: str, engine: Engine) -> tuple[str, float]:
     if (choice.name is None) == (choice.id is None):
         raise refusal(f"`{place}` needs either a name or an id", place)
     if not math.isfinite(choice.scale):
         raise refusal(f"`{place}.scale` is {choice.scale}, expected a finite number", f"{place}.scale")
-    for info in infos:
-        if choice.name == info.name or choice.id == info.id:
+    if choice.name is not None and engine.has_lora(choice.name):
+        return choice.name, choice.scale
+    for info in engine.loras if choice.id is not None else ():
+        if choice.id == info.id:
             return info.name, choice.scale
     asked = f"name {choice.name!r}" if choice.name is not None else f"id {choice.id}"
     raise refusal(f"`{place}`: no adapter of the {asked} is loaded", place, code="adapter_not_found")
@@ -98,50 +110,58 @@ def _chosen(choice: LoraChoice, place: str, infos: tuple[LoraInfo, ...]) -> tupl
 
 
 async def list_loras(request: Request) -> Response:
-    engine = Service.of(request).engine
+    engine = _engine(request, request.query_params.get("model"))
     return JSONResponse({"object": "list", "data": [info.to_dict() for info in engine.loras]})
 
 
 async def load_lora(request: Request) -> Response:
-    """By path, with a JSON body; or the adapter's GGUF file itself as body, with `name` and `scale` in the query."""
-    service = Service.of(request)
+    """By path, with a JSON body; or the adapter's GGUF file itself as body, with `name`, `scale` and `model` in the
+    query."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == UPLOAD:
-        info = await _load_upload(request, service)
+        info = await _load_upload(request)
     else:
         body = await read_body(request, LOAD_FIELDS, LoadLora)
-        info = await _load(service, body.name, body.path, 1.0 if body.scale is None else body.scale, "path")
+        scale = 1.0 if body.scale is None else body.scale
+        info = await _load(request, body.model, body.name, body.path, scale, "path")
     return JSONResponse(info.to_dict(), status=201)
 
 
 async def unload_lora(request: Request) -> Response:
-    """`name` in the path or the query; `when_idle=true` waits for its requests, `force=true` ends them."""
-    service = Service.of(request)
+    """`name` in the path or the query; `when_idle=true` waits for its requests, `force=true` ends them. A client that
+    leaves waits no longer; the adapter leaves all the same."""
     name = request.path_params.get("name") or request.query_params.get("name")
     if not name:
         raise refusal("`name` is missing: which adapter?", "name")
     options = {option: _truth(request, option) for option in ("when_idle", "force")}
-    await _unload(service.engine, name, **options)
+    engine = _engine(request, request.query_params.get("model"))
+    await until_disconnected(request.receive, lambda: _unload(engine, name, **options))
     return JSONResponse({"name": name, "object": "lora", "deleted": True})
 
 
 async def load_lora_adapter(request: Request) -> Response:
     """vLLM's route."""
     body = await read_body(request, VLLM_LOAD_FIELDS, LoadLoraAdapter)
-    await _load(Service.of(request), body.lora_name, body.lora_path, 1.0, "lora_path")
+    await _load(request, body.model, body.lora_name, body.lora_path, 1.0, "lora_path")
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
 
 async def unload_lora_adapter(request: Request) -> Response:
     """vLLM's route."""
     body = await read_body(request, VLLM_UNLOAD_FIELDS, UnloadLoraAdapter)
-    await _unload(Service.of(request).engine, body.lora_name, when_idle=False, force=False)
+    await _unload(_engine(request, body.model), body.lora_name, when_idle=False, force=False)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
 
-async def _load(service: Service, name: str, path: str, scale: float, param: str) -> LoraInfo:
-    real = confined(path, service.settings.lora_dirs, param)
+def _engine(request: Request, model: str | None) -> Engine:
+    """The engine of a model by its name; without one, of the first."""
+    models = Service.of(request).models
+    return (models.first if model is None else models.find(model)).engine
+
+
+async def _load(request: Request, model: str | None, name: str, path: str, scale: float, param: str) -> LoraInfo:
+    real = confined(path, Service.of(request).settings.lora_dirs, param)
     try:
-        return await service.engine.aload_lora(name, real, scale=scale)
+        return await _engine(request, model).aload_lora(name, real, scale=scale)
     except AdapterError as error:
         raise _reply(error) from None
 
@@ -153,7 +173,7 @@ async def _unload(engine: Engine, name: str, *, when_idle: bool, force: bool) ->
         raise _reply(error) from None
 
 
-async def _load_upload(request: Request, service: Service) -> LoraInfo:
+async def _load_upload(request: Request) -> LoraInfo:
     """The body goes to a file of its own, which is gone when the adapter is packed."""
     name, scale = request.query_params.get("name"), request.query_params.get("scale", "1")
     if not name:
@@ -162,18 +182,18 @@ async def _load_upload(request: Request, service: Service) -> LoraInfo:
         number = float(scale)
     except ValueError:
         raise refusal(f"`scale` is {scale[:40]!r}, expected a number", "scale") from None
-    limit = service.limits.max_upload_bytes
+    limit = Service.of(request).limits.max_upload_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
-    engine = service.engine
+    engine = _engine(request, request.query_params.get("model"))
     descriptor, path = await anyio.to_thread.run_sync(lambda: tempfile.mkstemp(prefix="oxillama-lora-"))
     try:
         with os.fdopen(descriptor, "wb") as file:
             async for part in _body(request, limit):
                 await anyio.to_thread.run_sync(file.write, part)
         try:
-            return await engine.aload_lora(name, path, scale=number)
+            return await engine.aload_lora(name, path, scale=number, origin=UPLOADED)
         except AdapterError as error:
             raise _reply(error, hidden=path) from None
     finally:

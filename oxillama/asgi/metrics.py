@@ -66,7 +66,7 @@ class Metrics:
         self._first_token = self._histogram(
             "time_to_first_token_seconds", "From submission to the first token", _WAIT_BUCKETS
         )
-        self._lora_requests = self._counter("lora_requests", "HTTP requests that wore an adapter", "adapter")
+        self._lora_requests = self._counter("lora_requests", "HTTP requests that an adapter was applied to", "adapter")
         self._adapters: set[str] = set()
         self._gaps = TokenGaps()
         self._registry.register(_GapCollector(self._gaps))
@@ -113,12 +113,13 @@ class Metrics:
             self._output_length.observe(usage.completion_tokens)
         for timings in record.timings:
             self._queue.observe(timings.queue)
-            if timings.ttft > 0:
-                self._first_token.observe(timings.ttft)
-            if timings.prefill > 0:
-                self._prefill.observe(timings.prefill)
-            if timings.decode > 0:
-                self._decode.observe(timings.decode)
+            for seconds, histogram in (
+                (timings.ttft, self._first_token),
+                (timings.prefill, self._prefill),
+                (timings.decode, self._decode),
+            ):
+                if seconds > 0:  # a part that there was
+                    histogram.observe(seconds)
         self._gaps += record.token_gaps
         if record.timings:
             self._whole.observe(record.seconds)
@@ -184,6 +185,29 @@ def _label(served: ServedModel) -> str:
     return served.name or (engine.name if engine is not None else "")
 
 
+# Of EngineStats, by its own names: what each means.
+_GAUGES = {
+    "running": "Sequences in the batch",
+    "waiting": "Sequences accepted and not in the batch",
+    "queue_depth": "Sequences submitted and not accepted yet",
+    "step_seconds": "Duration of the last step",
+    "stalled_seconds": "Since the worker last moved; 0 when it has nothing to do",
+    "draft_acceptance": "Share of the tokens computed ahead that were written",
+    "tokens_per_pass": "Tokens written per pass over a sequence",
+}
+_COUNTERS = {
+    "finished": "Sequences that ended",
+    "preemptions": "Sequences put back for want of KV blocks",
+    "steps": "Steps of the worker",
+    "busy_seconds": "Seconds spent in steps",
+    "prompt_tokens": "Prompt tokens computed",
+    "cached_tokens": "Prompt tokens that the prefix cache had",
+    "output_tokens": "Tokens written",
+    "accepted_draft_tokens": "Tokens written that had been computed ahead",
+    "rejected_draft_tokens": "Tokens computed ahead in vain",
+}
+
+
 def _figures(served: ServedModel) -> Iterator[Figure]:
     """Name, meaning, value or values by state, and whether it only grows."""
     engine = served.loaded_engine
@@ -192,59 +216,24 @@ def _figures(served: ServedModel) -> Iterator[Figure]:
     if engine is None or engine.state == "closed":
         return
     stats = engine.stats()
-    total = stats.kv_blocks_used + stats.kv_blocks_cached + stats.kv_blocks_free
-    blocks = {"used": stats.kv_blocks_used, "cached": stats.kv_blocks_cached, "free": stats.kv_blocks_free}
-    cache = {
-        "promised": stats.kv_bytes_promised,
-        "resident": stats.kv_bytes_resident,
-        "used": stats.kv_bytes_used,
-    }
-    gauges: tuple[tuple[str, str, float | dict[str, float]], ...] = (
-        ("kv_blocks", "Blocks of the KV cache by state", {state: float(n) for state, n in blocks.items()}),
-        (
-            "kv_usage_ratio",
-            "Share of the KV cache that running requests hold, 0 to 1",
-            stats.kv_blocks_used / total if total else 0.0,
-        ),
-        (
-            "kv_bytes",
-            "Bytes of the KV cache: promised at load, resident by now, used by running requests",
-            {state: float(n) for state, n in cache.items()},
-        ),
-        (
-            "memory_promised_bytes",
-            "Bytes promised to the engine: weights, buffers and the whole KV cache",
-            engine.memory.promised,
-        ),
-        ("running", "Sequences in the batch", stats.running),
-        ("waiting", "Sequences accepted and not in the batch", stats.waiting),
-        ("queue_depth", "Sequences submitted and not accepted yet", stats.queue_depth),
-        ("step_seconds", "Duration of the last step", stats.step_seconds),
-        ("stalled_seconds", "Since the worker last moved; 0 when it has nothing to do", stats.stalled_seconds),
-        ("draft_acceptance", "Share of the tokens computed ahead that were written", stats.draft_acceptance),
-        ("tokens_per_pass", "Tokens written per pass over a sequence", stats.tokens_per_pass),
-    )
-    counters = (
-        ("finished", "Sequences that ended", stats.finished),
-        ("preemptions", "Sequences put back for want of KV blocks", stats.preemptions),
-        ("steps", "Steps of the worker", stats.steps),
-        ("busy_seconds", "Seconds spent in steps", stats.busy_seconds),
-        ("prompt_tokens", "Prompt tokens computed", stats.prompt_tokens),
-        ("cached_tokens", "Prompt tokens that the prefix cache had", stats.cached_tokens),
-        ("output_tokens", "Tokens written", stats.output_tokens),
-        ("accepted_draft_tokens", "Tokens written that had been computed ahead", stats.accepted_draft_tokens),
-        ("rejected_draft_tokens", "Tokens computed ahead in vain", stats.rejected_draft_tokens),
-    )
-    for name, text, value in gauges:
-        yield name, text, value, False
-    for name, text, number in counters:
-        yield name, text, float(number), True
+    blocks = {state: float(getattr(stats, f"kv_blocks_{state}")) for state in ("used", "cached", "free")}
+    n_bytes = {state: float(getattr(stats, f"kv_bytes_{state}")) for state in ("promised", "resident", "used")}
+    total, text = sum(blocks.values()), "Share of the KV cache that running requests hold, 0 to 1"
+    yield "kv_blocks", "Blocks of the KV cache by state", blocks, False
+    yield "kv_usage_ratio", text, blocks["used"] / total if total else 0.0, False
+    text = "Bytes of the KV cache: promised at load, resident by now, used by running requests"
+    yield "kv_bytes", text, n_bytes, False
+    text = "Bytes promised to the engine: weights, buffers and the whole KV cache"
+    yield "memory_promised_bytes", text, float(engine.memory.promised), False
+    for names, is_counter in ((_GAUGES, False), (_COUNTERS, True)):
+        for name, text in names.items():
+            yield name, text, float(getattr(stats, name)), is_counter
 
 
 def _adapters(models: ModelRegistry) -> Iterator[Metric]:
     """The first adapters of each model by name, and the others together."""
     names = ("adapter", "model_name")
-    running = GaugeMetricFamily("oxillama_engine_lora_running", "Requests that wear an adapter", labels=names)
+    running = GaugeMetricFamily("oxillama_engine_lora_running", "Requests that an adapter is applied to", labels=names)
     held = GaugeMetricFamily("oxillama_engine_lora_bytes", "Bytes of an adapter", labels=names)
     for served in models:
         engine = served.loaded_engine

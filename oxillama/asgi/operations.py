@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from oxillama.asgi import (
     apply_template,
     chat,
@@ -15,6 +19,7 @@ from oxillama.asgi import (
     tei,
     tokens,
 )
+from oxillama.asgi.fields import FieldTable
 from oxillama.asgi.openapi import Operation
 
 # What a route may answer besides what its body and its access imply. Whoever needs the engine may find none, or find it
@@ -23,6 +28,15 @@ _ENGINE = (503,)
 _MODEL = (404, 503)
 _TEXT = (404, 501, 503)
 _WORK = (404, 501, 503, 504)
+# An adapter may be there already, or in use; its model may not be.
+_ADAPTERS: dict[str, Any] = {"access": "admin", "statuses": (404, 409, 503)}
+
+
+def _posted(fields: FieldTable, summary: str, body: type[msgspec.Struct], reply: Any, **more: Any) -> Operation:
+    """What takes a body of such fields and works for it; the table of the fields names the route."""
+    told = {"statuses": _WORK} | more
+    return Operation("post", fields.route, summary, body=body, fields=fields, reply=reply, **told)
+
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/livez", "Whether the process answers", access="open", reply=replies.Health),
@@ -43,161 +57,86 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=("id",),
         statuses=_MODEL,
     ),
-    Operation(
-        "post",
-        "/v1/chat/completions",
+    _posted(
+        chat.FIELDS,
         "Replies to a conversation",
-        body=chat.ChatRequest,
-        fields=chat.FIELDS,
-        reply=replies.ChatCompletion,
+        chat.ChatRequest,
+        replies.ChatCompletion,
         event=replies.ChatCompletionChunk,
-        statuses=_WORK,
     ),
-    Operation(
-        "post",
-        "/v1/completions",
+    _posted(
+        completions.FIELDS,
         "Text that goes on from a prompt",
-        body=completions.CompletionRequest,
-        fields=completions.FIELDS,
-        reply=replies.Completion,
+        completions.CompletionRequest,
+        replies.Completion,
         event=replies.CompletionChunk,
-        statuses=_WORK,
     ),
-    Operation(
-        "post",
-        "/v1/responses",
+    _posted(
+        responses.FIELDS,
         "OpenAI's Responses API, stateless",
-        body=responses.ResponsesRequest,
-        fields=responses.FIELDS,
-        reply=replies.ResponseObject,
+        responses.ResponsesRequest,
+        replies.ResponseObject,
         event=replies.ResponseEvent,
-        statuses=_WORK,
     ),
-    Operation(
-        "post",
-        "/v1/embeddings",
-        "Vectors of texts or token ids",
-        body=embeddings.EmbeddingsRequest,
-        fields=embeddings.FIELDS,
-        reply=replies.Embeddings,
-        statuses=_WORK,
-    ),
+    _posted(embeddings.FIELDS, "Vectors of texts or token ids", embeddings.EmbeddingsRequest, replies.Embeddings),
     *(
-        Operation(
-            "post",
-            path,
-            "How well documents answer a query, the best first",
-            body=rerank.RerankRequest,
-            fields=fields,
-            reply=replies.Ranking,
-            statuses=_WORK,
-        )
-        for path, fields in (("/v1/rerank", rerank.FIELDS), ("/v2/rerank", rerank.V2_FIELDS))
+        _posted(fields, "How well documents answer a query, the best first", rerank.RerankRequest, replies.Ranking)
+        for fields in (rerank.FIELDS, rerank.V2_FIELDS)
     ),
-    Operation(
-        "post",
-        "/v1/systemone",
+    _posted(
+        systemone.FIELDS,
         "Typed questions about a state, with the probability of every answer",
-        body=systemone.SystemOneRequest,
-        fields=systemone.FIELDS,
-        reply=replies.Answers,
-        statuses=_WORK,
+        systemone.SystemOneRequest,
+        replies.Answers,
     ),
-    Operation(
-        "post",
-        "/embed",
-        "Vectors of texts, as text-embeddings-inference answers",
-        body=tei.EmbedRequest,
-        fields=tei.EMBED_FIELDS,
-        reply=list[list[float]],
-        statuses=_WORK,
+    _posted(
+        tei.EMBED_FIELDS, "Vectors of texts, as text-embeddings-inference answers", tei.EmbedRequest, list[list[float]]
     ),
     Operation("post", "/embed_sparse", "Vectors over the vocabulary: no model gives them yet", statuses=(501,)),
-    Operation(
-        "post",
-        "/rerank",
+    _posted(
+        tei.RERANK_FIELDS,
         "How well texts answer a query, as text-embeddings-inference or Jina answer",
-        body=tei.TextRerankRequest,
-        fields=tei.RERANK_FIELDS,
-        reply=list[replies.RankedText] | replies.Ranking,
-        statuses=_WORK,
+        tei.TextRerankRequest,
+        list[replies.RankedText] | replies.Ranking,
     ),
-    Operation(
-        "post",
-        "/apply-template",
+    _posted(
+        apply_template.FIELDS,
         "The text of a conversation under the model's template",
-        body=apply_template.ApplyTemplateRequest,
-        fields=apply_template.FIELDS,
-        reply=replies.RenderedPrompt,
+        apply_template.ApplyTemplateRequest,
+        replies.RenderedPrompt,
         statuses=_TEXT,
     ),
-    Operation(
-        "post",
-        "/tokenize",
+    _posted(
+        tokens.TOKENIZE_FIELDS,
         "Token ids of a text or of a conversation",
-        body=tokens.TokenizeRequest,
-        fields=tokens.TOKENIZE_FIELDS,
-        reply=replies.Tokens,
+        tokens.TokenizeRequest,
+        replies.Tokens,
         statuses=_TEXT,
     ),
-    Operation(
-        "post",
-        "/detokenize",
-        "The text of token ids",
-        body=tokens.DetokenizeRequest,
-        fields=tokens.DETOKENIZE_FIELDS,
-        reply=replies.Text,
-        statuses=_TEXT,
-    ),
+    _posted(tokens.DETOKENIZE_FIELDS, "The text of token ids", tokens.DetokenizeRequest, replies.Text, statuses=_TEXT),
     Operation("get", "/admin/stats", "The engine's figures", access="admin", reply=replies.Stats),
-    Operation("get", "/admin/loras", "The loaded adapters", access="admin", reply=replies.Loras, statuses=_ENGINE),
-    Operation(
-        "post",
-        "/admin/loras",
-        "Loads an adapter by path, or from the body",
-        access="admin",
-        body=loras.LoadLora,
-        fields=loras.LOAD_FIELDS,
-        reply=replies.Lora,
-        statuses=(409, 503),
+    Operation("get", "/admin/loras", "The loaded adapters", access="admin", reply=replies.Loras, statuses=_MODEL),
+    _posted(loras.LOAD_FIELDS, "Loads an adapter by path, or from the body", loras.LoadLora, replies.Lora, **_ADAPTERS),
+    *(
+        Operation(
+            "delete",
+            path,
+            summary,
+            access="admin",
+            reply=replies.UnloadedLora,
+            parameters=parameters,
+            statuses=(400, *_ADAPTERS["statuses"]),
+        )
+        for path, summary, parameters in (
+            ("/admin/loras", "Unloads the adapter that the query names", ()),
+            ("/admin/loras/{name}", "Unloads an adapter", ("name",)),
+        )
     ),
-    Operation(
-        "delete",
-        "/admin/loras",
-        "Unloads the adapter that the query names",
-        access="admin",
-        reply=replies.UnloadedLora,
-        statuses=(400, 404, 409, 503),
-    ),
-    Operation(
-        "delete",
-        "/admin/loras/{name}",
-        "Unloads an adapter",
-        access="admin",
-        reply=replies.UnloadedLora,
-        parameters=("name",),
-        statuses=(400, 404, 409, 503),
-    ),
-    Operation(
-        "post",
-        "/v1/load_lora_adapter",
-        "As POST /admin/loras, in vLLM's words",
-        access="admin",
-        body=loras.LoadLoraAdapter,
-        fields=loras.VLLM_LOAD_FIELDS,
-        reply=str,
-        media_type="text/plain",
-        statuses=(409, 503),
-    ),
-    Operation(
-        "post",
-        "/v1/unload_lora_adapter",
-        "As DELETE /admin/loras, in vLLM's words",
-        access="admin",
-        body=loras.UnloadLoraAdapter,
-        fields=loras.VLLM_UNLOAD_FIELDS,
-        reply=str,
-        media_type="text/plain",
-        statuses=(404, 409, 503),
+    *(
+        _posted(fields, f"As {other} /admin/loras, in vLLM's words", body, str, media_type="text/plain", **_ADAPTERS)
+        for fields, other, body in (
+            (loras.VLLM_LOAD_FIELDS, "POST", loras.LoadLoraAdapter),
+            (loras.VLLM_UNLOAD_FIELDS, "DELETE", loras.UnloadLoraAdapter),
+        )
     ),
 )

@@ -42,7 +42,7 @@ class RequestRecord:
     finished: float | None = None
     key: str | None = None  # which key, never the key
     model: str | None = None
-    loras: list[str] = field(default_factory=list)  # adapters that it wears
+    loras: list[str] = field(default_factory=list)  # adapters that are applied to it
     stream: bool = False
     error: str | None = None
     disconnected: bool = False

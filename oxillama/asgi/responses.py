@@ -20,7 +20,7 @@ from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused, unsupported
 from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import beside, in_pieces, json_reply
-from oxillama.asgi.loras import worn
+from oxillama.asgi.loras import applied
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.response_events import ResponseBuilder
 from oxillama.asgi.response_input import InputMessages, nested_tools
@@ -216,7 +216,7 @@ async def responses(request: Request) -> Response:
     if body.text is not None:
         body.text.check()
     params = body.sampling(service.limits, service.settings.max_priority)
-    params = params.replace(lora=worn(served, record, body.model, body.lora))
+    params = params.replace(lora=applied(served, record, body.model, body.lora))
     conversation = await on_body(request, lambda: InputMessages(body.input, body.instructions, service.limits))
     builder = ResponseBuilder(
         response_id=f"resp_{uuid.uuid4().hex}", model=model, echo=body.echo(), wants_logprobs=body.wants_logprobs

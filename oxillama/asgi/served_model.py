@@ -64,9 +64,8 @@ class ServedModel:
         """The loaded adapter that a model's name means: its own name, or that behind one of the model's and a colon."""
         if name is None or self._engine is None or name in self.ids:
             return None
-        loaded = {info.name for info in self._engine.loras}
         candidates = [name, *(name[len(own) + 1 :] for own in self.ids if name.startswith(f"{own}:"))]
-        return next((each for each in candidates if each in loaded), None)
+        return next(filter(self._engine.has_lora, candidates), None)
 
     @property
     def takes_any_name(self) -> bool:

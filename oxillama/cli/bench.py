@@ -63,7 +63,7 @@ def options() -> list[click.Parameter]:
                help=f"tokens already in the cache, {several} (default: 0)"),
         Option("--batch", kind=kind, default=[1], metavar="N",
                help=f"sequences decoded together, {several} (default: 1)"),
-        lora_option("an adapter that sequences wear, by turns"),
+        lora_option("an adapter that is applied to sequences, by turns"),
         Option("--rounds", kind=INTEGER, default=5, metavar="N", help="measurements of each (default: 5)"),
         Option("--speculation", is_flag=True,
                help="compare texts of several kinds, written with speculation and without"),
@@ -121,8 +121,8 @@ def main(args: SimpleNamespace) -> int:
         _print_head(report)
     for threads in args.threads or [default_threads()]:
         with _engine(path, tasks, threads, args) as engine:
-            worn = [[each] for each in load_adapters(engine, adapters)]
-            for row in _measure(engine, work, tasks, args, worn):
+            applied = [[each] for each in load_adapters(engine, adapters)]
+            for row in _measure(engine, work, tasks, args, applied):
                 report["results"].append(row.to_dict())
                 if not args.json:
                     _print_row(row)
@@ -149,9 +149,9 @@ def _engine(path: str, tasks: list[Task], threads: int, args: SimpleNamespace) -
 
 
 def _measure(
-    engine: Engine, work: Work, tasks: list[Task], args: SimpleNamespace, worn: Sequence[Lora]
+    engine: Engine, work: Work, tasks: list[Task], args: SimpleNamespace, applied: Sequence[Lora]
 ) -> Iterator[Row]:
-    meter = Meter(engine, work, worn)
+    meter = Meter(engine, work, applied)
     for task in tasks:
         row = Row(engine.n_threads, task)
         meter.prepare(task)

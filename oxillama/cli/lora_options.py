@@ -37,7 +37,7 @@ def named_adapters(args: SimpleNamespace) -> list[NamedAdapter]:
 
 
 def load_adapters(engine: Engine, adapters: list[NamedAdapter]) -> list[tuple[str, float]]:
-    """Loads them; returns what a request says that wears all of them."""
+    """Loads them; returns what a request says for all of them to be applied."""
     for adapter in adapters:
         engine.load_lora(adapter.name, adapter.path, scale=adapter.scale)
     return [(adapter.name, 1.0) for adapter in adapters]

@@ -16,7 +16,7 @@ from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.output.handle import POOLINGS, Handle
 from oxillama._core.output.text_stream import TextStream
 from oxillama._core.scheduling.worker import Worker
-from oxillama.adapters.table import AdapterTable, Dressing
+from oxillama.adapters.table import AdapterTable, Applied
 from oxillama.errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model
@@ -82,17 +82,15 @@ class Admission:
     def generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
         """One handle per choice, not yet submitted."""
         self.require_logits()
-        with self._adapters.worn(params.lora) as dressing:
-            return self._generation(prompt, params, cache_salt, dressing)
+        with self._adapters.applied(params.lora) as applied:
+            return self._generation(prompt, params, cache_salt, applied)
 
-    def _generation(
-        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, dressing: Dressing
-    ) -> Delivery:
+    def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, applied: Applied) -> Delivery:
         n_choices = params.best_of or params.n
         if n_choices > self._queue_size:
             param = "n" if params.best_of is None else "best_of"
             raise InvalidRequestError(f"{param} is {n_choices}, the queue holds {self._queue_size}", param=param)
-        ids = self._tokens(dressing.text(prompt))
+        ids = self._tokens(applied.text(prompt))
         if params.stop:
             self.require_tokenizer()
         if len(ids) >= self._model.n_ctx:
@@ -124,7 +122,7 @@ class Admission:
                 salt=salt,
                 constraint=constraints[choice],
                 prediction=prediction,
-                adapters=dressing.adapters,
+                adapters=applied.adapters,
             )
             for choice in range(n_choices)
         ]
@@ -153,8 +151,8 @@ class Admission:
     def evaluation(self, prompt: Prompt, *, keep_logits: bool, lora: Lora = None) -> Delivery:
         """A handle that keeps the logits of the prompt, or scores it."""
         self.require_logits()
-        with self._adapters.worn(lora) as dressing:
-            ids = self._tokens(dressing.text(prompt))
+        with self._adapters.applied(lora) as applied:
+            ids = self._tokens(applied.text(prompt))
             if len(ids) > self._model.n_ctx:
                 raise self._too_long(len(ids))
             handle = Handle(
@@ -162,7 +160,7 @@ class Admission:
                 ids,
                 keep_logits=keep_logits,
                 n_prompt_logprobs=-1 if keep_logits else 0,
-                adapters=dressing.adapters,
+                adapters=applied.adapters,
             )
         if not handle.fits:
             raise self._too_long(len(ids))
@@ -180,8 +178,8 @@ class Admission:
             raise refused("pooling", "one without a classifier, which the model does not have", pooling)
         if params.dimensions is not None and params.dimensions > width:
             raise refused("dimensions", f"at most the model's {width}", params.dimensions)
-        with self._adapters.worn(params.lora) as dressing:
-            ids = self._tokens(self._cut(dressing.text(self._prefixed(prompt, params)), params), param="input")
+        with self._adapters.applied(params.lora) as applied:
+            ids = self._tokens(self._cut(applied.text(self._prefixed(prompt, params)), params), param="input")
             if len(ids) > self._model.max_prompt:
                 raise self._too_long(len(ids), param="input")
             handle = Handle(
@@ -194,7 +192,7 @@ class Admission:
                 priority=params.priority,
                 deadline=params.deadline,
                 second_start=second_start,
-                adapters=dressing.adapters,
+                adapters=applied.adapters,
             )
         if not handle.fits:
             raise self._too_long(len(ids), param="input")

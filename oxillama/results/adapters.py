@@ -9,8 +9,8 @@ from typing import Any
 @dataclass(frozen=True, kw_only=True)
 class LoraInfo:
     """id: a number of the engine's own, never used again. name: by which requests ask for it. rank: the largest of its
-    pairs. n_bytes: of memory. running: requests that wear it and have not ended, those that wait included. scale: what
-    the scales of requests are multiplied with."""
+    pairs. n_bytes: of memory. running: requests that it is applied to and that have not ended, those that wait
+    included. scale: what the scales of requests are multiplied with."""
 
     id: int
     name: str

@@ -42,14 +42,14 @@ def adaptable(sites: Sites) -> list[str]:
     return sorted({name for site in sites.sites for name in site.names() if name in sites.shapes})
 
 
-def dressed(path: Path, sites: Sites, *scaled: tuple[Path, float]) -> AdapterSet:
+def adapter_set(path: Path, sites: Sites, *scaled: tuple[Path, float]) -> AdapterSet:
     """A set of the adapters in these files, in the order given."""
     found = []
     for file, scale in scaled:
         adapter = read_adapter(file, sites)
         placed = place(adapter, sites)
         values = {tensor: (pair.a.values(), pair.b.values()) for tensor, pair in adapter.pairs.items()}
-        made = pack(placed, values, n_sites=len(sites.sites), n_bytes=needed_bytes(placed, values))
+        made = pack(placed, values, n_sites=len(sites.sites), n_bytes=needed_bytes(placed))
         found.append((made, scale))
     return AdapterSet(found, next(_ids))
 
@@ -58,7 +58,7 @@ def compute(
     program: Program,
     sequences: Sequence[list[int]],
     steps: Sequence[dict[int, int]],
-    worn: Sequence[AdapterSet | None],
+    applied: Sequence[AdapterSet | None],
 ) -> list[Rows]:
     """The logits of every token of every sequence, computed as `steps` says: tokens of each sequence per step. A
     sequence has its own blocks and slot."""
@@ -73,7 +73,7 @@ def compute(
             runs.append((n, done[i], table, i))
             done[i] += n
         wanted = np.arange(len(tokens), dtype=np.int32)[: program.max_outputs]
-        found = program.forward(np.array(tokens, np.int32), runs, wanted, [worn[i] for i in step])
+        found = program.forward(np.array(tokens, np.int32), runs, wanted, [applied[i] for i in step])
         row = 0
         for i, n in step.items():
             rows[i] += list(found[row : row + n])

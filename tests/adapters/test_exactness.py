@@ -19,7 +19,7 @@ from oxillama.demo import demo_path
 from oxillama.testing.described_models import DescribedModel
 from oxillama.testing.tiny_adapters import TinyAdapter
 from oxillama.testing.tiny_models import TinyModel
-from tests.adapters.networks import adaptable, compute, dressed, load
+from tests.adapters.networks import adaptable, adapter_set, compute, load
 from tests.levels import check_at, other_levels
 from tests.network.models.described import MODELS
 from tests.network.models.described_dense import IN_COMPANY
@@ -42,7 +42,7 @@ SHAPES: dict[str, TinyModel | DescribedModel] = {
 }
 
 
-class Dressed:
+class Adapted:
     """A model for one thread and for two, with sets of adapters of each."""
 
     def __init__(self, path: Path, folder: Path) -> None:
@@ -58,11 +58,11 @@ class Dressed:
         a, b, c = files
         self.sets: list[AdapterSet | None] = [
             None,
-            dressed(path, sites, (a, 1.0)),
-            dressed(path, sites, (b, -0.5)),
-            dressed(path, sites, (a, 0.5), (b, 1.0)),
-            dressed(path, sites, (c, 1.0)),
-            dressed(path, sites, (a, 0.25), (b, 0.5), (c, 2.0)),
+            adapter_set(path, sites, (a, 1.0)),
+            adapter_set(path, sites, (b, -0.5)),
+            adapter_set(path, sites, (a, 0.5), (b, 1.0)),
+            adapter_set(path, sites, (c, 1.0)),
+            adapter_set(path, sites, (a, 0.25), (b, 0.5), (c, 2.0)),
         ]
 
     @property
@@ -71,18 +71,18 @@ class Dressed:
 
 
 @cache
-def dressed_model(name: str) -> Dressed:
+def adapted_model(name: str) -> Adapted:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.gguf"
         if name == "demo":
-            return Dressed(demo_path(), Path(folder))
+            return Adapted(demo_path(), Path(folder))
         SHAPES[name].write(path)
-        return Dressed(path, Path(folder))
+        return Adapted(path, Path(folder))
 
 
 @st.composite
 def schedules(draw: st.DrawFn, n_vocab: int, n_sets: int) -> tuple[list[list[int]], list[dict[int, int]], list[int]]:
-    """Sequences, an interleaved plan that computes them in chunks, and what each wears."""
+    """Sequences, an interleaved plan that computes them in chunks, and which adapters each has."""
     sequences, steps = draw(interleaved(n_vocab, longest=60, most=5, max_rows=MAX_ROWS))
     return sequences, steps, [draw(st.integers(0, n_sets - 1)) for _ in sequences]
 
@@ -91,16 +91,16 @@ def schedules(draw: st.DrawFn, n_vocab: int, n_sets: int) -> tuple[list[list[int
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data())
 def test_company_chunks_and_threads_change_no_bit(name: str, data: st.DataObject) -> None:
-    model = dressed_model(name)
+    model = adapted_model(name)
     one, two = model.programs
     sequences, steps, chosen = data.draw(schedules(one.n_vocab, len(model.sets)))
-    worn = [model.sets[i] for i in chosen]
+    applied = [model.sets[i] for i in chosen]
     alone = []
-    for sequence, adapters in zip(sequences, worn, strict=True):
+    for sequence, adapters in zip(sequences, applied, strict=True):
         whole = [{0: min(MAX_ROWS, len(sequence) - first)} for first in range(0, len(sequence), MAX_ROWS)]
         alone += compute(one, [sequence], whole, [adapters])
     for program in (one, two):
-        together = compute(program, sequences, steps, worn)
+        together = compute(program, sequences, steps, applied)
         for found, expected in zip(together, alone, strict=True):
             assert np.isfinite(expected).all()
             np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
@@ -108,7 +108,7 @@ def test_company_chunks_and_threads_change_no_bit(name: str, data: st.DataObject
 
 @pytest.mark.parametrize("name", ["f16, tied, far input", "experts", "latent attention"])
 def test_many_rows_get_what_few_get(name: str) -> None:
-    model = dressed_model(name)
+    model = adapted_model(name)
     prompt = [int(token) for token in np.random.default_rng(0).integers(0, 80, 90)]
     table = np.arange(4, dtype=np.int32)
     for adapters in model.sets[1:]:

@@ -76,6 +76,7 @@ A, B = np.ones((4, 64), np.float32), np.ones((64, 4), np.float32)
         ({**HEAD, "general.architecture": 7}, {"w.lora_a": A, "w.lora_b": B}, "general.architecture"),
         ({**HEAD, "adapter.lora.alpha": "2"}, {"w.lora_a": A, "w.lora_b": B}, "adapter.lora.alpha"),
         ({**HEAD, "adapter.lora.alpha": float("nan")}, {"w.lora_a": A, "w.lora_b": B}, "adapter.lora.alpha"),
+        ({**HEAD, "adapter.lora.alpha": 3e38}, {"w.lora_a": A, "w.lora_b": B}, "a finite number below"),
         (
             {**HEAD, "adapter.alora.invocation_tokens": np.array([1, 2], np.uint32)},
             {"w.lora_a": A, "w.lora_b": B},

@@ -70,9 +70,9 @@ def test_merged_weights_agree(name: str, tmp_path: Path) -> None:
     adapter = TinyAdapter.of(base, names, rank=8, strength=0.05, type_name="F32")
     adapter.write(file)
     fold(base, adapter, merged)
-    plain, worn, folded = logits(base), logits(base, ("a", file, 1.0)), logits(merged)
-    assert np.abs(worn - plain).max() > 0.05  # it does something
-    assert np.abs(worn - folded).max() < 1e-3 * max(1.0, np.abs(folded).max())
+    plain, applied, folded = logits(base), logits(base, ("a", file, 1.0)), logits(merged)
+    assert np.abs(applied - plain).max() > 0.05  # it does something
+    assert np.abs(applied - folded).max() < 1e-3 * max(1.0, np.abs(folded).max())
 
 
 def test_an_embedding_that_is_tied_is_changed_alone(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_the_output_of_a_tied_model_is_changed_by_its_own_name(tmp_path: Path) -
     write_model("tied", base)
     adapter = replace(TinyAdapter.of(base, ["token_embd.weight"], type_name="F32"), shapes={"output.weight": (64, 259)})
     adapter.write(file)
-    plain, worn = logits(base), logits(base, ("a", file, 1.0))
+    plain, applied = logits(base), logits(base, ("a", file, 1.0))
     hidden = np.linalg.lstsq(_table(base), plain.T.astype(np.float64), rcond=None)[0]
-    assert np.abs(worn - (plain + (adapter.delta("output.weight") @ hidden).T)).max() < 1e-3
+    assert np.abs(applied - (plain + (adapter.delta("output.weight") @ hidden).T)).max() < 1e-3
 
 
 def _table(path: Path) -> npt.NDArray[np.float64]:
@@ -122,9 +122,9 @@ def test_two_adapters_add_up(tmp_path: Path) -> None:
         adapter.write(tmp_path / f"{seed}.gguf")
         lora.append((str(seed), tmp_path / f"{seed}.gguf", scale))
         total += scale * adapter.delta("output.weight")
-    plain, worn = logits(base), logits(base, *lora)
+    plain, applied = logits(base), logits(base, *lora)
     with GGUFFile(base) as file:
         info = file.tensor("output.weight")
         weights = info.data.view(np.float32).reshape(info.shape[::-1]).astype(np.float64)
     hidden = np.linalg.lstsq(weights, plain.T.astype(np.float64), rcond=None)[0]
-    assert np.abs(worn - (plain + (total @ hidden).T)).max() < 1e-3
+    assert np.abs(applied - (plain + (total @ hidden).T)).max() < 1e-3

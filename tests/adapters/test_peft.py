@@ -154,6 +154,12 @@ GOOD = {f"{Q}.lora_A.weight": A, f"{Q}.lora_B.weight": B}
         ({name.replace("q_proj", "w_pack"): x for name, x in GOOD.items()}, {}, "no known name"),
         ({name.replace("layers.0", "layers.9"): x for name, x in GOOD.items()}, {}, "the model has no 'blk.9.attn_q"),
         ({}, {}, "no tensors"),
+        (GOOD, {"init_lora_weights": "pissa"}, "'pissa': PiSSA changes the base"),
+        (GOOD, {"init_lora_weights": "pissa_niter_16"}, "PiSSA changes the base"),
+        (GOOD, {"init_lora_weights": "OLoRA"}, "OLoRA changes the base"),
+        (GOOD, {"init_lora_weights": "corda"}, "CorDA changes the base"),
+        (GOOD, {"init_lora_weights": "loftq"}, "LoftQ changes the base"),
+        (GOOD, {"lora_alpha": 1e10}, r"lora_alpha is 1e\+?10|lora_alpha is 10000000000.0"),
     ],
 )
 def test_faults_are_named(
@@ -163,6 +169,38 @@ def test_faults_are_named(
     with pytest.raises(AdapterError, match=message):
         engine.load_lora("a", folder)
     assert not engine.loras
+
+
+@pytest.mark.parametrize("way", [True, False, None, "gaussian", "eva", "orthogonal"])
+def test_starts_that_leave_the_base_alone_are_taken(way: object, engine: Engine, tmp_path: Path) -> None:
+    engine.load_lora("a", save(tmp_path / "peft", GOOD, init_lora_weights=way))
+    engine.unload_lora("a")
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config"),
+    [
+        (GOOD, {"peft_type": LONG}),
+        (GOOD, {"peft_type": [LONG]}),
+        (GOOD, {"bias": LONG}),
+        (GOOD, {"lora_alpha": LONG}),
+        (GOOD, {"alpha_pattern": {f"({LONG})": 1}}),
+        (GOOD, {"init_lora_weights": f"pissa_{LONG}"}),
+        (GOOD | {LONG: B}, {}),
+        ({f"{LONG}.lora_A.weight": A}, {}),
+        ({f"{LONG}.lora_{half}.weight": x for half, x in (("A", A), ("B", B))}, {}),
+    ],
+)
+def test_no_message_is_as_long_as_what_a_file_says(
+    tensors: dict[str, Array], config: dict[str, Any], engine: Engine, tmp_path: Path
+) -> None:
+    folder = save(tmp_path / "peft", tensors, **config)
+    with pytest.raises(AdapterError) as caught:
+        engine.load_lora("a", folder)
+    assert len(str(caught.value)) < len(str(folder)) + 500
 
 
 @pytest.mark.parametrize(

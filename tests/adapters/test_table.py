@@ -1,7 +1,9 @@
-"""The life of adapters in an engine: names, contents, requests that wear them, what is cached of their prompts."""
+"""The life of adapters in an engine: names, contents, the requests that have them, what is cached of their prompts."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 
 from oxillama import Engine, SamplingParams
-from oxillama.adapters.table import canonical
+from oxillama.adapters import table
+from oxillama.adapters.pairs import LowRankAdapter
+from oxillama.adapters.table import canonical, polls
 from oxillama.errors import AdapterError, EngineClosedError, InvalidRequestError
 from oxillama.ledger import LEDGER
 from oxillama.testing.tiny_adapters import TinyAdapter
@@ -128,7 +132,55 @@ def test_memory_is_promised_and_given_back(engine: Engine, folder: Path, monkeyp
     assert not engine.loras
 
 
-def test_cached_prompts_belong_to_what_was_worn(engine: Engine, folder: Path) -> None:
+def test_memory_is_promised_before_the_factors_are_decoded(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(self: LowRankAdapter) -> Any:
+        raise AssertionError("decoded before anybody knew that there is memory for it")
+
+    monkeypatch.setattr(LowRankAdapter, "values", decoded)
+    monkeypatch.setattr("oxillama.ledger.available_memory", lambda: 0)
+    with pytest.raises(AdapterError, match="reading the adapter a does not fit into memory"):
+        engine.load_lora("a", folder / "a.gguf")
+
+
+@pytest.mark.parametrize("moment", ["reading", "packing"])
+def test_a_load_that_a_close_overtakes_leaves_no_promise(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    held = len(LEDGER.holders())
+    engine = Engine(folder / "base.gguf", n_threads=1, progress=False)
+    name = {"reading": "read_adapter", "packing": "pack"}[moment]
+    work = getattr(table, name)
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        found = work(*arguments, **options)
+        engine.close()
+        return found
+
+    monkeypatch.setattr(table, name, overtaken)
+    with pytest.raises(EngineClosedError):
+        engine.load_lora("a", folder / "a.gguf")
+    assert not engine.has_lora("a")
+    assert len(LEDGER.holders()) == held
+
+
+def test_who_waits_looks_seldom_in_the_end() -> None:
+    seconds = list(itertools.islice(polls(math.inf), 20))
+    assert seconds[0] < 0.01
+    assert seconds[-1] == max(seconds) >= 0.1
+    assert list(polls(-1)) == []
+
+
+def test_sets_are_numbered_by_each_engine_itself(folder: Path) -> None:
+    for _ in range(2):
+        with Engine(folder / "base.gguf", n_threads=1, progress=False) as engine:
+            engine.load_lora("a", folder / "a.gguf")
+            engine.generate(PROMPT, lora="a", max_tokens=1)
+            assert next(engine._adapters._set_ids) == 2
+
+
+def test_cached_prompts_belong_to_what_was_applied(engine: Engine, folder: Path) -> None:
     engine.load_lora("a", folder / "a.gguf")
     first = engine.generate(PROMPT, lora="a", max_tokens=8, temperature=0)
     again = engine.generate(PROMPT, lora="a", max_tokens=8, temperature=0)
@@ -174,11 +226,11 @@ def test_by_force_requests_end_with_an_error(engine: Engine, folder: Path) -> No
     for name in "ab":
         engine.load_lora(name, folder / f"{name}.gguf")
     options: dict[str, Any] = {"max_tokens": 3000, "temperature": 0, "ignore_eos": True}
-    worn = engine.submit(PROMPT, lora="a", **options)
+    applied = engine.submit(PROMPT, lora="a", **options)
     both = engine.submit(PROMPT, lora=[("a", 1.0), ("b", 1.0)], **options)
     other = engine.submit(PROMPT, lora="b", **(options | {"max_tokens": 40}))
     engine.unload_lora("a", force=True)
-    for handle in (worn, both):
+    for handle in (applied, both):
         with pytest.raises(AdapterError, match="unloaded by force"):
             handle.result(60)
     assert other.result(60).finish_reason == "length"
@@ -238,16 +290,16 @@ def test_async_twins(engine: Engine, folder: Path) -> None:
         anyio.run(main, backend=backend)
 
 
-def test_embeddings_wear_adapters(engine: Engine, folder: Path, tmp_path: Path) -> None:
+def test_embeddings_have_adapters_applied(engine: Engine, folder: Path, tmp_path: Path) -> None:
     TinyAdapter.of(
         folder / "base.gguf", seed=2, others={"adapter.lora.task_name": "query", "adapter.lora.prompt_prefix": "q: "}
     ).write(tmp_path / "task.gguf")
     engine.load_lora("a", folder / "a.gguf")
     engine.load_lora("task", tmp_path / "task.gguf")
     texts = ["a fox", "a bear"]
-    plain, worn = engine.embed(texts), engine.embed(texts, lora="a")
-    assert np.abs(plain - worn).max() > 0.01
-    np.testing.assert_array_equal(engine.embed(texts[1], lora="a")[0], worn[1])
+    plain, applied = engine.embed(texts), engine.embed(texts, lora="a")
+    assert np.abs(plain - applied).max() > 0.01
+    np.testing.assert_array_equal(engine.embed(texts[1], lora="a")[0], applied[1])
     # A task's own beginning is put before texts, and before nothing else.
     tokens = engine.tokenize("q: a fox")
     np.testing.assert_array_equal(engine.embed("a fox", lora="task"), engine.embed(tokens, lora="task"))

@@ -16,9 +16,9 @@ def test_one_prompt_has_two_voices() -> None:
         info = engine.load_lora("pirate", PIRATE)
         assert info.rank == 4
         assert PIRATE.stat().st_size < 300_000
-        worn = [engine.submit(prompt, max_tokens=120, temperature=0, lora="pirate") for prompt in PROMPTS]
+        applied = [engine.submit(prompt, max_tokens=120, temperature=0, lora="pirate") for prompt in PROMPTS]
         beside = engine.generate_batch(PROMPTS, max_tokens=120, temperature=0)
-        for one, other, again in zip(plain, worn, beside, strict=True):
+        for one, other, again in zip(plain, applied, beside, strict=True):
             assert again.token_ids == one.token_ids
             assert "arr!" not in one.text
             assert other.result(60).text.count("arr!") >= 2

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import openai
 import pytest
 from starlette.testclient import TestClient
@@ -69,10 +70,12 @@ def test_an_adapter_is_chosen_by_model_or_by_list(client: TestClient, engine: En
         reply = load(client, name, f"{name}.gguf")
         assert reply.status_code == 201
         assert reply.json()["id"] == number
-    worn = text(client, model="a")
-    assert worn == text(client, model="base:a") == text(client, lora=[{"id": 0}]) == text(client, lora=[{"name": "a"}])
-    assert worn != plain == text(client, lora=[]) == text(client, lora=[{"name": "a", "scale": 0}])
-    assert worn == engine.generate("Once", max_tokens=12, temperature=0, ignore_eos=True, lora="a").text
+    applied = text(client, model="a")
+    assert (
+        applied == text(client, model="base:a") == text(client, lora=[{"id": 0}]) == text(client, lora=[{"name": "a"}])
+    )
+    assert applied != plain == text(client, lora=[]) == text(client, lora=[{"name": "a", "scale": 0}])
+    assert applied == engine.generate("Once", max_tokens=12, temperature=0, ignore_eos=True, lora="a").text
     both = [{"name": "a", "scale": 0.5}, {"id": 1, "scale": 0.25}]
     assert text(client, lora=both) == text(client, lora=both[::-1])
     reply = client.post("/v1/completions", json={"prompt": "x", "model": "a", "max_tokens": 1}, headers=KEY).json()
@@ -149,6 +152,67 @@ def test_paths_stay_in_the_named_directories(client: TestClient, folder: Path, p
     assert load(client, "a", str(folder / "named" / "a.gguf")).status_code == 201
 
 
+def test_adapters_of_any_of_several_models(engine: Engine, folder: Path) -> None:
+    with Engine(folder / "base.gguf", n_threads=1, progress=False) as other:
+        app = create_app({"one": engine, "two": other}, admin_token="admin", lora_dirs=[str(folder / "named")])
+        client = TestClient(app, raise_server_exceptions=False)
+        assert load(client, "a", "a.gguf", model="two").status_code == 201
+        assert load(client, "b", "b.gguf").status_code == 201
+        raw = (folder / "outside.gguf").read_bytes()
+        headers = ADMIN | {"content-type": "application/octet-stream"}
+        assert client.post("/admin/loras?name=c&model=two", content=raw, headers=headers).status_code == 201
+        body = {"lora_name": "d", "lora_path": "a.gguf", "model": "two"}
+        assert client.post("/v1/load_lora_adapter", json=body, headers=ADMIN).status_code == 200
+        assert ([info.name for info in engine.loras], [info.name for info in other.loras]) == (["b"], ["a", "c", "d"])
+        listed = client.get("/admin/loras?model=two", headers=ADMIN).json()["data"]
+        assert [each["name"] for each in listed] == ["a", "c", "d"]
+        assert error_of(client.get("/admin/loras?model=three", headers=ADMIN), 404)["code"] == "model_not_found"
+        assert error_of(load(client, "e", "a.gguf", model="three"), 404)["code"] == "model_not_found"
+        assert client.delete("/admin/loras/a?model=two", headers=ADMIN).json()["deleted"]
+        gone = {"lora_name": "d", "model": "two"}
+        assert client.post("/v1/unload_lora_adapter", json=gone, headers=ADMIN).status_code == 200
+        assert [info.name for info in other.loras] == ["c"]
+
+
+def test_a_client_that_leaves_waits_for_no_adapter(client: TestClient, engine: Engine) -> None:
+    load(client, "a", "a.gguf")
+    handle = engine.submit("x", lora="a", ignore_eos=True)
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        messages = iter([{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}])
+
+        async def receive() -> Any:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "method": "DELETE", "path": "/admin/loras/a", "query_string": b"when_idle=true",
+            "headers": [(b"authorization", b"Bearer admin")], "root_path": "", "http_version": "1.1",
+        }  # fmt: skip
+        with anyio.fail_after(20):
+            await client.app(scope, receive, send)
+
+    anyio.run(ask)
+    assert not handle.done, "nobody has ended its request"
+    assert not engine.loras, "it takes no new ones all the same"
+    assert not [message for message in sent if message.get("status") == 200]
+
+
+def test_a_request_does_not_look_at_every_adapter(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(client, "a", "a.gguf")
+
+    def listed(self: Engine) -> Any:
+        raise AssertionError("on the event loop, for each request")
+
+    monkeypatch.setattr(Engine, "loras", property(listed))
+    assert text(client, model="a") == text(client, lora=[{"name": "a"}]) == text(client, model="base:a")
+
+
 def test_without_named_directories_there_are_no_paths(engine: Engine) -> None:
     client = TestClient(create_app(engine, admin_token="admin"), raise_server_exceptions=False)
     assert error_of(load(client, "a", "a.gguf"), 403)["code"] == "no_lora_dirs"
@@ -168,7 +232,7 @@ def test_an_adapter_is_sent_as_a_body(engine: Engine, folder: Path) -> None:
     reply = client.post("/admin/loras?name=sent&scale=2", content=raw, headers=headers)
     assert reply.status_code == 201
     assert (engine.loras[0].name, engine.loras[0].scale) == ("sent", 2.0)
-    assert not Path(engine.loras[0].path).exists()
+    assert reply.json()["path"] == engine.loras[0].path == "uploaded", "and not where it lay for a moment"
     assert error_of(client.post("/admin/loras?name=more", content=raw + b"x", headers=headers), 413)
     chunks = (raw[i : i + 1000] for i in range(0, len(raw) + 1000, 1000))
     assert error_of(client.post("/admin/loras?name=more", content=[*chunks, b"x" * 1000], headers=headers), 413)

@@ -134,13 +134,13 @@ def test_loading_refuses_what_it_cannot_do(options: dict[str, Any]) -> None:
         Llama(demo_path(), verbose=False, **options)
 
 
-def test_an_adapter_is_worn_by_every_request(fixtures_dir: Path) -> None:
+def test_an_adapter_is_applied_to_every_request(fixtures_dir: Path) -> None:
     base, adapter = fixtures_dir / "arch" / "llama.gguf", fixtures_dir / "lora" / "llama-a.gguf"
     ids = [5, 6, 7, 8]
     with Llama(base, lora_path=str(adapter), lora_scale=0.5, verbose=False) as llama:
-        worn: Any = llama(ids, max_tokens=8, temperature=0)
+        applied: Any = llama(ids, max_tokens=8, temperature=0)
         assert (
-            worn["choices"][0]["text"]
+            applied["choices"][0]["text"]
             == llama.engine.generate(ids, max_tokens=8, temperature=0, lora=[("lora", 1.0)]).text
         )
 
