@@ -1,7 +1,8 @@
-"""oxillama beside llama.cpp: the same file, the same threads, in turn within each round.
+"""oxillama beside llama.cpp and ik_llama.cpp: the same file, the same threads, in turn within each round.
 
     python benchmarks/compare.py model.gguf [more.gguf ...] --peer-python /path/to/python
     python benchmarks/compare.py model.gguf --llama-bench PATH [--llama-batched-bench PATH]
+    python benchmarks/compare.py model.gguf --ik FOLDER --tasks "prefill 512 at 4096, decode 32 x 2 at 128"
 
 Each engine has a process of its own. A round asks one after the other for the same thing, between two probes of the
 machine. Figures are medians over rounds, ratios medians of the rounds' ratios. A round is believed if the probes agree
@@ -104,6 +105,9 @@ def contestants(model: str, args: argparse.Namespace, tasks: list[Task]) -> Iter
             for repack in [True, False] if args.unpacked else [True]:
                 found.append(engines.llama_cpp(args.peer_python, model, args.threads, repack=repack))
                 stack.callback(found[-1].close)
+        if args.ik:
+            for repack in [True, False] if args.unpacked else [True]:
+                found.append(engines.IkLlamaCpp(model, args.threads, args.ik, repack=repack))
         yield found
 
 
@@ -144,8 +148,8 @@ def contend(found: list[engines.Contestant], machine: Machine, args: argparse.Na
     for _ in range(args.rounds):
         before = machine.limits()
         with machine_state.busy_processors(os.cpu_count() or 1) as pids:
-            entry = one_round(found, CONTENTION, machine, pids)
-        rounds.append(Round(entry.rates, before, machine.limits(), entry.foreign))
+            one = one_round(found, CONTENTION, machine, pids)
+        rounds.append(Round(one.rates, before, machine.limits(), one.foreign))
     return rounds
 
 
@@ -174,9 +178,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="believable rounds of each (default: 5)")
     parser.add_argument("--foreign", type=float, default=0.06, help="most share of others in a round (default: 0.06)")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python with llama_cpp (default: this one)")
-    parser.add_argument("--unpacked", action="store_true", help="llama.cpp also without its repacking of weights")
+    parser.add_argument("--unpacked", action="store_true", help="the others also without their repacking of weights")
     parser.add_argument("--llama-bench", metavar="PATH", help="llama.cpp's program instead of llama_cpp")
     parser.add_argument("--llama-batched-bench", metavar="PATH", help="and the one for batches")
+    parser.add_argument("--ik", metavar="FOLDER", help="of ik_llama.cpp's programs: that beside it too")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "compare.json")
     args = parser.parse_args()
     if args.rounds < BELIEVABLE_ROUNDS:

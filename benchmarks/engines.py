@@ -115,9 +115,69 @@ class LlamaBench:
     def close(self) -> None: ...
 
     def _run(self, program: str, *arguments: object) -> list[dict[str, Any]]:
-        command = [program, *self._common, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode != 0 or not rows:
-            raise RuntimeError(f"{program} ended with code {done.returncode}: {done.stderr[-300:]}")
-        return rows
+        return json_rows(output_of([program, *self._common, *map(str, arguments)]))
+
+
+class IkLlamaCpp:
+    """ik_llama.cpp's programs in one folder: llama-bench, llama-sweep-bench for prompts and replies at depth, and
+    llama-batched-bench for several sequences. They load the model anew each time, and repack it where `repack`."""
+
+    pid = None
+
+    def __init__(self, model: str, threads: int, folder: str, *, repack: bool) -> None:
+        self.name = "ik_llama.cpp" if repack else "ik_llama.cpp, not repacked"
+        self.build = "unknown: its programs do not say"
+        self._folder = Path(folder)
+        self._common = ["-m", model, "-t", str(threads)]
+        self._repack = repack
+
+    def prepare(self, task: Task) -> None: ...
+
+    def rate(self, task: Task) -> float:
+        if task.batch > 1:
+            return self._batch(task)
+        if task.depth:
+            return self._at_depth(task)
+        prefill, decode = (task.tokens, 0) if task.kind == "prefill" else (0, task.tokens)
+        sizes = ["-p", prefill, "-n", decode, "-r", 1, "-o", "json", "-fa", 1, "-rtr", int(self._repack)]
+        rows = json.loads(self._output("llama-bench", *sizes))
+        return float(rows[-1]["avg_ts"])
+
+    def _at_depth(self, task: Task) -> float:
+        """It reads a prompt in steps and measures at each: the last begins at the depth."""
+        step = task.tokens if task.kind == "prefill" else 4 * task.tokens
+        if task.depth % step:
+            step = next(size for size in range(step, 0, -1) if task.depth % size == 0)
+        sizes = ["-c", task.depth + step, "-b", 2048, "-ub", step, "--output-format", "jsonl", "-fa", "on"]
+        rows = json_rows(self._output("llama-sweep-bench", *sizes, *self._flags))
+        row = next(row for row in reversed(rows) if row["n_kv"] == task.depth)
+        return float(row["speed_pp" if task.kind == "prefill" else "speed_tg"])
+
+    def _batch(self, task: Task) -> float:
+        prompt = prompt_tokens(task) - 1
+        context = (prompt + task.tokens + 32) * task.batch
+        sizes = ["-c", context, "-npp", prompt, "-ntg", task.tokens, "-npl", task.batch, "-fa", "on"]
+        table = [line.split("|") for line in self._output("llama-batched-bench", *sizes, *self._flags).splitlines()]
+        names = next([cell.strip() for cell in row] for row in table if "S_TG t/s" in map(str.strip, row))
+        return float(table[max(i for i, row in enumerate(table) if len(row) == len(names))][names.index("S_TG t/s")])
+
+    def close(self) -> None: ...
+
+    @property
+    def _flags(self) -> list[str]:
+        return ["-rtr"] if self._repack else []
+
+    def _output(self, program: str, *arguments: object) -> str:
+        return output_of([str(self._folder / program), *self._common, *map(str, arguments)])
+
+
+def output_of(command: list[str]) -> str:
+    """Raises RuntimeError for a program that fails, or says nothing."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0 or not done.stdout.strip():
+        raise RuntimeError(f"{command[0]} ended with code {done.returncode}: {done.stderr[-300:]}")
+    return done.stdout
+
+
+def json_rows(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
