@@ -21,7 +21,7 @@ help:
 	@echo 'make demo       install into .venv and watch the embedded model write a story'
 	@echo 'make serve      the same for the HTTP server and its chat page (ARGS="model.gguf --port 8000")'
 	@echo 'make test       install into .venv and run the tests (test-slow: the long ones)'
-	@echo 'make test-clients  other client libraries (langchain-openai, litellm, instructor, pydantic-ai) against a running server'
+	@echo 'make test-clients  other libraries (langchain, litellm, lm-eval, inspect-ai, llm ...) against a server and in process'
 	@echo 'make test-ray   replicas and data actors on a local Ray'
 	@echo 'make test-browser  the chat page in Chromium (Debian: chromium); screenshots go to build/screenshots'
 	@echo 'make test-real  real models (SmolLM2, Gemma 3), fetched into ~/.cache/oxillama or OXILLAMA_REAL_MODELS'
@@ -51,6 +51,7 @@ test-slow: dev $(VENV)/test.stamp
 
 test-clients: dev $(VENV)/test.stamp $(CLIENTS)/stamp
 	$(PY) -m pytest -m clients $(ARGS)
+	$(CLIENTS)/bin/python -m pytest -W default -m clients tests/clients tests/integrations $(ARGS)
 
 test-ray: dev $(VENV)/test.stamp $(RAY)/stamp
 	$(PY) -m pytest -m ray $(ARGS)

@@ -13,7 +13,8 @@ PACKAGE = REPOSITORY / "oxillama"
 CORE = PACKAGE / "_core"
 
 # Higher layers import lower ones, never the other way round.
-LAYERS = {"_core": 0, "api": 1, "asgi": 2, "clients": 3, "compat": 3, "ray": 3, "cli": 3, "__main__": 3}
+LAYERS = {"_core": 0, "api": 1, "asgi": 2}
+LAYERS |= dict.fromkeys(("clients", "compat", "integrations", "ray", "cli", "__main__"), 3)
 
 SOURCE_FOLDERS = ("oxillama", "tests", "tools", "benchmarks", "examples")
 SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".c", ".h"}

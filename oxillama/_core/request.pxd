@@ -67,7 +67,7 @@ cdef struct ox_request:
     int64_t arrival_ns
     int64_t deadline_ns
     int8_t cache_prompt           # look up and register prefix blocks
-    int8_t scores_prompt          # wants every logits row of its prompt once, so its prompt is not looked up
+    int8_t scores_prompt          # wants each logits row of its prompt from first_scored on once
     int8_t whole                  # its prompt is computed in one step or not at all: each token attends all others
     int32_t second_start          # where the second of two texts begins, for networks that tell them apart
     ox_prefix_domain domain
@@ -83,6 +83,7 @@ cdef struct ox_request:
     int32_t max_output
     int32_t first_hidden          # positions [first_hidden, end_hidden) of the prompt: their hidden states are wanted
     int32_t end_hidden
+    int32_t first_scored          # position; with scores_prompt, what stands before it may come from the cache
 
     # written by the worker
     ox_request_state state
@@ -138,7 +139,8 @@ cdef int32_t num_pending(const ox_request *request) noexcept nogil  # of them no
 cdef bint request_is_decoding(const ox_request *request) noexcept nogil
 # Generates nothing: OX_REQUEST_EMBED and OX_REQUEST_EVALUATE.
 cdef bint request_is_prompt_only(const ox_request *request) noexcept nogil
-# Computes tokens whose logits are all wanted: OX_REQUEST_EVALUATE, or scores_prompt before the first output.
+# Computes tokens whose logits are all wanted, from first_scored on: OX_REQUEST_EVALUATE, or scores_prompt before the
+# first output.
 cdef bint request_wants_rows(const ox_request *request) noexcept nogil
 # OX_FINISH_CANCELLED or OX_FINISH_DEADLINE when the request is to be ended, else OX_FINISH_NONE.
 cdef ox_finish_reason request_due_end(ox_request *request, int64_t now_ns) noexcept nogil

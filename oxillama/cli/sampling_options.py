@@ -82,6 +82,7 @@ LEFT_OUT = {
     "best_of": "one answer is shown",
     "logprobs": "scores are for programs",
     "prompt_logprobs": "scores are for programs",
+    "prompt_logprobs_start": "scores are for programs",
     "grammar": "has options of its own",
     "lora": "has options of its own",
     "prediction": "is a text as long as the answer, which programs have",

@@ -113,6 +113,7 @@ class Admission:
                 n_logprobs=-1 if scored.logprobs is None else scored.logprobs,
                 # All choices have the same prompt: one of them scores it.
                 n_prompt_logprobs=-1 if choice or params.prompt_logprobs is None else params.prompt_logprobs,
+                first_prompt_logprob=params.prompt_logprobs_start,
                 min_tokens=params.min_tokens,
                 speculates=self._speculates,
                 choice=choice,

@@ -59,6 +59,7 @@ class SamplingOptions(TypedDict, total=False):
     min_tokens: int
     logprobs: int | None
     prompt_logprobs: int | None
+    prompt_logprobs_start: int
     n: int
     best_of: int | None
     grammar: Grammar | ConstraintSource | None

@@ -55,6 +55,7 @@ _INTEGERS: Mapping[str, tuple[int, int]] = {
     "repeat_last_n": (-1, _INT32_MAX),
     "mirostat": (0, 2),
     "min_tokens": (0, _INT32_MAX),
+    "prompt_logprobs_start": (0, _INT32_MAX),
     "n": (1, _INT32_MAX),
     "priority": (-_INT32_MAX, _INT32_MAX),
 }
@@ -147,8 +148,9 @@ class SamplingParams:
     ignore_eos: True or False. Default False. Bans the model's end tokens for good.
     min_tokens: 0 or more, at most max_tokens. Default 0. Until then end tokens, stop_token_ids and stop are held back.
     logprobs: 0 to 20, or None. Default None: none. Alternatives to tell for each token of the output.
-    prompt_logprobs: 0 to 20, or None. Default None: none. The same for the prompt, which then is not looked up in the
-        prefix cache.
+    prompt_logprobs: 0 to 20, or None. Default None: none. The same for the prompt.
+    prompt_logprobs_start: 0 or more. Default 0: all. The first token of the prompt that prompt_logprobs scores; those
+        before it have NaN, and only they are looked up in the prefix cache.
     n: 1 or more. Default 1. Choices to return.
     best_of: n or more, or None. Default None: n. Choices to generate, of which the likeliest n are returned.
     grammar: a Grammar, or None. Default None. What the whole output must look like. It says where the output may end,
@@ -205,6 +207,7 @@ class SamplingParams:
     min_tokens: int = 0
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    prompt_logprobs_start: int = 0
     n: int = 1
     best_of: int | None = None
     grammar: Grammar | ConstraintSource | None = None

@@ -84,7 +84,8 @@ def test_an_alias_is_the_same(alias: str) -> None:
 
 
 def test_every_option_of_the_engine_has_a_name_here() -> None:
-    elsewhere = {"stop", "logit_bias", "logprobs", "prompt_logprobs", "grammar", "lora", "priority", "prediction"}
+    elsewhere = {"stop", "logit_bias", "logprobs", "grammar", "lora", "priority", "prediction"}
+    elsewhere |= {"prompt_logprobs", "prompt_logprobs_start"}
     assert set(PLAIN) == set(SamplingParams.__dataclass_fields__) - elsewhere
     names = {field.name for field in SAMPLING_FIELDS if field.status == "implemented"}
     assert set(SamplingFields.__struct_fields__) - {"max_tokens"} == names

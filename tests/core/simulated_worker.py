@@ -62,6 +62,7 @@ class Sent:
     kind: int
     domain: Domain
     scores_prompt: bool = False
+    first_scored: int = 0
     hidden: tuple[int, int] = (0, 0)
     drafts: list[int] = field(default_factory=list)  # behind the tokens, as long as nothing was drawn
     sampled: list[int] = field(default_factory=list)
@@ -125,6 +126,7 @@ class Worker:
         domain: Domain = (0, 0, 0),
         cache_prompt: bool = True,
         scores_prompt: bool = False,
+        first_scored: int = 0,
         hidden: tuple[int, int] | None = None,
         form: Form | None = None,
     ) -> int:
@@ -137,11 +139,13 @@ class Worker:
             domain=domain,
             cache_prompt=cache_prompt,
             scores_prompt=scores_prompt,
+            first_scored=first_scored,
             hidden=hidden,
             now_ns=self.now,
             constraint=None if form is None else form.sieve,
         )
-        self.sent[request] = Sent(list(prompt), len(prompt), max_output, kind, domain, scores_prompt, form=form)
+        sent = Sent(list(prompt), len(prompt), max_output, kind, domain, scores_prompt, first_scored, form=form)
+        self.sent[request] = sent
         self.sent[request].scored = [0] * len(prompt)
         if kind == EMBED:
             self.sent[request].hidden = hidden or (0, len(prompt))
@@ -234,13 +238,14 @@ class Worker:
         assert (item.n_draws > 0) == is_end
         assert item.n_draws <= max(0, min(sent.max_output - len(sent.sampled), self.n_ctx - len(sent.tokens)))
         if sent.scores_prompt and not sent.sampled:
-            assert item.n_logits == item.n_tokens
-            for position in range(item.first_position, end - drafts_of(item)):
+            wanted = range(max(item.first_position, sent.first_scored), end - drafts_of(item))
+            assert item.n_logits == max(len(wanted) + drafts_of(item), item.n_draws)
+            for position in wanted:
                 sent.scored[position] += 1
         else:
             assert item.n_logits == item.n_draws
         if sent.scores_prompt and is_end:
-            assert all(sent.scored), "every token of the prompt has given its row"
+            assert all(sent.scored[sent.first_scored :]), "every token that is scored has given its row"
 
     def apply(self, decide: Decide = lambda request, n_output: NONE) -> None:
         results = [self.draw(item, decide) for item in self.plan]

@@ -42,6 +42,7 @@ class Wish:
     domain: Domain
     cache_prompt: bool
     scores_prompt: bool
+    first_scored: int
 
 
 def wish(random: Random) -> Wish:
@@ -57,7 +58,8 @@ def wish(random: Random) -> Wish:
         patience_s=random.choice([0, 0, 0, 5, 60]),
         domain=random.choice(DOMAINS),
         cache_prompt=random.random() < 0.8,
-        scores_prompt=kind == GENERATE and random.random() < 0.2,
+        scores_prompt=kind == GENERATE and random.random() < 0.3,
+        first_scored=random.choice([0, KV_BLOCK - 1, KV_BLOCK, random.randrange(6 * KV_BLOCK)]),
     )
 
 
@@ -123,6 +125,7 @@ class Service(RuleBasedStateMachine):
                     domain=wish.domain,
                     cache_prompt=wish.cache_prompt,
                     scores_prompt=wish.scores_prompt,
+                    first_scored=wish.first_scored if wish.scores_prompt else 0,
                 )
             except ValueError:
                 assert not fits

@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "repetition_penalty": 1.0,
     "repeat_last_n": 64,
     "prompt_logprobs": None,
+    "prompt_logprobs_start": 0,
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "dynatemp_range": 0,

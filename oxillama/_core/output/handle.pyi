@@ -44,6 +44,7 @@ class Handle:
         salt: bytes = b"",
         adapters: AdapterSet | None = None,
         n_prompt_logprobs: int = -1,
+        first_prompt_logprob: int = 0,
         keep_logits: bool = False,
         pooling: str | None = None,
         dimensions: int = 0,

@@ -133,6 +133,7 @@ cdef class Handle:
     deadline: seconds from now, or None. pooling: one of POOLINGS, for an embedding of `dimensions` values; "rank": the
     classifier's scores. second_start: where in the prompt the second of two texts begins, or -1.
     n_prompt_logprobs: alternatives to keep for each token of the prompt; -1: the prompt is not scored.
+    first_prompt_logprob: the place of the first of them that is wanted; what is before may be taken from the cache.
     keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text.
     constraint: taken over; what every token of the output must agree with. prediction: int32 [n], tokens that the
     caller expects to be written.
@@ -141,9 +142,9 @@ cdef class Handle:
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
                  bint speculates=False, int choice=0, int32_t priority=0, deadline=None, bint cache_prompt=True,
-                 bytes salt=b"", int32_t n_prompt_logprobs=-1, bint keep_logits=False, str pooling=None,
-                 int32_t dimensions=0, bint normalize=True, int32_t second_start=-1, Constraint constraint=None,
-                 const int32_t[::1] prediction=None, AdapterSet adapters=None):
+                 bytes salt=b"", int32_t n_prompt_logprobs=-1, int32_t first_prompt_logprob=0, bint keep_logits=False,
+                 str pooling=None, int32_t dimensions=0, bint normalize=True, int32_t second_start=-1,
+                 Constraint constraint=None, const int32_t[::1] prediction=None, AdapterSet adapters=None):
         cdef double seconds
         cdef int32_t width
         cdef int kind
@@ -199,6 +200,8 @@ cdef class Handle:
             return
         if n_prompt_logprobs >= 0:
             self.request.scores_prompt = True
+            # A token is scored by the row before it.
+            self.request.first_scored = max(0, first_prompt_logprob - 1)
             self.output.scores = prompt_scores_create(<int32_t>prompt.shape[0], n_prompt_logprobs)
             if self.output.scores == NULL:
                 raise MemoryError(f"no memory for the scores of {prompt.shape[0]} tokens")

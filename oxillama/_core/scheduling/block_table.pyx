@@ -27,12 +27,16 @@ cdef bint is_at_boundary(const ox_request *request) noexcept nogil:
     return request.n_blocks * OX_KV_BLOCK == request.num_computed_tokens
 
 
+cdef bint can_reuse(const ox_request *request, int32_t end) noexcept nogil:
+    # The index has K and V, but no logits. One token is left to compute in any case.
+    return end < num_known(request) and (end <= request.first_scored or not request_wants_rows(request))
+
+
 cdef int32_t table_match(const ox_kv_pool *pool, ox_request *request) noexcept nogil:
     cdef int32_t block, n = request.n_blocks, n_whole = request.n_blocks
-    # The index has K and V, but no logits.
-    if not request.uses_prefix or request_wants_rows(request) or not is_at_boundary(request):
+    if not request.uses_prefix or not is_at_boundary(request):
         return 0
-    while (n + 1) * OX_KV_BLOCK < num_known(request):
+    while can_reuse(request, (n + 1) * OX_KV_BLOCK):
         block = kv_pool_find(pool, last_block(request, n), request.tokens + n * OX_KV_BLOCK, &request.domain)
         if block < 0:
             break
@@ -79,13 +83,13 @@ cdef int32_t end_of_lead(const ox_kv_pool *pool, const ox_request *leader) noexc
 
 cdef bint table_leads(const ox_kv_pool *pool, const ox_request *leader, const ox_request *follower) noexcept nogil:
     cdef int32_t first = follower.num_computed_tokens, end
-    if not leader.uses_prefix or not follower.uses_prefix or request_wants_rows(follower):
+    if not leader.uses_prefix or not follower.uses_prefix:
         return False
     # Where there are states, the follower waits for the next snapshot, several steps perhaps.
     if leader.num_computed_tokens < first or (pool.snapshots == NULL and leader.num_computed_tokens != first):
         return False
     end = end_of_lead(pool, leader)
-    if not is_at_boundary(follower) or end < 0 or end >= num_known(follower):
+    if not is_at_boundary(follower) or end < 0 or not can_reuse(follower, end):
         return False
     if leader.domain.adapter_set != follower.domain.adapter_set:
         return False

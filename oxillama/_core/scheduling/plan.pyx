@@ -59,7 +59,9 @@ cdef void plan_set(ox_plan *plan, ox_request *request, int32_t n_tokens, int32_t
     item.restored = -1
     item.n_marks = 0
     item.n_draws = 1 + n_drafts if draws(request, n_tokens) else 0
-    item.n_logits = item.n_tokens if request_wants_rows(request) else item.n_draws
+    item.n_logits = item.n_draws
+    if request_wants_rows(request):
+        item.n_logits = max(item.n_draws, min(item.n_tokens, first + item.n_tokens - request.first_scored))
     item.first_hidden = max(first, request.first_hidden)
     item.n_hidden = max(0, min(first + n_tokens, request.end_hidden) - item.first_hidden)
     count(plan, item, 1)

@@ -293,7 +293,7 @@ cdef int32_t give(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexce
     cdef int32_t n_had = plan_num_tokens(&s.plan, request)
     cdef int32_t n = min(n_had + n_tokens, num_pending(request))
     if request_wants_rows(request):
-        n = min(n, n_had + extra_logits(s))
+        n = min(n, max(n_had, request.first_scored - request.num_computed_tokens) + extra_logits(s))
     cdef int32_t overhang = (request.num_computed_tokens + n) % OX_KV_BLOCK
     if n < num_pending(request) and n > overhang:
         n -= overhang  # cut prompts at block boundaries, where the cache can use them

@@ -108,6 +108,7 @@ class Scheduler:
         domain: Domain = (0, 0, 0),
         cache_prompt: bool = True,
         scores_prompt: bool = False,
+        first_scored: int = 0,
         hidden: tuple[int, int] | None = None,
         now_ns: int = 0,
         arrival_ns: int = 0,

@@ -281,8 +281,8 @@ cdef class Scheduler:
 
     def add(
         self, prompt, *, int32_t max_output=16, int32_t kind=0, int32_t priority=0, int64_t deadline_ns=0,
-        domain=(0, 0, 0), bint cache_prompt=True, bint scores_prompt=False, hidden=None, int64_t now_ns=0,
-        int64_t arrival_ns=0, Constraint constraint=None
+        domain=(0, 0, 0), bint cache_prompt=True, bint scores_prompt=False, int32_t first_scored=0, hidden=None,
+        int64_t now_ns=0, int64_t arrival_ns=0, Constraint constraint=None
     ):
         """Returns the request's id; ValueError when it is refused. hidden: (first, end), else all of an embedding's."""
         cdef ox_prefix_domain d = domain_of(domain)
@@ -294,6 +294,7 @@ cdef class Scheduler:
         request.id = len(self.pointers)
         request.kind = <ox_request_kind> kind
         request.scores_prompt = scores_prompt
+        request.first_scored = first_scored
         request.priority = priority
         request.deadline_ns = deadline_ns
         request.arrival_ns = arrival_ns
