@@ -35,7 +35,7 @@ from oxillama.requests.beside import INLINE, beside, beside_if_long
 from oxillama.requests.capabilities import Capability, capabilities
 from oxillama.requests.chat_calls import ChatCalls
 from oxillama.requests.completion_builder import CompletionBuilder, CompletionStream
-from oxillama.requests.deciding import Deciding, Matter, Scoring, adecide, decide
+from oxillama.requests.deciding import MAX_PROMPTS, Deciding, Matter, Scoring, adecide, decide
 from oxillama.requests.delivery import Delivery
 from oxillama.requests.options import (
     EngineOptions,
@@ -391,11 +391,15 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         *,
         scoring: Scoring = "labels",
         rotations: bool = False,
+        max_prompts: int = MAX_PROMPTS,
     ) -> Deciding:
-        """The prompts of decide(), checked and not yet submitted."""
+        """The prompts of decide(), checked and not yet submitted. Raises InvalidRequestError for more than max_prompts:
+        one for each question, or for each of its options with rotations or scoring="sequence"."""
         self._admission.require_logits()
-        tokenizer, talk = self._admission.require_tokenizer(), self._conversation
-        return Deciding(tokenizer, talk, state, questions, scoring=scoring, rotations=rotations, limit=self.n_ctx - 1)
+        tokenizer, talk, n = self._admission.require_tokenizer(), self._conversation, self.n_ctx - 1
+        return Deciding(
+            tokenizer, talk, state, questions, scoring=scoring, rotations=rotations, limit=n, max_prompts=max_prompts
+        )
 
     def run_tools(
         self,

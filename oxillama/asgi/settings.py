@@ -29,7 +29,7 @@ class Limits:
     max_prompts: int = 256
     max_inputs: int = 2048  # of one request for embeddings
     max_choices: int = 128  # n and best_of, for each prompt
-    max_sequences: int = 1024  # n or best_of times the number of prompts
+    max_sequences: int = 1024  # n or best_of times the number of prompts; prompts of typed decisions
     max_logit_bias: int = 1024
     max_stops: int = 64  # texts
     max_stop_characters: int = 1024  # of one text

@@ -27,7 +27,7 @@ FIELDS = FieldTable(
     implemented("questions", "by name: `type` choice, score or noul, `instructions`, `criteria`", "llama-server"),
     implemented("model", "the model's name, or nothing", "llama-server"),
     implemented("rotations", "the mean over all orders of the options of each question", "oxillama"),
-    harmless("user metadata", "nobody is told apart by it", "oxillama"),
+    harmless("user metadata", "nobody is told apart by it"),
 )
 
 
@@ -99,7 +99,8 @@ async def systemone(request: Request) -> Response:
     questions = body.typed(service.limits.max_prompts)
 
     def prepare() -> Deciding:
-        return engine.prepare_decisions(_text(body.state), questions, rotations=body.rotations is True)
+        rotations, most = body.rotations is True, service.limits.max_sequences
+        return engine.prepare_decisions(_text(body.state), questions, rotations=rotations, max_prompts=most)
 
     # How long a template takes is not told by the length of what was said.
     deciding = await on_body(request, prepare, tells_time=False)

@@ -21,7 +21,11 @@ LIMITS: dict[str, tuple[Kind, str, str]] = {
     "max_prompts": (INTEGER, "N", "prompts of a request (default: 256)"),
     "max_inputs": (INTEGER, "N", "inputs of a request for embeddings (default: 2048)"),
     "max_choices": (INTEGER, "N", "choices of a prompt (default: 128)"),
-    "max_sequences": (INTEGER, "N", "choices of all prompts of a request (default: 1024)"),
+    "max_sequences": (
+        INTEGER,
+        "N",
+        "choices of all prompts of a request, and prompts of typed decisions (default: 1024)",
+    ),
     "max_logit_bias": (INTEGER, "N", "entries of logit_bias (default: 1024)"),
     "max_stops": (INTEGER, "N", "stop texts (default: 64)"),
     "max_stop_characters": (INTEGER, "N", "characters of a stop text (default: 1024)"),

@@ -33,6 +33,8 @@ LABELS = ascii_uppercase + ascii_lowercase
 INSTRUCTION = "Answer with the letter of one of these, and nothing else."
 # What a step tells of; labels that are less likely are asked for by name.
 ALTERNATIVES = 20
+# Of one call: every order of 52 options for 256 questions would be hours of work that nobody meant.
+MAX_PROMPTS = 4096
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Deciding:
         scoring: Scoring = "labels",
         rotations: bool = False,
         limit: int,
+        max_prompts: int = MAX_PROMPTS,
     ) -> None:
         if scoring not in ("labels", "sequence"):
             raise refused("scoring", "'labels' or 'sequence'", scoring)
@@ -72,12 +75,23 @@ class Deciding:
                 raise refused(f"questions.{key}", "a Choice, YesNo or Score", question)
         self.questions: dict[str, Question] = dict(questions)
         self.scoring = scoring
+        # Before the first of them is made.
+        n_prompts = sum(self._n_prompts(question, rotations) for question in self.questions.values())
+        if n_prompts > max_prompts:
+            raise InvalidRequestError(
+                f"the questions become {n_prompts} prompts, at most {max_prompts} are allowed: "
+                f"ask fewer{', or without rotations' if rotations else ''}",
+                param="questions",
+            )
         self._prompts = _Prompts(tokenizer, conversation, state, limit)
         self.asks: list[_Ask] = [
             ask
             for index, (key, question) in enumerate(self.questions.items())
             for ask in self._asks(index, question.question or key, question, rotations)
         ]
+
+    def _n_prompts(self, question: Question, rotations: bool) -> int:
+        return len(question.listed()) if rotations or self.scoring == "sequence" else 1
 
     def _asks(self, index: int, text: str, question: Question, rotations: bool) -> list[_Ask]:
         listed = list(question.listed().items())

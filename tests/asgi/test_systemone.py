@@ -73,3 +73,20 @@ def test_a_state_may_be_any_json(client: TestClient) -> None:
 )
 def test_what_is_wrong_is_named(client: TestClient, body: dict[str, Any], param: str) -> None:
     assert error_of(client.post("/v1/systemone", json=body), 400)["param"] == param
+
+
+def test_the_orders_of_many_options_are_bounded(client: TestClient, demo: Engine) -> None:
+    criteria = [str(option) for option in range(52)]
+    questions = {f"q{n}": {"type": "choice", "criteria": criteria} for n in range(20)}
+    steps = demo.stats().steps
+    reply = client.post("/v1/systemone", json={"state": "a", "questions": questions, "rotations": True})
+    error = error_of(reply, 400)
+    assert error["param"] == "questions"
+    assert "1040 prompts, at most 1024 are allowed: ask fewer, or without rotations" in error["message"]
+    assert demo.stats().steps == steps
+
+
+def test_whom_a_request_is_for_is_ignored(client: TestClient) -> None:
+    body = {"state": STATE, "questions": {"angry": {"type": "noul"}}}
+    named = client.post("/v1/systemone", json={**body, "user": "u", "metadata": {"team": "a"}}).json()
+    assert named["answers"] == client.post("/v1/systemone", json=body).json()["answers"]

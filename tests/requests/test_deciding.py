@@ -164,3 +164,15 @@ def test_questions_without_sense_are_refused(make: Any) -> None:
 def test_calls_without_sense_are_refused(demo: Engine, questions: Any, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         demo.decide(STATE, questions, **options)
+
+
+@pytest.mark.parametrize("options", [{"rotations": True}, {"scoring": "sequence"}])
+def test_the_prompts_of_one_call_are_bounded(demo: Engine, options: dict[str, Any]) -> None:
+    letters = Choice([f"option {number}" for number in range(52)])
+    questions = {f"q{number}": letters for number in range(79)}
+    with pytest.raises(InvalidRequestError, match="become 4108 prompts, at most 4096") as caught:
+        demo.prepare_decisions(STATE, questions, **options)
+    assert caught.value.param == "questions"
+    assert len(demo.prepare_decisions(STATE, questions).asks) == 79
+    with pytest.raises(InvalidRequestError, match="2 prompts, at most 1"):
+        demo.prepare_decisions(STATE, {"a": YesNo()}, max_prompts=1, **options)
