@@ -20,6 +20,7 @@ from oxillama.network.experts import Combine, Gather
 from oxillama.network.graph import Graph, Matrix, Node, RowSpace, Value, Vector
 from oxillama.network.operations import Add, Attention, Embed, Gated, GatedLinear, Linear, Select
 from oxillama.network.recurrence import LinearRecurrence
+from oxillama.network.relative_attention import RelativeAttention
 from oxillama.network.twins import Quantize, Rest
 
 MAX_MATRICES = 3  # of one product
@@ -202,7 +203,7 @@ def _emit_node(program: Program, node: Node, at: dict[Value, int], weights: Weig
         barrier=barrier,
         **(call.parameters or {}),
     )
-    if isinstance(node, Attention | LinearRecurrence):
+    if isinstance(node, Attention | RelativeAttention | LinearRecurrence):
         program.checkpoint()
 
 

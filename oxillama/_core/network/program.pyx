@@ -37,7 +37,7 @@ from oxillama._core.network.kernels cimport (
 from oxillama._core.network.operations cimport Operation, operation_named
 
 # Imported so that their operations are registered.
-from oxillama._core.network import attention_items, experts, heads, products, recurrence, row_operations, streams  # no-cython-lint
+from oxillama._core.network import attention_items, experts, heads, products, recurrence, relative_attention, row_operations, streams  # no-cython-lint
 
 
 # The form of which `rest` says what it leaves over.

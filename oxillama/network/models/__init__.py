@@ -71,6 +71,7 @@ from oxillama.network.models.qwen_vl import qwen2vl, qwen3vl
 from oxillama.network.models.rwkv import rwkv6, rwkv7
 from oxillama.network.models.smollm3 import smollm3
 from oxillama.network.models.step35 import step35
+from oxillama.network.models.t5 import t5_encoder
 
 
 class Architecture(Protocol):
@@ -182,6 +183,7 @@ ARCHITECTURES: dict[str, Callable[[Hyperparameters, Graph], Architecture]] = {
     "starcoder": gpt2,
     "starcoder2": starcoder2,
     "step35": step35,
+    "t5encoder": t5_encoder,
     "xverse": llama,
 }
 

@@ -36,12 +36,13 @@ class Building:
     residual: Value | None = None  # what the current layer's results are added to
     is_last: bool = False  # the current layer is the last one that mixes tokens
     layer: int = 0
+    prefix: str = ""  # of the layers' tensors: before `blk.N`
     stores: dict[int, KVHandle] = field(default_factory=dict)  # of the layers so far
     shared: dict[str, Value] = field(default_factory=dict)  # what a layer leaves for later ones, by what it is
 
     @property
     def block(self) -> str:
-        return f"blk.{self.layer}"
+        return f"{self.prefix}blk.{self.layer}"
 
     def normalise(self, x: Value, name: str | None, *, n_heads: int = 1) -> Value:
         """The network's norm with the weights of that name."""
@@ -139,7 +140,7 @@ class Decoder:
     embedding_scale: the embedding, times this. layer_inputs: a part that makes of it what each layer reads besides.
     embedding_norm: the name of a norm of it. n_positions: rows of learned positions, 0 where there are none.
     n_segments: the same for the two texts of a pair. output_norm: the name of the last norm. logit_scale,
-    logit_soft_cap: of the logits, in this order. head: instead of logits."""
+    logit_soft_cap: of the logits, in this order. head: instead of logits. prefix: of the layers' tensors."""
 
     n_vocab: int
     n_ctx_train: int
@@ -155,9 +156,10 @@ class Decoder:
     logit_soft_cap: float = 0.0
     layer_inputs: Part | None = None
     head: Head | None = None
+    prefix: str = ""
 
     def build(self, graph: Graph) -> None:
-        building = Building(graph, self.norm, RopeTables(graph))
+        building = Building(graph, self.norm, RopeTables(graph), prefix=self.prefix)
         x = self._embed(building)
         building.token_rows = x
         if self.layer_inputs is not None:

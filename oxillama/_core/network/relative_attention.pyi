@@ -1,0 +1,1 @@
+"""Importing this module registers attention with learned biases; it has nothing for Python."""
