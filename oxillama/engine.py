@@ -18,6 +18,7 @@ from oxillama.adapters.table import AdapterTable
 from oxillama.chat.conversation import Conversation, checked_template
 from oxillama.chat.messages import AnyMessage
 from oxillama.chat.templates import resolve_chat_template
+from oxillama.chat.thinking import Thinking
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.decisions import Decision, Question
 from oxillama.demo import demo_path
@@ -291,7 +292,10 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     ) -> RequestHandle:
         """A request that has been checked and not yet submitted: `enter()` does that. options: as for submit()."""
         chosen = chosen_params(params, options)
-        builder = CompletionBuilder(self._generation(prompt, chosen, cache_salt))
+        thinking = None
+        if chosen.thinking_budget is not None and self._conversation is not None:
+            thinking = self._conversation.thinking_after(prompt)
+        builder = CompletionBuilder(self._generation(prompt, chosen, cache_salt, thinking))
         return self._handle(RequestHandle, builder, queue_timeout)
 
     def submit(
@@ -462,10 +466,13 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         """How much there is to check before a request is made, as for `beside`."""
         return self._admission.work_size(prompt_size(prompt), params, options)
 
-    def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
-        """Of completions and chats: what will be delivered for a prompt that has been checked."""
+    def _generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, thinking: Thinking | None = None
+    ) -> Delivery:
+        """Of completions and chats: what will be delivered for a prompt that has been checked. thinking: what is known
+        of how its reply thinks."""
         self._lifecycle.check_usable()
-        return self._admission.generation(prompt, params, cache_salt)
+        return self._admission.generation(prompt, params, cache_salt, thinking)
 
     def _handle(self, kind: type[RequestT], builder: ResultBuilder[Any, Any], queue_timeout: float | None) -> RequestT:
         patience = math.inf if queue_timeout is None else real("queue_timeout", queue_timeout, 0, math.inf)

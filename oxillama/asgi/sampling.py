@@ -22,6 +22,9 @@ ALIASES = {
     "n_predict": "max_tokens",
     "max_completion_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
+    "thinking_budget_tokens": "thinking_budget",
+    "reasoning_budget": "thinking_budget",
+    "thinking_token_budget": "thinking_budget",
 }
 # OpenAI's own; the engine takes more.
 RANGES = {"temperature": (0.0, 2.0), "presence_penalty": (-2.0, 2.0), "frequency_penalty": (-2.0, 2.0)}
@@ -62,6 +65,12 @@ SAMPLING_FIELDS = [
     *implemented("cache_prompt", "whether common beginnings of prompts are computed once", "llama-server"),
     *implemented("min_tokens stop_token_ids cache_salt", "as in vLLM", "vllm"),
     *implemented("priority", "lower is earlier, 0 is ordinary; below it only as far as `max_priority` allows", "vllm"),
+    *implemented(
+        "thinking_budget", "after so many tokens of thinking it is closed; 0: there is none, -1: no limit", "oxillama"
+    ),
+    *implemented("thinking_budget_tokens reasoning_budget", "the same as thinking_budget", "llama-server"),
+    *implemented("thinking_token_budget", "the same as thinking_budget", "vllm"),
+    *implemented("stop_in_thinking", "whether `stop` counts in what the model of a chat thinks, too", "oxillama"),
     *implemented("banned_tokens", "token ids that are never drawn", "oxillama"),
     *implemented("deadline", "seconds from submission, after which the request ends with 504", "oxillama"),
     *refused("samplers", "the order of the sampling stages is fixed", "llama-server"),
@@ -125,6 +134,11 @@ class SamplingFields(StructureFields, kw_only=True):
     max_tokens: int | None = None
     n_predict: int | None = None
     min_tokens: int | None = None
+    thinking_budget: int | None = None
+    thinking_budget_tokens: int | None = None
+    reasoning_budget: int | None = None
+    thinking_token_budget: int | None = None
+    stop_in_thinking: bool | None = None
     stop_token_ids: list[int] | None = None
     banned_tokens: list[int] | None = None
     cache_prompt: bool | None = None
@@ -161,6 +175,8 @@ class SamplingFields(StructureFields, kw_only=True):
             del options["top_k"]  # vLLM's way to say none
         if options.get("seed") == -1:
             del options["seed"]  # llama-server's way to say any
+        if options.get("thinking_budget") == -1:
+            del options["thinking_budget"]  # llama-server's way to say no limit
         options["max_tokens"] = _max_tokens(options, spelled, limits, default_max_tokens)
         options["deadline"] = _deadline(options.get("deadline"), limits)
         options["priority"] = _priority(options.get("priority", 0), max_priority)

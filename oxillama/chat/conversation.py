@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from oxillama._core.output.thinking import ThinkingMarks
 from oxillama.chat import check_compiles, render
 from oxillama.chat.control_texts import ControlTexts, Marks
 from oxillama.chat.messages import AnyMessage, checked_kwargs, checked_messages, checked_tools, strings
 from oxillama.chat.reasoning import ThinkTags, find_tags, opens_thinking
 from oxillama.chat.template_tokens import written_tokens
 from oxillama.chat.template_traits import TemplateTraits, deafness, takes_system, template_traits
+from oxillama.chat.thinking import Thinking, thinking_marks
 from oxillama.errors import InvalidRequestError, TemplateError
 from oxillama.requests.beside import LONG
 from oxillama.results.chat import ChatMessage
@@ -28,9 +33,11 @@ from oxillama.values import refused
 
 # Strings, lists and objects; looking at one takes less than a microsecond.
 MEASURED_PARTS = 10_000
-# What render() sets itself.
+# Of a prompt, in which it may open thinking.
+_END_TOKENS = 64
 # Templates without these words show nothing of how a reply is parted that the known tags do not say.
 _PARTING_WORDS = ("reasoning_content", "thinking", "thought", "<|channel|>", "to=self", ">>>all", "START_RESPONSE")
+# What render() sets itself.
 RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
 
 
@@ -173,6 +180,37 @@ class Conversation:
         if tags is not None and not found.think_close:
             found = replace(found, think_open=tags.opening, think_close=tags.closing)
         return found
+
+    @cached_property
+    def _marks(self) -> ThinkingMarks | None:
+        return None if self.think_tags is None else thinking_marks(self.tokenizer, self.think_tags)
+
+    @cached_property
+    def _tool_marks(self) -> ThinkingMarks | None:
+        syntax = self.tool_syntax
+        if not syntax.think_close:
+            return None
+        return thinking_marks(self.tokenizer, ThinkTags(syntax.think_open, syntax.think_close))
+
+    def thinking(self, prompt: ChatPrompt, *, tools: bool) -> Thinking:
+        """Where the reply to a prompt thinks. ``tools``: it may call some."""
+        if prompt.answering:
+            return Thinking()
+        return Thinking(self._tool_marks if tools else self._marks, prompt.thinking)
+
+    def thinking_after(self, prompt: str | Sequence[int] | npt.NDArray[np.integer[Any]]) -> Thinking:
+        """Where what is written behind a prompt thinks, by its end. It is no reply, so stop texts count anywhere."""
+        try:
+            tags = self.think_tags
+        except TemplateError:
+            tags = None
+        if tags is None:
+            return Thinking(silences_stops=False)
+        end = prompt
+        if not isinstance(prompt, str):
+            last = [int(token) for token in prompt[-_END_TOKENS:] if 0 <= token < self.tokenizer.n_vocab]
+            end = self.tokenizer.decode(last)
+        return Thinking(self._marks, opens_thinking(str(end), tags), silences_stops=False)
 
     @property
     def knows_syntax(self) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from oxillama._core.output.text_stream import TextStream
+from oxillama._core.output.thinking import ThinkingMarks
 from oxillama._core.output.vocab import TokenTable
 from oxillama.chat.conversation import ChatPrompt, Conversation
 from oxillama.chat.reasoning import ReasoningSplitter, ThinkTags
@@ -29,7 +31,7 @@ ReasoningFormat = Literal["auto", "none"]
 @dataclass(frozen=True)
 class ReplyFormat:
     """How a reply's text is read. ``tags`` None: all of it is content. ``thinking``: the prompt has opened them.
-    ``grammar``: what makes a value of the content.
+    ``marks``: of thinking in which ``stops`` do not count. ``grammar``: what makes a value of the content.
 
     ``syntax`` is there where more than these tags parts a reply: then ``controls`` are the marking control tokens by
     their ids, ``schemas`` the tools that may be called, and ``call_key`` is what their calls' ids are made of, other
@@ -39,6 +41,7 @@ class ReplyFormat:
     thinking: bool
     table: TokenTable
     stops: tuple[str, ...]
+    marks: ThinkingMarks | None = None
     grammar: Grammar | None = None
     syntax: ReplySyntax | None = None
     answering: bool = False
@@ -49,6 +52,10 @@ class ReplyFormat:
 
     def splitter(self) -> ReasoningSplitter:
         return ReasoningSplitter(self.tags, thinking=self.thinking)
+
+    def text_stream(self) -> TextStream:
+        """As the core makes text of the reply's tokens."""
+        return TextStream(self.table, self.stops, thinking=self.marks, is_open=self.thinking)
 
     def reader(self) -> ReplyReader | None:
         """What reads the parts of a reply; None where its thinking is all that is split off."""
@@ -95,23 +102,25 @@ class ReplyOptions:
         conversation: Conversation,
         prompt: ChatPrompt,
         *,
-        stops: Sequence[str],
-        grammar: object = None,
+        params: SamplingParams,
         seed: int = 0,
     ) -> ReplyFormat:
-        """How the reply to a prompt of this conversation is read."""
+        """How the reply to a prompt of this conversation is read. ``params``: what it was asked for with."""
         tags = conversation.think_tags if self.reasoning_format == "auto" else None
         table = conversation.tokenizer.table
-        asked = self.grammar if self.choice.tools else grammar
+        asked = self.grammar if self.choice.tools else params.grammar
         value = asked if isinstance(asked, Grammar) else None
         syntax = conversation.tool_syntax if self.choice.tools else conversation.parting
+        marks = conversation.thinking(prompt, tools=bool(self.choice.tools)).silent(params)
+        stops = tuple(params.stop)
         if syntax is None:
-            return ReplyFormat(tags, prompt.thinking, table, tuple(stops), value)
+            return ReplyFormat(tags, prompt.thinking, table, stops, marks, value)
         return ReplyFormat(
             tags,
             prompt.thinking,
             table,
-            tuple(stops),
+            stops,
+            marks,
             value,
             syntax=syntax,
             answering=prompt.answering,

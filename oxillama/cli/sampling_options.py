@@ -74,6 +74,9 @@ SHOWN = {
     "stop_token_ids": Shown(("--stop-token",), "ID", "end with this token; may be repeated"),
     "ignore_eos": Shown(("--ignore-eos",), "", "go on after the model's own end"),
     "min_tokens": Shown(("--min-tokens",), "N", "least tokens to write"),
+    "thinking_budget": Shown(("--reasoning-budget", "--thinking-budget"), "N",
+                             "most tokens to think before the answer; 0: none, -1: no limit (default)"),
+    "stop_in_thinking": Shown(("--stop-in-thinking",), "", "stop texts count in what the model thinks, too"),
     "deadline": Shown(("--deadline",), "S", "most seconds to take (default: no limit)"),
 }  # fmt: skip
 # Fields that no option sets here, and why.
@@ -92,7 +95,7 @@ LEFT_OUT = {
 KINDS: dict[str, Kind] = {"int": INTEGER, "int | None": INTEGER, "float": REAL, "float | None": REAL}
 ITEMS: dict[str, Callable[[str], Any]] = {"logit_bias": bias, "banned_tokens": int, "stop_token_ids": int}
 # Where llama.cpp has a number for what is None here.
-NONE_AT = {"max_tokens": -1, "seed": -1}
+NONE_AT = {"max_tokens": -1, "seed": -1, "thinking_budget": -1}
 
 
 def sampling_options() -> list[click.Parameter]:
@@ -103,7 +106,7 @@ def sampling_options() -> list[click.Parameter]:
         if shown is None:
             continue
         default = TERMINAL.get(spec.name, spec.default)
-        if spec.name == "ignore_eos":
+        if isinstance(spec.default, bool):
             made.append(Option(*shown.flags, is_flag=True, help=shown.help, section=SECTION, field=spec.name))
         elif spec.name in ITEMS or str(spec.type).startswith("Sequence"):
             kind = Number(ITEMS[spec.name], "int") if spec.name in ITEMS else None

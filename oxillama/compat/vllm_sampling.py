@@ -14,6 +14,7 @@ from oxillama.structured.grammar import Grammar
 
 # In the engine it is a number; in vLLM -1 is every token.
 EVERY_TOKEN = -1
+UNLIMITED = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class SamplingParams:
     ignore_eos: bool = False
     max_tokens: int | None = 16
     min_tokens: int = 0
+    thinking_token_budget: int | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     logit_bias: Mapping[int, float] | None = None
@@ -100,6 +102,9 @@ class SamplingParams:
             ignore_eos=self.ignore_eos,
             max_tokens=self.max_tokens,
             min_tokens=self.min_tokens,
+            thinking_budget=None if self.thinking_token_budget == UNLIMITED else self.thinking_token_budget,
+            # There they count in all that is written.
+            stop_in_thinking=True,
             logprobs=self.logprobs,
             prompt_logprobs=self.prompt_logprobs,
             logit_bias=bias,

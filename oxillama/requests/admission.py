@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from oxillama._core.network.float_mode import DefaultFloatMode
 from oxillama._core.output.handle import POOLINGS, Handle
-from oxillama._core.output.text_stream import TextStream
 from oxillama._core.scheduling.worker import Worker
 from oxillama.adapters.table import AdapterTable, Applied
+from oxillama.chat.thinking import Thinking
 from oxillama.errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
 from oxillama.gguf.file import described
 from oxillama.network.loader import Model
@@ -79,13 +79,17 @@ class Admission:
         grammar = options.get("grammar") if params is None else getattr(params, "grammar", None)
         return size if self._grammars.is_ready(grammar) else max(size, INLINE + 1)
 
-    def generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
-        """One handle per choice, not yet submitted."""
+    def generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, thinking: Thinking | None = None
+    ) -> Delivery:
+        """One handle per choice, not yet submitted. thinking: what is known of how its reply thinks."""
         self.require_logits()
         with self._adapters.applied(params.lora) as applied:
-            return self._generation(prompt, params, cache_salt, applied)
+            return self._generation(prompt, params, cache_salt, applied, thinking or Thinking())
 
-    def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, applied: Applied) -> Delivery:
+    def _generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, applied: Applied, thinking: Thinking
+    ) -> Delivery:
         n_choices = params.best_of or params.n
         if n_choices > self._queue_size:
             param = "n" if params.best_of is None else "best_of"
@@ -102,14 +106,18 @@ class Admission:
             sampling = scored.resolve(n_vocab=self._n_vocab, tokenizer=self._tokenizer, eog_tokens=self._eog_tokens)
         room = self._model.n_ctx - len(ids)
         prediction = self._prediction(params.prediction, room)
-        constraints = self._grammars.constraints(params.grammar, n_choices)
+        tokenizer = self._tokenizer
+        constraints = [
+            thinking.limited(tokenizer, self._n_vocab, params, inner)
+            for inner in self._grammars.constraints(params.grammar, n_choices)
+        ]
         handles = [
             Handle(
                 self._worker,
                 ids,
                 max_output=room if params.max_tokens is None else min(params.max_tokens, room),
                 sampling=sampling,
-                stream=TextStream(self._tokenizer.table, params.stop) if self._tokenizer else None,
+                stream=thinking.text_stream(tokenizer, params) if tokenizer else None,
                 n_logprobs=-1 if scored.logprobs is None else scored.logprobs,
                 # All choices have the same prompt: one of them scores it.
                 n_prompt_logprobs=-1 if choice or params.prompt_logprobs is None else params.prompt_logprobs,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oxillama._core.output.text_stream import TextStream
 from oxillama.chat.reply_format import ReplyFormat
 from oxillama.requests.completion_builder import CompletionBuilder
 from oxillama.requests.delivery import Delivery
@@ -130,7 +129,7 @@ class ChatBuilder(ResultBuilder[ChatCompletion, ChatCompletionChunk]):
     def _num_reasoning_tokens(self, choice: CompletionChoice) -> int:
         if self._format.tags is None:
             return 0
-        reply, stream = StreamedReply(self._format, choice.index), TextStream(self._format.table, self._format.stops)
+        reply, stream = StreamedReply(self._format, choice.index), self._format.text_stream()
         for token in choice.token_ids:
             reply.push(stream.push(token), (token,))
         return reply.num_reasoning_tokens

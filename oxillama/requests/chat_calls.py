@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from oxillama.chat.conversation import Conversation, Rendering, measured
 from oxillama.chat.messages import AnyMessage
 from oxillama.chat.reply_format import ReasoningFormat, ReplyOptions
+from oxillama.chat.thinking import Thinking
 from oxillama.errors import InvalidRequestError, UnsupportedModelError
 from oxillama.requests.admission import Admission
 from oxillama.requests.beside import INLINE, beside
@@ -37,7 +38,9 @@ class ChatCalls:
 
         @property
         def n_ctx(self) -> int: ...
-        def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery: ...
+        def _generation(
+            self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, thinking: Thinking | None = None
+        ) -> Delivery: ...
         def _handle(
             self, kind: type[RequestT], builder: ResultBuilder[Any, Any], queue_timeout: float | None
         ) -> RequestT: ...
@@ -82,12 +85,12 @@ class ChatCalls:
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
         chosen = wanted.after_thinking(chosen, conversation, prompt)
         try:
-            delivery = self._generation(prompt.ids, chosen, cache_salt)
+            thinking = conversation.thinking(prompt, tools=bool(wanted.choice.tools))
+            delivery = self._generation(prompt.ids, chosen, cache_salt, thinking)
         except InvalidRequestError as error:
             error.param = wanted.own_name(error.param)
             raise
-        seed = delivery.spec.seed
-        read_as = wanted.format(conversation, prompt, stops=chosen.stop, grammar=chosen.grammar, seed=seed)
+        read_as = wanted.format(conversation, prompt, params=chosen, seed=delivery.spec.seed)
         return self._handle(ChatHandle, ChatBuilder(delivery, read_as), queue_timeout)
 
     def submit_chat(

@@ -54,9 +54,11 @@ class SamplingOptions(TypedDict, total=False):
     banned_tokens: Sequence[int]
     seed: int | None
     stop: Sequence[str]
+    stop_in_thinking: bool
     stop_token_ids: Sequence[int]
     ignore_eos: bool
     min_tokens: int
+    thinking_budget: int | None
     logprobs: int | None
     prompt_logprobs: int | None
     prompt_logprobs_start: int

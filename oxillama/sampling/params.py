@@ -65,8 +65,9 @@ _OPTIONAL_INTEGERS: Mapping[str, tuple[int, int]] = {
     "logprobs": (0, MAX_LOGPROBS),
     "prompt_logprobs": (0, MAX_LOGPROBS),
     "best_of": (1, _INT32_MAX),
+    "thinking_budget": (0, _INT32_MAX),
 }
-_FLAGS = ("ignore_eos", "cache_prompt")
+_FLAGS = ("ignore_eos", "cache_prompt", "stop_in_thinking")
 # Fields that may carry a caller's text: repr() shows how much there is, never what.
 _COUNTED = {
     "dry_sequence_breakers": "breakers",
@@ -143,10 +144,16 @@ class SamplingParams:
     logit_bias: token ids, or texts of exactly one token, and numbers; -inf bans. Default empty. Added to logits.
     banned_tokens: token ids. Default empty. Never written.
     seed: -2**63 to 2**64 - 1, or None. Default None: a fresh one, which the result tells.
-    stop: a text, or several. Default empty. The output ends before the first of them.
+    stop: a text, or several. Default empty. The output ends before the first of them. In a chat they count from the end
+        of what the model thinks on.
+    stop_in_thinking: True or False. Default False. Whether they count in what the model of a chat thinks, too.
     stop_token_ids: token ids. Default empty. The output ends with the first of them.
     ignore_eos: True or False. Default False. Bans the model's end tokens for good.
     min_tokens: 0 or more, at most max_tokens. Default 0. Until then end tokens, stop_token_ids and stop are held back.
+        All tokens of the output are counted, also those of its thinking.
+    thinking_budget: 0 or more, or None. Default None: no limit. After so many tokens of thinking, without its opening,
+        and at the end of a character, what closes it is written. 0: there is none. A grammar goes before; a model that
+        is not known to think is left alone.
     logprobs: 0 to 20, or None. Default None: none. Alternatives to tell for each token of the output.
     prompt_logprobs: 0 to 20, or None. Default None: none. The same for the prompt.
     prompt_logprobs_start: 0 or more. Default 0: all. The first token of the prompt that prompt_logprobs scores; those
@@ -202,9 +209,11 @@ class SamplingParams:
     banned_tokens: Sequence[int] = ()
     seed: int | None = None
     stop: Sequence[str] = ()
+    stop_in_thinking: bool = False
     stop_token_ids: Sequence[int] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
+    thinking_budget: int | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     prompt_logprobs_start: int = 0

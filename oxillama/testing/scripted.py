@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxillama._core.fixed_tokens import FixedTokens
+from oxillama.chat.thinking import Thinking
 from oxillama.engine import Engine
 from oxillama.errors import InvalidRequestError
 from oxillama.requests.admission import Prompt
@@ -104,7 +105,9 @@ class ScriptedEngine(Engine):
         """Also short prompts are read beside an event loop, where a delay holds nobody up."""
         return INLINE + 1
 
-    def _generation(self, prompt: Prompt, params: SamplingParams, cache_salt: str | None) -> Delivery:
+    def _generation(
+        self, prompt: Prompt, params: SamplingParams, cache_salt: str | None, thinking: Thinking | None = None
+    ) -> Delivery:
         text = prompt if isinstance(prompt, str) else self._said(prompt)
         with self._script_lock:
             self.requests.append(Asked(text, params))
@@ -114,7 +117,7 @@ class ScriptedEngine(Engine):
         if reply.error is not None and not reply.text:
             raise reply.error
         fixed = _Fixed([FIRST_BYTE + byte for byte in reply.text.encode()])
-        delivery = super()._generation(prompt, params.replace(grammar=fixed), cache_salt)
+        delivery = super()._generation(prompt, params.replace(grammar=fixed), cache_salt, thinking)
         return delivery if reply.error is None else _FailingDelivery(delivery, reply.error)
 
     def _said(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> str:

@@ -192,6 +192,40 @@ class TestThinking:
         assert last["usage"]["completion_tokens_details"]["reasoning_tokens"] == 4
 
     @pytest.mark.parametrize(
+        "name",
+        ["thinking_budget", "thinking_budget_tokens", "reasoning_budget", "thinking_token_budget"],
+    )
+    @pytest.mark.parametrize(("budget", "thought", "n"), [(0, None, 2), (1, "I", 3), (2, "I see", 4), (-1, "I see", 4)])
+    def test_it_is_closed_after_so_many_tokens(
+        self, thinker: TestClient, name: str, budget: int, thought: str | None, n: int
+    ) -> None:
+        reply = chat(thinker, **{name: budget})
+        message = reply["choices"][0]["message"]
+        assert (message.get("reasoning_content"), message["content"]) == (thought, "Hello")
+        assert reply["usage"]["completion_tokens_details"]["reasoning_tokens"] == n
+        streamed = messages_of(stream(thinker, **{name: budget}))[0]
+        assert (streamed.get("reasoning_content"), streamed["content"]) == (thought, "Hello")
+        answer = thinker.post("/v1/responses", json={"input": "hi", name: budget}).json()
+        assert [item["type"] for item in answer["output"]] == (["reasoning"] if thought else []) + ["message"]
+        assert answer["usage"]["output_tokens_details"]["reasoning_tokens"] == n
+
+    def test_budgets_that_differ_or_are_none_are_refused(self, thinker: TestClient) -> None:
+        for body, param in (
+            ({"thinking_budget": 1, "reasoning_budget": 2}, "reasoning_budget"),
+            ({"reasoning_budget": -2}, "reasoning_budget"),
+            ({"thinking_token_budget": "no"}, "thinking_token_budget"),
+        ):
+            reply = thinker.post("/v1/chat/completions", json={"messages": HI, **body})
+            assert error_of(reply, 400)["param"] == param
+
+    def test_stop_texts_begin_behind_it(self, thinker: TestClient) -> None:
+        assert chat(thinker, stop=["see", "think"])["choices"][0]["message"]["content"] == "Hello"
+        assert chat(thinker, stop=["I", "l"])["choices"][0]["message"]["content"] == "He"
+        stopped = chat(thinker, stop=["see"], stop_in_thinking=True)["choices"][0]
+        assert (stopped["message"]["reasoning_content"], stopped["message"]["content"]) == ("I", "")
+        assert stopped["stop_reason"] == "see"
+
+    @pytest.mark.parametrize(
         ("body", "added"),
         [
             ({"chat_template_kwargs": {"greeting": "abcde"}}, "abcde"),

@@ -62,6 +62,8 @@ PLAIN: dict[str, Any] = {
     "stop_token_ids": [5],
     "banned_tokens": [5],
     "cache_prompt": False,
+    "thinking_budget": 7,
+    "stop_in_thinking": True,
     "deadline": 5.5,
 }
 

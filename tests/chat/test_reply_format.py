@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from oxillama import Engine, GrammarError, InvalidRequestError
+from oxillama import Engine, GrammarError, InvalidRequestError, SamplingParams
 from oxillama.chat import reply_format
 from oxillama.chat.conversation import ChatPrompt
 from oxillama.chat.reply_format import ReplyOptions
@@ -42,9 +42,9 @@ def test_thinking_is_split_off_unless_it_is_to_stay(demo: Engine) -> None:
     conversation = demo._conversation
     assert conversation is not None
     prompt = ChatPrompt(text="", ids=[], thinking=False)
-    split = ReplyOptions(None, {"type": "text"}, "auto").format(conversation, prompt, stops=["."])
+    split = ReplyOptions(None, {"type": "text"}, "auto").format(conversation, prompt, params=SamplingParams(stop=["."]))
     assert (split.tags, split.thinking, split.stops) == (conversation.think_tags, False, (".",))
-    whole = ReplyOptions([], None, "none").format(conversation, prompt, stops=[])
+    whole = ReplyOptions([], None, "none").format(conversation, prompt, params=SamplingParams())
     assert whole.tags is None
     assert whole.splitter().push("<think>so</think>") == ("", "<think>so</think>")
 

@@ -33,6 +33,7 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     "banned_tokens": (["--ban-token", "5", "--ban-token", "6"], (5, 6)), "seed": (["-s", "7"], 7),
     "stop": (["--stop", "x y", "-r", "z"], ("x y", "z")), "stop_token_ids": (["--stop-token", "9"], (9,)),
     "ignore_eos": (["--ignore-eos"], True), "min_tokens": (["--min-tokens", "2"], 2),
+    "thinking_budget": (["--reasoning-budget", "9"], 9), "stop_in_thinking": (["--stop-in-thinking"], True),
     "deadline": (["--deadline", "60"], 60.0),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oxillama._core.output.text_stream import TextStream
+from oxillama._core.output.thinking import ThinkingMarks
 from oxillama._core.output.vocab import TokenTable
 from oxillama.errors import InvalidRequestError
 
@@ -154,3 +155,53 @@ def test_the_stream_keeps_its_table_alive() -> None:
     stream, tokens = stream_of([b"hello", b" ", b"world"], ["w"])
     gc.collect()
     assert "".join(map(stream.push, tokens)) == "hello "
+
+
+def thinking_of(opening: str, closing: str) -> ThinkingMarks:
+    symbols = list(closing.encode())
+    return ThinkingMarks(list(opening.encode()), symbols, symbols)
+
+
+def reference_behind_thinking(text: str, stops: list[str], opening: str, closing: str, *, is_open: bool) -> str:
+    """Stop strings count before thinking and behind it."""
+    head = "" if is_open else text[: len(text) - len(text.lstrip(" \n"))]
+    if not is_open and not text[len(head) :].startswith(opening):
+        return reference(text.encode(), stops)[0]
+    before, stopped = reference(head.encode(), stops)
+    if stopped is not None:
+        return before
+    inner, found, rest = text[len(head) + (0 if is_open else len(opening)) :].partition(closing)
+    thought = head + ("" if is_open else opening) + inner + found
+    return thought + reference(rest.encode(), stops)[0]
+
+
+@given(
+    st.lists(st.sampled_from(["<t>", "</t>", "<", "</", "t", ">", "a", "b", " ", "\n", "é"]), max_size=14).map("".join),
+    st.lists(st.sampled_from(["<", "<t>", "</t>", ">a", "a", "ab", "\n", "\n<", " \n", "t>b", "é"]), max_size=3),
+    st.lists(st.integers(0, 200), max_size=8),
+    st.booleans(),
+)
+@example(" <t>aab</t>aab", ["ab"], [], False)
+@example("<b", ["<"], [1], False)
+@example("\n<t>x</t>\n<t>", ["\n<"], [1], False)
+@example("a</t>a", ["a"], [], True)
+@example("<", ["<"], [], False)
+def test_stop_strings_do_not_count_in_thinking(text: str, stops: list[str], places: list[int], is_open: bool) -> None:
+    pieces = cut(text.encode(), places)
+    table = TokenTable(pieces, [4] * len(pieces), byte_level=False)
+    stream = TextStream(table, stops, thinking=thinking_of("<t>", "</t>"), is_open=is_open)
+    for _ in range(2):
+        released = [stream.push(token) for token in range(len(pieces))]
+        said = "".join(released) + stream.finish()
+        assert said == reference_behind_thinking(text, stops, "<t>", "</t>", is_open=is_open)
+        stream.reset()
+
+
+def test_control_tokens_mark_thinking_that_their_text_does_not() -> None:
+    pieces = [b"[T]", b"[/T]", b"x", b"[/T]", b" "]
+    table = TokenTable(pieces, [3, 3, 1, 4, 1], byte_level=False)
+    stream = TextStream(table, ["x"], thinking=ThinkingMarks([256], [257], [1]))
+    assert "".join(map(stream.push, [4, 0, 2, 3, 2, 1, 4, 2, 2])) == " x[/T]x "
+    assert stream.stop == "x"
+    with pytest.raises(ValueError, match="closers"):
+        ThinkingMarks([256], [257], [])

@@ -127,12 +127,19 @@ def test_a_last_message_of_the_assistant_is_continued(demo: Engine) -> None:
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32), stop=st.lists(st.text("<> a\u20ac", min_size=2, max_size=4), max_size=2))
-def test_thinking_is_split_and_nothing_leaks(thinker: Engine, seed: int, stop: list[str]) -> None:
-    params = SamplingParams(seed=seed, stop=stop, max_tokens=80, logit_bias=ALPHABET, top_k=len(ALPHABET))
+@given(
+    seed=st.integers(0, 2**32),
+    stop=st.lists(st.text("<> a\u20ac", min_size=2, max_size=4), max_size=2),
+    everywhere=st.booleans(),
+)
+def test_thinking_is_split_and_nothing_leaks(thinker: Engine, seed: int, stop: list[str], everywhere: bool) -> None:
+    params = SamplingParams(
+        seed=seed, stop=stop, stop_in_thinking=everywhere, max_tokens=80, logit_bias=ALPHABET, top_k=len(ALPHABET)
+    )
     raw = thinker.chat(TURN, params, reasoning_format="none")
     assert raw.message.reasoning_content is None
-    assert not any(text in raw.text for text in stop)
+    said = raw.text if everywhere else raw.text.partition(TAGS.closing)[2]
+    assert not any(text in said for text in stop)
     splitter = ReasoningSplitter(TAGS, thinking=True)
     parts = [splitter.push(raw.text), splitter.finish()]
     expected = tuple("".join(texts) for texts in zip(*parts, strict=True))

@@ -53,6 +53,8 @@ DEFAULTS: dict[str, Any] = {
     "stop_token_ids": (),
     "ignore_eos": False,
     "min_tokens": 0,
+    "thinking_budget": None,
+    "stop_in_thinking": False,
     "logprobs": None,
     "n": 1,
     "best_of": None,

@@ -27,7 +27,6 @@ ctypedef struct ox_output:
     int32_t max_output
     int32_t n_logprobs           # alternatives per token; -1: no logprobs at all
     int32_t min_tokens           # stop strings are looked for from here on
-    int32_t n_stops
     uint32_t choice              # of n: part of what the random numbers are drawn from
     bint has_text                # the model has a tokenizer
     TextStreamState text

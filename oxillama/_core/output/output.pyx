@@ -57,9 +57,7 @@ cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t mi
         output.has_text = True
         output.piece = <uint8_t *>malloc(stream.capacity)
         output.text_memory = stream.surrender(&output.text)
-        output.n_stops = output.text.num_stops
-        if min_tokens > 0:
-            output.text.num_stops = 0
+        output.text.is_early = min_tokens > 0
     if (output.text_ends == NULL or output.buffers[0] == NULL or (output.has_text and output.piece == NULL)
             or (n_logprobs >= 0
                 and (output.logprobs == NULL or output.top_ids == NULL or output.top_logprobs == NULL))):
@@ -133,8 +131,8 @@ cdef int append_text(ox_output *output, int64_t n_bytes) noexcept nogil:
 cdef int output_text(ox_output *output, int32_t n_output, int32_t token) noexcept nogil:
     if not output.has_text:
         return 0
-    if output.text.num_stops != output.n_stops and n_output >= output.min_tokens:
-        output.text.num_stops = output.n_stops
+    if output.text.is_early and n_output >= output.min_tokens:
+        output.text.is_early = False
     if append_text(output, push_token(&output.text, token, output.piece)) < 0:
         return -1
     if output.text.ended:

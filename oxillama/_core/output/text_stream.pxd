@@ -6,6 +6,7 @@ table, so whoever holds a state keeps the TextStream (and with it the table) ali
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+from oxillama._core.output.thinking cimport ThinkingMarks, ox_thinking, ox_thinking_marks
 from oxillama._core.output.vocab cimport TokenTable, TokenView
 
 
@@ -27,6 +28,13 @@ ctypedef struct TextStreamState:
     const uint32_t* stop_offsets  # [num_stops + 1]
     uint32_t* matched  # [num_stops]: bytes of each stop string that the text ends with
 
+    # Stop strings do not count while one of these is set.
+    bint is_early  # set by the owner: too early for them
+    bint is_inside  # thinking, whose markers belong to it
+    bint watches  # for the end of thinking, or for its beginning
+    ox_thinking_marks marks
+    ox_thinking thinking
+
     # Text that may still turn out to belong to a stop string.
     uint8_t* held
     uint32_t num_held
@@ -40,13 +48,14 @@ ctypedef struct TextStreamState:
 # Both write the text that is now certain to `out`, which must hold `capacity` bytes, and return its length in bytes.
 cdef uint32_t push_token(TextStreamState* state, int32_t token, uint8_t* out) noexcept nogil
 cdef uint32_t finish_text(TextStreamState* state, uint8_t* out) noexcept nogil
-cdef void reset_text(TextStreamState* state) noexcept nogil
+cdef void reset_text(TextStreamState* state, bint is_open) noexcept nogil
 
 
 cdef class TextStream:
     cdef TextStreamState state
     cdef readonly TokenTable table
     cdef readonly tuple stops
+    cdef readonly bint is_open
     # Most bytes that one push_token or finish_text can write.
     cdef readonly uint32_t capacity
     cdef void* _memory
@@ -55,4 +64,4 @@ cdef class TextStream:
     # Moves the stream to where Python is not needed: `state` works as long as the token table lives and until the
     # caller frees the returned memory. This object is used up.
     cdef void* surrender(self, TextStreamState* state) except NULL
-    cdef void _allocate(self, list encoded) except *
+    cdef void _allocate(self, list encoded, ThinkingMarks thinking) except *

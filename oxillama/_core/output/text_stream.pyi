@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Self
 
+from oxillama._core.output.thinking import ThinkingMarks
 from oxillama._core.output.vocab import TokenTable
 
 class TextStream:
@@ -15,10 +16,21 @@ class TextStream:
     Tokens with a flag of ``skip`` (by default control and unknown tokens) write nothing, as do ids outside the
     vocabulary. Leading spaces stay: generated text continues a prompt.
 
+    ``thinking``: the markers of thinking that a text may begin with, in which no stop string counts; the markers belong
+    to it. ``is_open``: the text begins inside.
+
     Raises InvalidRequestError (``param="stop"``) for an empty stop string or one that is not valid Unicode.
     """
 
-    def __new__(cls, table: TokenTable, stops: Sequence[str] = (), *, skip: int = ...) -> Self: ...
+    def __new__(
+        cls,
+        table: TokenTable,
+        stops: Sequence[str] = (),
+        *,
+        skip: int = ...,
+        thinking: ThinkingMarks | None = None,
+        is_open: bool = False,
+    ) -> Self: ...
     def push(self, token: int) -> str:
         """The text that has become certain by this token; often empty. Nothing once ``stopped``."""
 
