@@ -140,7 +140,7 @@ class IkLlamaCpp:
             return self._at_depth(task)
         prefill, decode = (task.tokens, 0) if task.kind == "prefill" else (0, task.tokens)
         sizes = ["-p", prefill, "-n", decode, "-r", 1, "-o", "json", "-fa", 1, "-rtr", int(self._repack)]
-        rows = json.loads(self._output("llama-bench", *sizes))
+        rows = json.loads(output_of([str(self._folder / "llama-bench"), *self._common, *map(str, sizes)]))
         return float(rows[-1]["avg_ts"])
 
     def _at_depth(self, task: Task) -> float:
@@ -168,15 +168,17 @@ class IkLlamaCpp:
         return ["-rtr"] if self._repack else []
 
     def _output(self, program: str, *arguments: object) -> str:
-        return output_of([str(self._folder / program), *self._common, *map(str, arguments)])
+        # Both programs write their figures as they write their log, to the stream of errors.
+        return output_of([str(self._folder / program), *self._common, *map(str, arguments)], with_errors=True)
 
 
-def output_of(command: list[str]) -> str:
-    """Raises RuntimeError for a program that fails, or says nothing."""
+def output_of(command: list[str], *, with_errors: bool = False) -> str:
+    """What a program prints, `with_errors` on either stream. Raises RuntimeError for one that fails or says nothing."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not done.stdout.strip():
+    printed = f"{done.stdout}\n{done.stderr}" if with_errors else done.stdout
+    if done.returncode != 0 or not printed.strip():
         raise RuntimeError(f"{command[0]} ended with code {done.returncode}: {done.stderr[-300:]}")
-    return done.stdout
+    return printed
 
 
 def json_rows(output: str) -> list[dict[str, Any]]:
