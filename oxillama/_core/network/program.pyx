@@ -2,6 +2,7 @@
 
 Built once at load by `oxillama.network.lowering`; the operations point into memory that this object keeps alive."""
 
+cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
@@ -311,6 +312,7 @@ cdef class Program:
             described.append((row.label, [(op.mats[m].type, op.mats[m].rows, op.mats[m].k) for m in range(n_products)]))
         return described
 
+    @cython.critical_section
     def start_profile(self):
         if self._profile is None:
             self._profile = Profile(self.c.n_ops)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oxillama._core.atomics cimport ox_load_acquire_i32, ox_load_acquire_ptr
+from oxillama._core.atomics cimport ox_atomic_i64, ox_fetch_add_relaxed_i64, ox_load_acquire_i32, ox_load_acquire_ptr
 from oxillama._core.constraint cimport Constraint
 from oxillama._core.scheduling.generation cimport (
     OX_FAULT_CONSTRAINT,
@@ -31,6 +31,7 @@ from oxillama._core.output.output cimport (
     output_wait,
 )
 from oxillama._core.network.adapter cimport set_pin
+from oxillama._core.network.program cimport Program
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.network.pooling cimport (
     OX_POOLING_CLS,
@@ -103,8 +104,8 @@ ACCEPTED = OX_OK
 QUEUE_FULL = OX_QUEUE_FULL
 CLOSED = OX_CLOSED
 
-# Of this process; changed under the GIL only.
-cdef uint64_t request_counter = 0
+# Of this process.
+cdef ox_atomic_i64 request_counter
 # Longer than any process lives, and far from the end of int64 nanoseconds.
 cdef double MAX_DEADLINE_SECONDS = 1e9
 
@@ -145,6 +146,7 @@ cdef class Handle:
                  bytes salt=b"", int32_t n_prompt_logprobs=-1, int32_t first_prompt_logprob=0, bint keep_logits=False,
                  str pooling=None, int32_t dimensions=0, bint normalize=True, int32_t second_start=-1,
                  Constraint constraint=None, const int32_t[::1] prediction=None, AdapterSet adapters=None):
+        cdef Program program
         cdef double seconds
         cdef int32_t width
         cdef int kind
@@ -160,9 +162,7 @@ cdef class Handle:
         self.output.choice = choice
         self.request.output = self.output
         self.request.destroy_output = output_destroy
-        global request_counter
-        request_counter += 1
-        self.request.id = request_counter
+        self.request.id = <uint64_t>ox_fetch_add_relaxed_i64(&request_counter, 1) + 1
         self.request.priority = priority
         self.request.cache_prompt = cache_prompt
         if adapters is not None:
@@ -179,11 +179,12 @@ cdef class Handle:
         if pooling is not None:
             kind = POOLINGS[pooling]
             # Without a program the worker has ended, and no request will be taken.
-            if worker.program is not None:
-                width = worker.program.n_scores if kind == OX_POOLING_RANK else worker.program.hidden_width
+            program = worker.running()
+            if program is not None:
+                width = program.n_scores if kind == OX_POOLING_RANK else program.hidden_width
                 if not 0 < dimensions <= width:
                     raise ValueError(f"{dimensions} dimensions of {width}")
-                self.request.whole = worker.program.whole
+                self.request.whole = program.whole
             if kind == OX_POOLING_RANK and not self.request.whole:
                 # Only the last token has seen the others.
                 kind = OX_POOLING_RANK_LAST

@@ -55,10 +55,11 @@ ctypedef struct ox_worker:
 cdef class Worker:
     cdef ox_worker c
     cdef ox_scheduler_config config
-    # None once the thread has ended: weights and cache may be large, and a closed engine may live on.
-    cdef readonly Program program
-    # Of the draft model, or None.
-    cdef readonly Program draft
+    # None once the thread has ended: weights and cache may be large, and a closed engine may live on. Read by running()
+    # and written in a critical section, since an interpreter without a GIL may close while others look.
+    cdef Program _program
+    # Of the draft model, or None; nobody but close() reads it.
+    cdef Program _draft
     # What the outputs of requests borrow while the thread may still write to them.
     cdef object _vocabulary
     # Sets of adapters that requests may wear, until the owner lets go of them or the thread has ended.
@@ -67,3 +68,5 @@ cdef class Worker:
     cdef bint _started
     cdef bint _has_rest_line
     cdef int _pid
+
+    cdef Program running(self)

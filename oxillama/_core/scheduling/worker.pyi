@@ -2,8 +2,6 @@ from oxillama._core.network.adapter import AdapterSet
 from oxillama._core.network.program import Program
 
 class Worker:
-    program: Program | None
-    draft: Program | None
     overlaps_masks: bool
     def __init__(
         self,
@@ -21,6 +19,8 @@ class Worker:
         draft: Program | None = None,
         draft_n_ctx: int = 0,
     ) -> None: ...
+    @property
+    def program(self) -> Program | None: ...
     def close(self) -> None: ...
     @property
     def is_running(self) -> bool: ...

@@ -3,6 +3,7 @@
 It never touches the GIL and never calls Python: requests come in through the ring, results leave through each request's
 output. The thread is joined before anything it reads is freed; it leads the program's team, which ends after it."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -310,8 +311,8 @@ cdef class Worker:
                  int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache,
                  int32_t n_kept_blocks, int32_t snapshot_tokens, Program draft=None, int32_t draft_n_ctx=0):
         cdef int i, max_tokens = program.c.max_tokens
-        self.program = program
-        self.draft = draft
+        self._program = program
+        self._draft = draft
         self._vocabulary = vocabulary
         self._adapters = set()
         self._pid = getpid()
@@ -377,6 +378,15 @@ cdef class Worker:
             raise thread_refused(error, self.c.n_threads, self.c.n_threads)
         self._started = True
 
+    @property
+    def program(self):
+        """What it runs; None once it has ended."""
+        return self.running()
+
+    cdef Program running(self):
+        with cython.critical_section(self):
+            return self._program
+
     def close(self):
         """Ends every request, then the thread and its team, and lets go of the model. May be called again; does nothing
         in a forked child."""
@@ -386,8 +396,9 @@ cdef class Worker:
                 ring_close(self.c.ring)
                 ox_thread_join(self._thread)
                 masks_stop(&self.c.masks)
-            self.program.team.close()
-            self.program = self.draft = None
+            self._program.team.close()
+            with cython.critical_section(self):
+                self._program = self._draft = None
             self._adapters.clear()
 
     def __del__(self):
@@ -464,7 +475,7 @@ cdef class Worker:
 
     def stats(self):
         """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
-        cdef Program program = self.program
+        cdef Program program = self.running()
         cdef KVCache kv = None if program is None else program.kv
         cdef dict found = {
             # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
