@@ -13,8 +13,8 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check
 SOURCES := $(shell find oxillama/_core -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
-.PHONY: help demo serve test test-slow test-clients test-ray test-browser test-real mutations soak lint format dev bench compare \
-	sanitize neon dist docs clean distclean FORCE
+.PHONY: help demo serve test test-slow test-clients test-ray test-browser test-real test-free-threading mutations soak lint format dev bench compare \
+	sanitize neon neon-tests dist wheels docs clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make test-clients  other libraries (langchain, litellm, lm-eval, inspect-ai, llm ...) against a server and in process'
 	@echo 'make test-ray   replicas and data actors on a local Ray'
 	@echo 'make test-browser  the chat page in Chromium (Debian: chromium); screenshots go to build/screenshots'
+	@echo 'make test-free-threading  what threads may share, under an interpreter without a GIL (FREE=python3.14t)'
 	@echo 'make test-real  real models (SmolLM2, Gemma 3), fetched into ~/.cache/oxillama or OXILLAMA_REAL_MODELS'
 	@echo 'make lint       formatting, lint and types, as CI checks them (format: mend the formatting)'
 	@echo 'make dev        (re)build the compiled code in place; Python sources are live'
@@ -33,6 +34,8 @@ help:
 	@echo 'make soak       10 minutes of random work, then a look at what is left (ARGS="--seconds 60")'
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
+	@echo 'make neon-tests compile the whole core for arm64 and run tests of the kernels under qemu (Python 3.11; Debian: qemu-user-static)'
+	@echo 'make wheels     a wheel for every Python at hand, repaired, and tried in a clean environment (ARGS="python3.13": that one)'
 	@echo 'make dist       source distribution and wheel, into dist/'
 	@echo 'make docs       the documentation site, into build/site; fails on a link to nothing'
 	@echo 'make clean      remove what was built (distclean: .venv too)'
@@ -65,6 +68,11 @@ test-real: dev $(VENV)/test.stamp
 	-$(PY) -m tools.real_models
 	$(PY) -m pytest -m real $(ARGS)
 
+# FREE=python3.14t names an interpreter without a GIL, which is built for in a copy under build/.
+FREE ?= python3.14t
+test-free-threading:
+	tools/free_threading.sh $(FREE) $(ARGS)
+
 mutations: dev $(VENV)/test.stamp
 	$(PY) -m tools.mutations $(ARGS)
 
@@ -95,6 +103,12 @@ sanitize: $(VENV)/test.stamp
 neon:
 	tools/compile_neon.sh
 
+neon-tests: $(VENV)/build.stamp
+	tools/neon_tests.sh $(PY) $(ARGS)
+
+wheels: $(VENV)/wheels.stamp
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tools.wheels $(ARGS)
+
 dist: $(VENV)/dist.stamp
 	rm -rf dist
 	$(PY) -m build --quiet
@@ -119,7 +133,7 @@ $(PY):
 		"$$python" -m venv --clear $(VENV)
 	$(INSTALL) --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/build.stamp $(VENV)/structured.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp $(VENV)/docs.stamp: \
+$(VENV)/build.stamp $(VENV)/structured.stamp $(VENV)/server.stamp $(VENV)/test.stamp $(VENV)/browser.stamp $(VENV)/lint.stamp $(VENV)/bench.stamp $(VENV)/dist.stamp $(VENV)/docs.stamp $(VENV)/wheels.stamp: \
 $(VENV)/%.stamp: pyproject.toml | $(PY)
 	$(INSTALL) $(if $(wildcard $@),--quiet) --group $*
 	@touch $@

@@ -1,8 +1,8 @@
 """The extension modules and how they are compiled; everything else is in pyproject.toml."""
 
 import os
-import platform
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from itertools import chain
@@ -16,6 +16,7 @@ CORE = "oxillama/_core"
 DEBUG = os.environ.get("OXILLAMA_DEBUG") == "1"
 SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undefined"
 MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf.file gguf.scan"
+JOBS = int(os.environ.get("OXILLAMA_BUILD_JOBS") or os.cpu_count() or 1)
 LEVELS = os.environ.get("OXILLAMA_LEVELS", "").split()  # kernels of these only, for example "reference base"
 # What the tests reach of the core is built in a checkout and stays out of a wheel.
 IN_A_WHEEL = "bdist_wheel" in sys.argv
@@ -26,7 +27,8 @@ compile_args += ["-O1", "-g1" if SANITIZE else "-g"] if DEBUG or SANITIZE else [
 if LEVELS:
     compile_args.append("-DOX_SOME_LEVELS")
 link_args = ["-pthread"]
-if platform.machine() in ("x86_64", "AMD64"):
+# Of the interpreter that it is built for, which a cross compiler says by _PYTHON_HOST_PLATFORM.
+if sysconfig.get_platform().endswith(("x86_64", "amd64")):
     compile_args.append("-march=x86-64-v2")
 if SANITIZE:
     compile_args += [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
@@ -90,34 +92,41 @@ def extension(pyx: str) -> Extension:
 
 
 class BuildSources(build_ext):
-    """Compiles the sources of one extension side by side: the kernels are one of eight, minutes each."""
+    """Compiles extensions side by side, and the sources of one too: the kernels are one of eighty, minutes each."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = JOBS
 
     def build_extensions(self) -> None:
         compile_all = self.compiler.compile
+        with ThreadPoolExecutor(JOBS) as pool:  # one for all of them, so that no more run than were asked for
 
-        def compile_each(sources: list[str], **options: Any) -> list[str]:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            def compile_each(sources: list[str], **options: Any) -> list[str]:
                 return list(chain.from_iterable(pool.map(lambda source: compile_all([source], **options), sources)))
 
-        self.compiler.compile = compile_each
-        super().build_extensions()
+            self.compiler.compile = compile_each
+            super().build_extensions()
 
 
-setup(
-    cmdclass={"build_ext": BuildSources},
-    ext_modules=cythonize(
-        [extension(pyx) for pyx in sorted(glob(f"{CORE}/**/*.pyx", recursive=True)) if is_built(pyx)],
-        build_dir="build/cython",
-        nthreads=int(os.environ.get("OXILLAMA_BUILD_JOBS", "0")),
-        compiler_directives={
-            "language_level": 3,
-            "embedsignature": True,
-            "boundscheck": DEBUG,
-            "wraparound": False,
-            "initializedcheck": DEBUG,
-            "cdivision": True,
-            "auto_pickle": False,  # the generated code reads a `const uint8_t*` member as a C string
-            "freethreading_compatible": True,
-        },
-    ),
-)
+# Cython translates in processes, which may import this file.
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_ext": BuildSources},
+        ext_modules=cythonize(
+            [extension(pyx) for pyx in sorted(glob(f"{CORE}/**/*.pyx", recursive=True)) if is_built(pyx)],
+            build_dir="build/cython",
+            nthreads=JOBS,
+            compiler_directives={
+                "language_level": 3,
+                "embedsignature": True,
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "initializedcheck": DEBUG,
+                "cdivision": True,
+                "auto_pickle": False,  # the generated code reads a `const uint8_t*` member as a C string
+                "freethreading_compatible": True,
+            },
+        ),
+    )

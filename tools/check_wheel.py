@@ -15,6 +15,7 @@ TESTING = PACKAGE / "_core" / "testing"  # built in a checkout only
 SHIPPED_AS_THEY_ARE = {".py", ".pyi", ".pxd", ".gguf", ".html", ".css", ".js", ".svg"}
 SOURCES = {".c", ".h", ".pyx"}
 EXTERN = re.compile(r'^cdef extern from "([^<"]+)"', re.MULTILINE)  # a system's header has angle brackets
+MAX_BYTES = 8_000_000  # of a wheel: what an app is willing to carry
 INCLUDE = re.compile(r'^\s*#\s*include "(.+?)"', re.MULTILINE)
 
 
@@ -67,6 +68,8 @@ def main() -> int:
     path = Path(sys.argv[1])
     with zipfile.ZipFile(path) as wheel:
         found = problems(wheel)
+        if path.stat().st_size > MAX_BYTES:
+            found.append(f"larger than {MAX_BYTES / 1e6:.0f} MB")
         print("\n".join([*found, f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(found)} problems"]))
     return 1 if found else 0
 
