@@ -34,7 +34,7 @@ help:
 	@echo 'make soak       10 minutes of random work, then a look at what is left (ARGS="--seconds 60")'
 	@echo 'make sanitize   the tests of the compiled code under AddressSanitizer and UBSan'
 	@echo 'make neon       compile the arm64 kernels with a cross compiler'
-	@echo 'make neon-tests compile the whole core for arm64 and run tests of the kernels under qemu (Python 3.11; Debian: qemu-user-static)'
+	@echo 'make neon-tests compile the kernels for arm64 and run their tests under qemu (Python 3.11; Debian: qemu-user-static)'
 	@echo 'make wheels     a wheel for every Python at hand, repaired, and tried in a clean environment (ARGS="python3.13": that one)'
 	@echo 'make dist       source distribution and wheel, into dist/'
 	@echo 'make docs       the documentation site, into build/site; fails on a link to nothing'

@@ -287,7 +287,8 @@ cdef class TokenTable:
 
     @property
     def flags(self):
-        return self._flags_view.toreadonly()
+        # A view of its own: one that threads share does not count them right where there is no GIL.
+        return memoryview(self._flags).toreadonly()
 
     @property
     def longest(self):
