@@ -20,7 +20,7 @@ PAGE = (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8")
 CODE_ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 # The first column of tables that begin with a message: what differs is written as an ellipsis.
 MESSAGE_ROW = re.compile(r"^\| `([^`]*[ …][^`]*)`", re.MULTILINE)
-CODE_ARGUMENT = re.compile(r'\bcode(?::[^=]*)? ?= ?"(\w+)"')
+CODE_ARGUMENT = re.compile(r'(?:\bcode(?::[^=]*)? ?= ?|\b_overdue\()"(\w+)"')
 # Said by Python and by a shell script.
 NOT_OURS = {"got an unexpected keyword argument", "missing: …"}
 
