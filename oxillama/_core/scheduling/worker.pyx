@@ -40,14 +40,7 @@ from oxillama._core.request cimport (
 from oxillama._core.scheduling.mask_thread cimport masks_begin, masks_finish, masks_start, masks_stop
 from oxillama._core.scheduling.room cimport room_destroy, room_init, room_take, room_wake_all
 from oxillama._core.ring cimport (
-    ring_close,
-    ring_create,
-    ring_destroy,
-    ring_is_quiet,
-    ring_left_queue,
-    ring_sleep,
-    ring_take,
-    ring_wake,
+    ring_close, ring_create, ring_destroy, ring_is_quiet, ring_left_queue, ring_sleep, ring_take, ring_wake,
 )
 from oxillama._core.output.output cimport ox_output
 from oxillama._core.scheduling.plan cimport num_accepted, ox_plan_item, plan_is_alive, plan_rollback
@@ -56,14 +49,8 @@ from oxillama._core.scheduling.profile cimport ox_profile, profile_add, profile_
 from oxillama._core.scheduling.row_costs cimport row_costs_observe
 from oxillama._core.scheduling.snapshots cimport snapshots_create, snapshots_destroy
 from oxillama._core.scheduling.scheduler cimport (
-    scheduler_add,
-    scheduler_apply,
-    scheduler_create,
-    scheduler_destroy,
-    scheduler_finish_all,
-    scheduler_num_alive,
-    scheduler_observe,
-    scheduler_schedule,
+    scheduler_add, scheduler_apply, scheduler_create, scheduler_destroy, scheduler_finish_all,
+    scheduler_num_alive, scheduler_observe, scheduler_schedule,
 )
 from oxillama._core.status cimport OX_OK, ox_status
 from oxillama._core.network.team cimport ox_team_share, thread_refused
