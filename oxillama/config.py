@@ -33,6 +33,22 @@ class CacheConfig:
                 object.__setattr__(self, name, integer(name, getattr(self, name), least, 2**31 - 1))
 
 
+F16_WEIGHTS = ("exact", "bf16")
+
+
+@dataclass(frozen=True)
+class WeightsConfig:
+    """How weights are kept, as in `Engine`."""
+
+    f16: str = "exact"
+
+    def __post_init__(self) -> None:
+        if self.f16 not in F16_WEIGHTS:
+            raise refused("f16", " or ".join(map(repr, F16_WEIGHTS)), self.f16)
+
+
+EXACT_WEIGHTS = WeightsConfig()
+
 SPECULATIONS = ("auto", "off")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oxillama import InvalidRequestError
-from oxillama.config import CacheConfig, SchedulerConfig
+from oxillama.config import CacheConfig, SchedulerConfig, WeightsConfig
 
 
 def test_a_step_has_room_for_a_token_of_every_sequence() -> None:
@@ -40,6 +40,7 @@ def test_numbers_become_python_s_own() -> None:
         (CacheConfig, "kv_cache_tokens", True),
         (CacheConfig, "prefix_cache_tokens", -1),
         (CacheConfig, "kv_dtype", "F16"),
+        (WeightsConfig, "f16", "f16"),
     ],
 )
 def test_a_value_without_sense_is_named(part: Any, name: str, value: object) -> None:

@@ -113,6 +113,7 @@ def main(args: SimpleNamespace) -> int:
         "model": Path(path).name,
         "cpu": cpu_info().to_dict(),
         "kv_dtype": args.kv_dtype,
+        "f16": args.f16,
         "adapters": [adapter.name for adapter in adapters],
         "work": asdict(work),
         "results": [],
@@ -144,6 +145,7 @@ def _engine(path: str, tasks: list[Task], threads: int, args: SimpleNamespace) -
         kv_cache_tokens=n_ctx * n_sequences,
         prefix_cache_tokens=n_ctx * n_sequences,
         kv_dtype=args.kv_dtype,
+        f16=args.f16,
         mmap=not args.no_mmap,
     )
 

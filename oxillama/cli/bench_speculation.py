@@ -112,6 +112,7 @@ def main(args: SimpleNamespace, path: str) -> int:
         "n_ctx": PROMPT_TOKENS + max(args.decode),
         "n_threads": args.threads[0] if args.threads else None,
         "kv_dtype": args.kv_dtype,
+        "f16": args.f16,
         "mmap": not args.no_mmap,
     }
     rows = []

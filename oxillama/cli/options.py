@@ -165,6 +165,10 @@ def storage_options() -> list[click.Parameter]:
             "--kv-dtype", kind=OneOf(("f16", "f32", "bf16", "q8_0")), default="f16", metavar="TYPE", field="kv_dtype",
             help="type of the KV cache: f16, f32, bf16 or q8_0 (default: f16)",
         ),
+        Option(
+            "--f16", kind=OneOf(("exact", "bf16")), default="exact", metavar="HOW", field="f16",
+            help="F16 weights: exact, or bf16: rounded, for faster prompts (default: exact)",
+        ),
         Option("--no-mmap", is_flag=True, help="read the file instead of mapping it"),
     ]  # fmt: skip
 
@@ -205,5 +209,6 @@ def engine_options(args: SimpleNamespace) -> dict[str, Any]:
         "n_ctx": args.ctx_size or None,
         "n_threads": args.threads,
         "kv_dtype": args.kv_dtype,
+        "f16": args.f16,
         "mmap": not args.no_mmap,
     }

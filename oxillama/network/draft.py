@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from oxillama._core.network.program import Program
 from oxillama._core.scheduling.kv_cache import KVCache, block_bytes
-from oxillama.config import CacheConfig, SchedulerConfig
+from oxillama.config import EXACT_WEIGHTS, CacheConfig, SchedulerConfig, WeightsConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile
 from oxillama.gguf.model_kind import check_kind
@@ -46,6 +46,7 @@ def load_draft(
     *,
     cache: CacheConfig,
     scheduler: SchedulerConfig,
+    weights: WeightsConfig = EXACT_WEIGHTS,
     progress: Progress = None,
 ) -> DraftModel:
     """Builds the program of an open file, in addition to that of a loaded model.
@@ -53,7 +54,7 @@ def load_draft(
     Raises ModelLoadError for a vocabulary that is not the model's, saying which token differs, or for want of memory,
     and UnsupportedModelError for a network that cannot draft."""
     check_kind(file)
-    tensors, model = FileTensors(file), loaded.model
+    tensors, model = FileTensors(file, weights), loaded.model
     name = os.path.basename(os.fspath(path))
     graph, architecture = describe_network(file, tensors, None)
     _check_network(name, graph)

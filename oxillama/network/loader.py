@@ -7,16 +7,17 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from oxillama._core.gguf.ggml_types import GGML_TYPES
 from oxillama._core.network.program import Program
 from oxillama._core.network.team import Team
 from oxillama._core.network.weights import PackedMatrix, WeightPacker, packed_bytes
 from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
-from oxillama.config import CacheConfig, SchedulerConfig
+from oxillama.config import EXACT_WEIGHTS, CacheConfig, SchedulerConfig, WeightsConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
 from oxillama.gguf.model_kind import check_kind, check_tensor_types
@@ -34,6 +35,8 @@ log: logging.Logger = logging.getLogger("oxillama")
 
 # Rows of logits that a step has room for beside one per running sequence, for the evaluation of prompts.
 EVALUATION_ROWS = 32
+
+_TYPE_IDS = {row.name: number for number, row in GGML_TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,27 @@ def pick_rows(rows: npt.NDArray[Any], ranges: tuple[range, ...]) -> npt.NDArray[
     return np.concatenate([rows[part.start : part.stop] for part in ranges])
 
 
+class PackedTensor(NamedTuple):
+    """A tensor as the program will keep it, where that is not as the file has it."""
+
+    shape: tuple[int, ...]
+    type_id: int
+
+
 class FileTensors:
     """The tensors of an open file: what the graph checks, and what the program is filled with."""
 
-    def __init__(self, file: GGUFFile) -> None:
+    def __init__(self, file: GGUFFile, weights: WeightsConfig = EXACT_WEIGHTS) -> None:
         self._file = file
+        self._rounds_f16 = weights.f16 == "bf16"
         self._packed: dict[Matrix, PackedMatrix] = {}
         self._packer = WeightPacker(0)
 
-    def get(self, name: str) -> TensorInfo | None:
-        return self._file.tensors.get(name)
+    def get(self, name: str) -> TensorInfo | PackedTensor | None:
+        info = self._file.tensors.get(name)
+        if self._rounds_f16 and info is not None and info.type_name == "F16" and len(info.shape) > 1:
+            return PackedTensor(tuple(info.shape), _TYPE_IDS["BF16"])
+        return info
 
     def floats(self, name: str) -> npt.NDArray[np.float32]:
         info = self._file.tensor(name)
@@ -134,7 +148,15 @@ class FileTensors:
             bias = self.vector(matrix.bias) if matrix.bias else None
             # A stack's factors are the operation's, which knows which of its matrices it multiplies with.
             scale = float(self.vector(matrix.scale)[0]) if matrix.scale and matrix.stack == 1 else 1.0
-            packed = self._packer.add_stack(parts, matrix.type_id, matrix.rows, matrix.k, bias=bias, scale=scale)
+            packed = self._packer.add_stack(
+                parts,
+                matrix.type_id,
+                matrix.rows,
+                matrix.k,
+                bias=bias,
+                scale=scale,
+                rounds=matrix.type_id != info.type_id,
+            )
             self._packed[matrix] = packed
         return packed
 
@@ -153,6 +175,7 @@ def load_model(
     *,
     cache: CacheConfig,
     scheduler: SchedulerConfig,
+    weights: WeightsConfig = EXACT_WEIGHTS,
     n_threads: int,
     progress: Progress = None,
     file: GGUFFile,
@@ -162,7 +185,7 @@ def load_model(
     Raises ModelLoadError for a damaged or inconsistent file or one that does not fit into memory, before weights are
     read, and UnsupportedModelError for a sound one that needs what this version does not have."""
     check_kind(file)
-    tensors = FileTensors(file)
+    tensors = FileTensors(file, weights)
     graph, architecture = describe_network(file, tensors, cache.n_ctx)
     # The model outlives the file, whose mapping or copy is of no use once the weights are packed.
     metadata = file.metadata.detached()

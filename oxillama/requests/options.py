@@ -17,6 +17,7 @@ from oxillama.structured.response_format import ResponseFormat
 from oxillama.structured.source import ConstraintSource
 from oxillama.tools.syntax import ReplySyntax
 
+F16Weights: TypeAlias = Literal["exact", "bf16"]
 KVType: TypeAlias = Literal["f16", "f32", "bf16", "q8_0"]
 Speculation: TypeAlias = Literal["auto", "off"]
 
@@ -160,6 +161,7 @@ class EngineOptions(TypedDict, total=False):
     max_step_ms: float
     queue_size: int
     kv_dtype: KVType
+    f16: F16Weights
     kv_cache_tokens: int | None
     prefix_cache: bool
     prefix_cache_tokens: int | None

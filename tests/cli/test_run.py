@@ -74,7 +74,7 @@ def test_options_reach_the_sampler(greedy: str, capsys: pytest.CaptureFixture[st
 
 def test_a_model_may_be_named_in_two_ways(long_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for named in ([str(long_model)], ["-m", str(long_model)]):
-        options = ["--ignore-eos", "-n", "5", "-t", "1", "-c", "64", "--kv-dtype", "f32", "--no-mmap"]
+        options = ["--ignore-eos", "-n", "5", "-t", "1", "-c", "64", "--kv-dtype", "f32", "--f16", "bf16", "--no-mmap"]
         assert main(["run", *named, "-p", "x", "-s", "1", *options]) == 0
         assert "5 tokens written" in capsys.readouterr().err
 

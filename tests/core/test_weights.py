@@ -104,3 +104,26 @@ def test_the_room_is_the_limit() -> None:
     packer.add(np.zeros(32 * 18, np.uint8), 2, 32, 32)
     with pytest.raises(MemoryError, match="do not fit into the 0 left"):
         packer.add(np.zeros(18, np.uint8), 2, 1, 32)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_float16_rows_are_rounded_to_the_nearest_bfloat16(n_threads: int) -> None:
+    # Every bit pattern, in an order that spreads them over rows; rows of several pieces, the last group not full.
+    patterns = np.random.default_rng(2).permutation(1 << 16).astype(np.uint16)
+    rows, k = 4001, 1024
+    halves = np.resize(patterns, (rows, k))
+    packer = WeightPacker(packed_bytes(FORMATS["BF16"].type, rows, k))
+    matrix = packer.add(halves.view(np.uint8).reshape(-1), FORMATS["BF16"].type, rows, k, rounds=True)
+    packer.pack(lambda n: None, Team(n_threads))
+    bits = halves.view(np.float16).astype(np.float32).view(np.uint32).astype(np.uint64)
+    nearest = (((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) << 16).astype(np.uint32).view(np.float32)
+    expected = np.where(np.isnan(halves.view(np.float16)), np.float32(np.nan), nearest)
+    for row in [*range(70), 2000, 4000]:
+        np.testing.assert_array_equal(matrix.row(row), expected[row])
+
+
+def test_only_float16_is_rounded_and_only_to_bfloat16() -> None:
+    packer = WeightPacker(1 << 20)
+    for type_id, n_bytes in ((FORMATS["F16"].type, 64), (FORMATS["BF16"].type, 128)):
+        with pytest.raises(ValueError, match="float16 values to be rounded to BF16"):
+            packer.add(np.zeros(n_bytes, np.uint8), type_id, 1, 32, rounds=True)

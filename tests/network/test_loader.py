@@ -16,8 +16,10 @@ import pytest
 
 from oxillama import Engine, InvalidRequestError, ModelLoadError, UnsupportedModelError, tokenizer
 from oxillama.demo import demo_path
+from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import GGUFWriter
 from oxillama.network.models import ARCHITECTURES
+from oxillama.requests.options import F16Weights
 from oxillama.testing.random_blocks import FORMATS
 from oxillama.testing.tiny_models import TinyModel
 from tests.vocab.vocabularies import byte_pair_metadata, sentencepiece_metadata, wordpiece_metadata
@@ -409,6 +411,54 @@ def test_what_is_loaded_is_logged_without_text(path: Path, caplog: pytest.LogCap
 def test_bad_options_are_said_before_the_file_is_opened(path: Path) -> None:
     with pytest.raises(InvalidRequestError):
         Engine(path, kv_dtype="f64")  # type: ignore[arg-type]
+
+
+def write_halves(path: Path, *, rounded: bool) -> None:
+    """A tiny model whose matrices are F16, or what the nearest BF16 to each of these values is."""
+
+    def change(metadata: dict[str, Any], tensors: Tensors) -> None:
+        for name, values in tensors.items():
+            if values.ndim > 1:
+                halves = values.astype(np.float16)
+                bits = halves.astype(np.float32).view(np.uint32)
+                nearest = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+                tensors[name] = nearest.view(np.float32) if rounded else halves  # type: ignore[assignment]
+
+    if not rounded:
+        write(path, change)
+        return
+    write(path.with_suffix(".f32"), change)
+    with GGUFFile(path.with_suffix(".f32")) as file, GGUFWriter(path) as writer:
+        for key in file.metadata:
+            writer.add_raw(key, *file.metadata.raw(key))
+        for name, info in file.tensors.items():
+            data = np.array(info.data)
+            if len(info.shape) > 1:
+                data = (data.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+            writer.add_tensor(name, data, shape=info.shape, type_name="BF16" if len(info.shape) > 1 else "F32")
+
+
+def test_f16_weights_rounded_on_request_are_those_of_a_bf16_file(tmp_path: Path) -> None:
+    found: dict[str, npt.NDArray[np.float32]] = {}
+    files: list[tuple[str, bool, F16Weights]] = [
+        ("f16", False, "exact"),
+        ("as bf16", False, "bf16"),
+        ("bf16", True, "exact"),
+    ]
+    for name, rounded, f16 in files:
+        path = tmp_path / f"{name}.gguf"
+        write_halves(path, rounded=rounded)
+        with Engine(path, n_threads=2, progress=False, f16=f16) as engine:
+            found[name] = engine.logits(list(range(1, 40)))
+    assert np.array_equal(found["as bf16"], found["bf16"])
+    assert not np.array_equal(found["f16"], found["bf16"])
+    np.testing.assert_allclose(found["f16"], found["bf16"], atol=0.2 * np.abs(found["f16"]).max())
+
+
+def test_rounding_f16_weights_leaves_other_files_alone(path: Path) -> None:
+    write(path)
+    with Engine(path, progress=False) as exact, Engine(path, progress=False, f16="bf16") as rounded:
+        assert np.array_equal(exact.logits([1, 2, 3]), rounded.logits([1, 2, 3]))
 
 
 def test_a_step_evaluates_a_block_of_rows(path: Path) -> None:

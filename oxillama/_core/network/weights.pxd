@@ -12,6 +12,7 @@ cdef struct Piece:
     int32_t rows
     size_t row_bytes
     size_t group_bytes
+    bint rounds             # the source is float16, packed as bfloat16
     const unsigned char *source
     unsigned char *out
 
@@ -28,4 +29,5 @@ cdef class WeightPacker:
     cdef size_t _n_pieces
     cdef list _sources
     cdef bint _consume
-    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset) except -1
+    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset,
+                  bint rounds) except -1

@@ -23,6 +23,7 @@ class WeightPacker:
         *,
         bias: npt.NDArray[np.float32] | None = None,
         scale: float = 1.0,
+        rounds: bool = False,
     ) -> PackedMatrix: ...
     def add_stack(
         self,
@@ -33,5 +34,6 @@ class WeightPacker:
         *,
         bias: npt.NDArray[np.float32] | None = None,
         scale: float = 1.0,
+        rounds: bool = False,
     ) -> PackedMatrix: ...
     def pack(self, advance: Callable[[int], None], team: Team | None = None) -> None: ...

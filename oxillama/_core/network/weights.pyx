@@ -4,17 +4,22 @@ All matrices of a model lie in one stretch of memory, in the order in which a st
 walk them packs them: each takes the next few megabytes as long as there are any, touches the new memory itself, and
 lets go of what it has read. So peak memory is the weights once, whatever the size of a single tensor."""
 
-from libc.stdint cimport int32_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint16_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
 
 from collections.abc import Callable
 
 import numpy as np
 
 from oxillama._core.network.executor cimport ox_default_fp_mode, ox_restore_fp_mode
+from oxillama._core.gguf.ggml_types cimport GGML_BF16
 from oxillama._core.network.kernels cimport OX_GROUP_ROWS, active_kernels, ox_kernels
 from oxillama._core.memory cimport Pages, ox_pages, pages_settle, pages_touch, release_pages
 from oxillama._core.network.team cimport Team, ox_team, ox_team_share
+
+cdef extern from "float_rows.h" nogil:
+    void ox_f16_rows_to_bf16(const uint16_t *source, size_t n, uint16_t *out) noexcept
 
 cdef enum:
     # What a thread takes at a time: a few huge pages, so that two threads seldom meet in one of them.
@@ -31,6 +36,8 @@ ctypedef struct Pack:
     const Piece *pieces
     ox_pages *pages
     bint consume
+    unsigned char *rounded  # [places][rounded_bytes]: a group of float16 rows as bfloat16
+    size_t rounded_bytes
 
 
 def packed_bytes(int type_id, Py_ssize_t rows, Py_ssize_t k):
@@ -61,16 +68,39 @@ cdef void pack_piece(void *context, int32_t item, int32_t place) noexcept nogil:
     # The caller is one of those who pack, with whatever floating-point mode a host library left in its thread.
     cdef uint64_t fp_mode = ox_default_fp_mode()
     cdef int32_t row = 0, kept = 0  # the first row that has not been let go
+    cdef int32_t rows
+    cdef const unsigned char *source
+    cdef unsigned char *rounded = pack.rounded + <size_t>place * pack.rounded_bytes
     pages_touch(pack.pages, piece.out, (piece.rows + OX_GROUP_ROWS - 1) // OX_GROUP_ROWS * piece.group_bytes)
     while row < piece.rows:
-        pack.kernels.pack_group(piece.type, piece.k, min(OX_GROUP_ROWS, piece.rows - row),
-                                piece.source + <size_t>row * piece.row_bytes, piece.row_bytes,
+        rows = min(OX_GROUP_ROWS, piece.rows - row)
+        source = piece.source + <size_t>row * piece.row_bytes
+        if piece.rounds:
+            ox_f16_rows_to_bf16(<const uint16_t *>source, <size_t>rows * piece.k, <uint16_t *>rounded)
+            source = rounded
+        pack.kernels.pack_group(piece.type, piece.k, rows, source, piece.row_bytes,
                                 piece.out + <size_t>(row // OX_GROUP_ROWS) * piece.group_bytes)
-        row = min(row + OX_GROUP_ROWS, piece.rows)
+        row += rows
         if pack.consume and (row == piece.rows or <size_t>(row - kept) * piece.row_bytes >= CONSUMED_BYTES):
             release_pages(piece.source + <size_t>kept * piece.row_bytes, <size_t>(row - kept) * piece.row_bytes)
             kept = row
     ox_restore_fp_mode(fp_mode)
+
+
+cdef int pack_all(const Piece *pieces, size_t n_pieces, Pack *work, ox_team *packers, advance) except -1:
+    cdef size_t first = 0, last, n_bytes
+    while first < n_pieces:
+        n_bytes = 0
+        last = first
+        while last < n_pieces and n_bytes < BATCH_BYTES:
+            n_bytes += <size_t>pieces[last].rows * pieces[last].row_bytes
+            last += 1
+        work.pieces = pieces + first
+        with nogil:
+            ox_team_share(packers, <int32_t>(last - first), pack_piece, work)
+        first = last
+        advance(n_bytes)
+    return 0
 
 
 cdef class WeightPacker:
@@ -88,16 +118,17 @@ cdef class WeightPacker:
         free(self._pieces)
 
     def add(self, const unsigned char[::1] raw not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *,
-            const float[::1] bias=None, float scale=1.0):
+            const float[::1] bias=None, float scale=1.0, bint rounds=False):
         """A PackedMatrix whose values are there after `pack()`.
 
         raw: the tensor's bytes as the file has them, row after row; bias: float32 [rows] or None. Both are kept, not
-        copied. scale: of the products, before the bias is added. Raises ValueError for sizes that do not fit each
+        copied. scale: of the products, before the bias is added. rounds: the bytes are F16, type_id is BF16: values are
+        rounded to the nearest. Raises ValueError for sizes that do not fit each
         other, MemoryError when the room is used up."""
-        return self.add_stack([raw], type_id, rows, k, bias=bias, scale=scale)
+        return self.add_stack([raw], type_id, rows, k, bias=bias, scale=scale, rounds=rounds)
 
     def add_stack(self, list raws not None, int type_id, Py_ssize_t rows, Py_ssize_t k, *, const float[::1] bias=None,
-                  float scale=1.0):
+                  float scale=1.0, bint rounds=False):
         """The same for several matrices of one size, which a mixture of experts chooses from: one after another, each
         beginning with a group of its own. raws: their bytes; bias: float32 [rows] of each, one after another, or
         None."""
@@ -114,6 +145,8 @@ cdef class WeightPacker:
         for raw in raws:
             if raw.shape[0] == 0 or raw.shape[0] % rows:
                 raise ValueError(f"{raw.shape[0]} bytes are not {rows} rows")
+            if rounds and (type_id != GGML_BF16 or raw.shape[0] != 2 * rows * k):
+                raise ValueError(f"{raw.shape[0]} bytes are not {rows} x {k} float16 values to be rounded to BF16")
         if bias is not None and bias.shape[0] != rows * len(raws):
             raise ValueError(f"bias has {bias.shape[0]} values, expected {rows * len(raws)}")
         if n_all * group_bytes > self._pages.c.size - self._used:
@@ -129,12 +162,13 @@ cdef class WeightPacker:
         matrix.desc.scale = scale
         matrix.desc.bias = &bias[0] if bias is not None else NULL
         for i, raw in enumerate(raws):
-            self._cut(matrix, &raw[0], raw.shape[0] // rows, i * n_groups * group_bytes)
+            self._cut(matrix, &raw[0], raw.shape[0] // rows, i * n_groups * group_bytes, rounds)
         self._used += n_all * group_bytes
         self._sources.append(raws)
         return matrix
 
-    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset) except -1:
+    cdef int _cut(self, PackedMatrix matrix, const unsigned char *source, size_t row_bytes, size_t offset,
+                  bint rounds) except -1:
         cdef size_t step = max(1, PIECE_BYTES // (OX_GROUP_ROWS * row_bytes)) * OX_GROUP_ROWS
         cdef size_t rows = matrix.desc.rows
         cdef size_t n_new = (rows + step - 1) // step
@@ -151,6 +185,7 @@ cdef class WeightPacker:
             piece.rows = <int32_t>min(step, rows - row)
             piece.row_bytes = row_bytes
             piece.group_bytes = matrix.desc.group_bytes
+            piece.rounds = rounds
             piece.source = source + row * row_bytes
             piece.out = <unsigned char *>matrix.desc.data + offset + row // OX_GROUP_ROWS * matrix.desc.group_bytes
             self._n_pieces += 1
@@ -162,21 +197,23 @@ cdef class WeightPacker:
         and may raise."""
         cdef ox_team *packers = team.here() if team is not None else NULL
         cdef Pack work
-        cdef size_t first = 0, last, n_bytes
+        cdef size_t first, widest = 0
+        cdef size_t n_places = packers.size if packers != NULL else 1
         work.kernels = active_kernels()
         work.pages = &self._pages.c
         work.consume = self._consume
-        while first < self._n_pieces:
-            n_bytes = 0
-            last = first
-            while last < self._n_pieces and n_bytes < BATCH_BYTES:
-                n_bytes += <size_t>self._pieces[last].rows * self._pieces[last].row_bytes
-                last += 1
-            work.pieces = self._pieces + first
-            with nogil:
-                ox_team_share(packers, <int32_t>(last - first), pack_piece, &work)
-            first = last
-            advance(n_bytes)
+        for first in range(self._n_pieces):
+            if self._pieces[first].rounds:
+                widest = max(widest, self._pieces[first].row_bytes)
+        # Whole lines, so that no two threads write to one.
+        work.rounded_bytes = (widest * OX_GROUP_ROWS + 63) // 64 * 64
+        work.rounded = <unsigned char *>malloc(n_places * work.rounded_bytes) if widest > 0 else NULL
+        if widest > 0 and work.rounded == NULL:
+            raise MemoryError(f"no {n_places * work.rounded_bytes} bytes to round float16 weights in")
+        try:
+            pack_all(self._pieces, self._n_pieces, &work, packers, advance)
+        finally:
+            free(work.rounded)
         pages_settle(work.pages)
         self._n_pieces = 0
         self._sources.clear()
