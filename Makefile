@@ -83,6 +83,7 @@ lint: dev $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint oxillama
+	! LC_ALL=C.UTF-8 grep -rnE --include='*.[ch]' '^.{121,}$$' oxillama tests tools
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest oxillama._core --mypy-config-file pyproject.toml --concise --ignore-missing-stub --ignore-disjoint-bases \
 		--allowlist tools/stubtest_allowlist.txt --ignore-unused-allowlist

@@ -150,6 +150,13 @@ def test_files_stay_readable() -> None:
     assert discussed == set(LONG_FILES), "LONG_FILES names each file above 500 lines, with its reason, and no other"
 
 
+@pytest.mark.parametrize("path", [path for path in source_files() if path.suffix in {".c", ".h"}], ids=relative)
+def test_lines_of_c_fit(path: Path) -> None:
+    """Those of Python and Cython are held by their linters."""
+    too_long = [number for number, line in enumerate(path.read_text("utf-8").splitlines(), 1) if len(line) > 120]
+    assert not too_long, f"lines above 120 columns: {too_long}"
+
+
 def test_no_path_of_one_machine_is_written_down() -> None:
     home = re.compile(r"(?<![\w.])/(?:home/\w+|Users/\w+|root)/")
     own = {str(REPOSITORY) + "/", str(Path.home()) + "/"} - {"//"}

@@ -1,7 +1,7 @@
-/* The barrier of csrc/threads.h under the sanitizers, with more members than processors, members that are late, and a count
- * of rounds that wraps. In each round every member writes its own cell, plain memory, and after the barrier reads all of
- * them. Exit status 0: everybody saw everything. -DWEAK, which reads before the barrier, shows that the sanitizer would
- * notice. */
+/* The barrier of csrc/threads.h under the sanitizers, with more members than processors, members that are late, and
+ * a count of rounds that wraps. In each round every member writes its own cell, plain memory, and after the barrier
+ * reads all of them. Exit status 0: everybody saw everything. -DWEAK, which reads before the barrier, shows that the
+ * sanitizer would notice. */
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>

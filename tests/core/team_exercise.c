@@ -1,7 +1,8 @@
-/* The team of csrc/team.h under the sanitizers: teams of several sizes, more members than processors, works of both kinds
- * in random order, members that come late. Work together meets at the barrier in between; shared work writes plain memory
- * that the leader reads afterwards, and the next work's context lies where the last one's was. Exit status 0: every part
- * was done once and seen by all. -DWEAK, which reads before the work has ended, shows that the sanitizer would notice. */
+/* The team of csrc/team.h under the sanitizers: teams of several sizes, more members than processors, works of both
+ * kinds in random order, members that come late. Work together meets at the barrier in between; shared work writes
+ * plain memory that the leader reads afterwards, and the next work's context lies where the last one's was. Exit
+ * status 0: every part was done once and seen by all. -DWEAK, which reads before the work has ended, shows that the
+ * sanitizer would notice. */
 #include "team.h"
 
 enum { MOST = 7, ITEMS = 40, ROUNDS = 1500, TEAMS = 50 };

@@ -1,5 +1,5 @@
 /* Opens one instruction-set level: defines what the level has (OX_HAS_*) and how its functions are named (K), and sets
- * the compiler's target. The file that includes it has defined exactly one OX_LEVEL_*; levels/isa_end.h undoes everything.
+ * the compiler's target. The file that includes it has defined exactly one OX_LEVEL_*; levels/isa_end.h undoes all.
  * Code between the two is selected by OX_HAS_* only: clang does not define __AVX2__ under a target attribute. */
 
 #if defined(OX_LEVEL_REFERENCE)

@@ -1,4 +1,4 @@
-/* System headers of the kernels. They come before the target pragma of levels/isa_begin.h: their functions carry their own. */
+/* System headers of the kernels, before the target pragma of levels/isa_begin.h: their functions carry their own. */
 #ifndef OX_KERNEL_INCLUDES_H
 #define OX_KERNEL_INCLUDES_H
 

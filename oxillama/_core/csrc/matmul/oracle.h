@@ -50,8 +50,8 @@ static inline float ox_oracle_normal(float x) {
     return ox_bits_float(ox_float_bits(x) & ((ox_float_bits(x) & 0x7f800000u) ? 0xffffffffu : 0x80000000u));
 }
 static inline float ox_oracle_bf16_step(uint16_t x, uint16_t y, float z) {
-    const float product = fmaf(ox_oracle_normal(ox_bf16_to_f32(x)), ox_oracle_normal(ox_bf16_to_f32(y)), ox_oracle_normal(z));
-    return ox_oracle_normal(product);
+    const float a = ox_oracle_normal(ox_bf16_to_f32(x)), b = ox_oracle_normal(ox_bf16_to_f32(y));
+    return ox_oracle_normal(fmaf(a, b, ox_oracle_normal(z)));
 }
 
 /* The same with activations rounded to bfloat16, see matmul/bf16.h. */

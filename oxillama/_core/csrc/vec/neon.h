@@ -1,5 +1,5 @@
-/* vec/vec.h for arm64 NEON (Armv8.0-A: FMA and half conversions are part of the base): four q registers. Included by vec/vec.h
- * only, which documents the operations. */
+/* vec/vec.h for arm64 NEON (Armv8.0-A: FMA and half conversions are part of the base): four q registers. Included by
+ * vec/vec.h only, which documents the operations. */
 #ifndef OX_VEC_NEON_H
 #define OX_VEC_NEON_H
 

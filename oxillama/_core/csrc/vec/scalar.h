@@ -1,5 +1,5 @@
-/* vec/vec.h without intrinsics: an array of 16 floats, for `base` on machines that are neither x86-64 nor arm64. Included
- * by vec/vec.h only, which documents the operations. */
+/* vec/vec.h without intrinsics: an array of 16 floats, for `base` on machines that are neither x86-64 nor arm64.
+ * Included by vec/vec.h only, which documents the operations. */
 #ifndef OX_VEC_SCALAR_H
 #define OX_VEC_SCALAR_H
 

@@ -1,5 +1,5 @@
-/* vec/vec.h for x86-64-v2 (SSE4.1, no FMA, no F16C): four xmm registers. Included by vec/vec.h only, which documents the
- * operations. Each is written for one register (vec_*) and applied to the four by a macro. */
+/* vec/vec.h for x86-64-v2 (SSE4.1, no FMA, no F16C): four xmm registers. Included by vec/vec.h only, which documents
+ * the operations. Each is written for one register (vec_*) and applied to the four by a macro. */
 #ifndef OX_VEC_SSE41_H
 #define OX_VEC_SSE41_H
 
