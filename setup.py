@@ -18,6 +18,8 @@ SANITIZE = os.environ.get("OXILLAMA_SANITIZE", "")  # for example "address,undef
 MODULES = os.environ.get("OXILLAMA_MODULES", "").split()  # build these only, for example "gguf.file gguf.scan"
 JOBS = int(os.environ.get("OXILLAMA_BUILD_JOBS") or os.cpu_count() or 1)
 LEVELS = os.environ.get("OXILLAMA_LEVELS", "").split()  # kernels of these only, for example "reference base"
+# Listing what there is needs no C code, and translating takes a minute.
+ONLY_LISTS = bool({"dist_info", "egg_info", "sdist"} & set(sys.argv))
 # What the tests reach of the core is built in a checkout and stays out of a wheel.
 IN_A_WHEEL = "bdist_wheel" in sys.argv
 
@@ -110,23 +112,28 @@ class BuildSources(build_ext):
             super().build_extensions()
 
 
+def extensions() -> list[Extension]:
+    found = [extension(pyx) for pyx in sorted(glob(f"{CORE}/**/*.pyx", recursive=True)) if is_built(pyx)]
+    if ONLY_LISTS:
+        return found
+    translated: list[Extension] = cythonize(
+        found,
+        build_dir="build/cython",
+        nthreads=JOBS,
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": True,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "auto_pickle": False,  # the generated code reads a `const uint8_t*` member as a C string
+            "freethreading_compatible": True,
+        },
+    )
+    return translated
+
+
 # Cython translates in processes, which may import this file.
 if __name__ == "__main__":
-    setup(
-        cmdclass={"build_ext": BuildSources},
-        ext_modules=cythonize(
-            [extension(pyx) for pyx in sorted(glob(f"{CORE}/**/*.pyx", recursive=True)) if is_built(pyx)],
-            build_dir="build/cython",
-            nthreads=JOBS,
-            compiler_directives={
-                "language_level": 3,
-                "embedsignature": True,
-                "boundscheck": DEBUG,
-                "wraparound": False,
-                "initializedcheck": DEBUG,
-                "cdivision": True,
-                "auto_pickle": False,  # the generated code reads a `const uint8_t*` member as a C string
-                "freethreading_compatible": True,
-            },
-        ),
-    )
+    setup(cmdclass={"build_ext": BuildSources}, ext_modules=extensions())
