@@ -253,7 +253,7 @@ def _insert_twins(nodes: list[Node], *, refines: bool) -> list[Node]:
     for node in nodes:
         for matrix in node.products():
             wanted[node.reads[0]] = wanted.get(node.reads[0], 0) | activation_form(matrix.type_id)
-    exact = {node.reads[0] for node in nodes if refines and _is_exact(node)}
+    exact = {node.reads[0] for node in nodes if refines and _is_exact(node)} - _means(nodes)
     result: list[Node] = []
     rests: dict[Value, Value] = {}
     for node in nodes:
@@ -269,6 +269,15 @@ def _insert_twins(nodes: list[Node], *, refines: bool) -> list[Node]:
             node = replace(node, reads=(*node.reads, rest), rest=rest)
         result.append(node)
     return result
+
+
+def _means(nodes: list[Node]) -> set[Value]:
+    """What attention gives, means of values, which have no channels that stand out: refining these moves nothing."""
+    found: set[Value] = set()
+    for node in nodes:
+        if isinstance(node, Attention | RelativeAttention) or (isinstance(node, Select) and node.reads[0] in found):
+            found.update(node.writes)
+    return found
 
 
 def _is_exact(node: Node) -> bool:

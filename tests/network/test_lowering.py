@@ -285,6 +285,10 @@ def test_an_encoders_exact_weights_meet_what_rounding_leaves_over(tmp_path: Path
     products = [node for node in lowered.nodes if isinstance(node, Linear | GatedLinear)]
     assert products
     for node in products:
+        # What attention gives are means, in which no channel stands out.
+        if any("attn_output" in matrix.name for matrix in node.products()):
+            assert node.rest is None
+            continue
         assert node.rest is node.reads[-1]
         assert node.rest in lowered.twins
     check_phases(lowered)

@@ -4,7 +4,7 @@ Each function does rows [first, last) of one operation. Nothing of one row enter
 
 from libc.math cimport cos, sin
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t
+from libc.stdint cimport int8_t, int32_t
 from libc.string cimport memcpy
 
 from oxillama._core.network.adapter_products cimport embed_adapted
@@ -130,16 +130,20 @@ cdef void rest(ox_program *program, const ox_op *op, ox_batch *batch, int32_t fi
     cdef const ox_activations *acts = &program.buffers[op.src[0]].acts
     cdef int32_t row, block, j, n, width = program.buffers[op.dst[0]].width
     cdef const ox_act_block *rounded
+    cdef const int8_t *quants
     cdef const float *x
     cdef float *out
+    cdef float scale
     for row in range(first, last):
-        x = row_of(program, op.src[0], row)
-        out = row_of(program, op.dst[0], row)
         for block in range((width + OX_ACT_BLOCK - 1) // OX_ACT_BLOCK):
+            x = row_of(program, op.src[0], row) + block * OX_ACT_BLOCK
+            out = row_of(program, op.dst[0], row) + block * OX_ACT_BLOCK
             rounded = acts.blocks + <size_t>block * acts.max_rows + row
+            # Read once: a compiler must take it for something that writing to `out` may change.
+            scale, quants = rounded.scale, rounded.quants
             n = min(<int32_t>OX_ACT_BLOCK, width - block * OX_ACT_BLOCK)
             for j in range(n):
-                out[block * OX_ACT_BLOCK + j] = x[block * OX_ACT_BLOCK + j] - rounded.scale * rounded.quants[j]
+                out[j] = x[j] - scale * quants[j]
 
 
 cdef void add(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first, int32_t last) noexcept nogil:
