@@ -19,6 +19,7 @@ def main() -> None:
         max_batch_size=batch,
         kv_cache_tokens=room,
         prefix_cache_tokens=room,
+        speculation="off",
         progress=False,
     ) as engine:
         print(json.dumps({"build": cpu_info().isa}), flush=True)

@@ -110,7 +110,7 @@ def main() -> None:
         write_model(path, "llama-1b", "Q4_0", block_count=2, vocab=options.vocab)
         peer = Peer(options.peer_python, path) if options.peer_python else None
         try:
-            with Engine(path, n_threads=1, n_ctx=1024, progress=False) as engine:
+            with Engine(path, n_threads=1, n_ctx=1024, progress=False, speculation="off") as engine:
                 report = measure(engine, peer, options)
         finally:
             if peer is not None:

@@ -198,11 +198,11 @@ def main() -> None:
             "targets": {str(name): value for name, value in TARGETS.items()},
         }
         busy, own, begin = busy_seconds(), process_seconds([]), time.monotonic()
-        with Engine(path, n_threads=options.threads, n_ctx=1024, progress=False) as engine:
+        with Engine(path, n_threads=options.threads, n_ctx=1024, progress=False, speculation="off") as engine:
             report["n_vocab"] = engine.n_vocab
             report |= measure(Meter(engine, options.tokens), options)
             report["grammar_engine"] = engine.stats().grammar_engine
-        with Engine(path, n_threads=1, n_ctx=1024, progress=False) as engine:
+        with Engine(path, n_threads=1, n_ctx=1024, progress=False, speculation="off") as engine:
             report["busy_interpreter"] = measure_gil(Meter(engine, options.tokens // 2), options)
         seconds = time.monotonic() - begin
         report["others_busy"] = (busy_seconds() - busy - (process_seconds([]) - own)) / seconds

@@ -137,6 +137,7 @@ def main() -> None:
         n_ctx=arguments.prompt + 4096,
         kv_cache_tokens=2 * arguments.prompt + 4096 + arguments.sequences * 1024,
         max_step_ms=arguments.max_step_ms,
+        speculation="off",
         progress=False,
     ) as engine:
         found = measure(engine, arguments.sequences, arguments.prompt, arguments.seconds)

@@ -49,7 +49,8 @@ def name_of(task: Task) -> str:
 def measure(model: Path, adapters: list[Path], args: argparse.Namespace) -> dict[str, Any]:
     n_ctx, work = max(map(context_tokens, TASKS)), Work.of(str(model))
     results: dict[str, Any] = {}
-    with Engine(model, n_ctx=n_ctx, n_threads=args.threads, max_batch_size=16, kv_cache_tokens=16 * n_ctx) as engine:
+    options: dict[str, Any] = {"max_batch_size": 16, "kv_cache_tokens": 16 * n_ctx, "speculation": "off"}
+    with Engine(model, n_ctx=n_ctx, n_threads=args.threads, **options) as engine:
         for number, path in enumerate(adapters):
             engine.load_lora(str(number), path)
         base, worn = Meter(engine, work), Meter(engine, work, [[(str(i), 1.0)] for i in range(N_ADAPTERS)])

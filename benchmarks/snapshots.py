@@ -65,7 +65,12 @@ def main() -> None:
         path = args.model or Path(folder) / "made.gguf"
         if args.model is None:
             MADE.write(path)
-        options = {"n_threads": args.threads, "n_ctx": args.prompt + args.output + 100, "progress": False}
+        options = {
+            "n_threads": args.threads,
+            "n_ctx": args.prompt + args.output + 100,
+            "progress": False,
+            "speculation": "off",
+        }
         with Engine(path, **options) as on, Engine(path, prefix_cache=False, **options) as off:
             report(on, off, args.prompt, args.output, args.rounds)
 

@@ -61,7 +61,7 @@ class SchedulerConfig:
     max_step_ms: float = 100
     queue_size: int = 256
     prefix_cache: bool = True
-    speculation: str = "off"
+    speculation: str = "auto"
 
     def __post_init__(self) -> None:
         size = integer("max_batch_size", self.max_batch_size, 1, MAX_BATCH)

@@ -104,7 +104,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         prefix_cache: bool = True,
         prefix_cache_tokens: int | None = None,
         draft: str | os.PathLike[str] | None = None,
-        speculation: Speculation = "off",
+        speculation: Speculation = "auto",
         mmap: bool = True,
         chat_template: str | os.PathLike[str] | None = None,
         tool_syntax: str | ReplySyntax | None = None,

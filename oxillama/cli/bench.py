@@ -146,6 +146,7 @@ def _engine(path: str, tasks: list[Task], threads: int, args: SimpleNamespace) -
         prefix_cache_tokens=n_ctx * n_sequences,
         kv_dtype=args.kv_dtype,
         f16=args.f16,
+        speculation="off",  # what a token costs, not how often it can be guessed
         mmap=not args.no_mmap,
     )
 

@@ -127,8 +127,8 @@ def options() -> list[click.Parameter]:
         Option(
             "--speculation",
             kind=OneOf(SPECULATIONS),
-            default="off",
-            help="auto: compute ahead what followed the same tokens earlier in a request (default: off)",
+            default="auto",
+            help="auto: compute ahead what followed the same tokens earlier in a request (default: auto)",
             section=ENGINE,
         ),
         Option(
