@@ -29,6 +29,8 @@ compile_args += ["-O1", "-g1" if SANITIZE else "-g"] if DEBUG or SANITIZE else [
 if LEVELS:
     compile_args.append("-DOX_SOME_LEVELS")
 link_args = ["-pthread"]
+if IN_A_WHEEL and sys.platform == "linux":
+    link_args.append("-Wl,-s")  # names of functions are a tenth of what is compiled
 # Of the interpreter that it is built for, which a cross compiler says by _PYTHON_HOST_PLATFORM.
 if sysconfig.get_platform().endswith(("x86_64", "amd64")):
     compile_args.append("-march=x86-64-v2")
