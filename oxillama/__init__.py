@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from oxillama.sentences import CrossEncoder, SentenceEncoder
     from oxillama.structured.grammar import Grammar
     from oxillama.tokenizer import Tokenizer
+    from oxillama.turns import Turns
 
 # Imported when first asked for, so that `import oxillama` stays quick.
 _HOMES = {
@@ -92,6 +93,7 @@ _HOMES = {
     "Timings": "results.completion",
     "TokenLogprob": "results.completion",
     "Tokenizer": "tokenizer",
+    "Turns": "turns",
     "Usage": "results.completion",
     "YesNo": "decisions",
     "cpu_info": "cpu",
@@ -147,6 +149,7 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "Tokenizer",
+    "Turns",
     "UnsupportedModelError",
     "Usage",
     "YesNo",

@@ -59,7 +59,8 @@ from oxillama.tokenizer import Tokenizer
 from oxillama.tools.loop import AsyncToolRun, ToolRun
 from oxillama.tools.syntax import ReplySyntax
 from oxillama.tools.table import given_syntax
-from oxillama.values import integer, real
+from oxillama.turns import Turns
+from oxillama.values import integer, real, refused
 
 # Far more than helps.
 MAX_THREADS = 512
@@ -84,7 +85,8 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     template, a name (chatml, llama3, mistral, gemma ...) or the path of a file, see `oxillama.chat.templates`; one that
     leaves out what the messages say is a TemplateError. tool_syntax: how the model calls tools, where its template does
     not show it: a name of `oxillama.tools.table` or a ReplySyntax. progress: True, False, None (a bar if stderr is a
-    terminal) or a callable (done bytes, total bytes).
+    terminal) or a callable (done bytes, total bytes). turns: engines that are given the same `Turns` take one step
+    after the other instead of sharing the processors.
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
 
@@ -109,6 +111,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         chat_template: str | os.PathLike[str] | None = None,
         tool_syntax: str | ReplySyntax | None = None,
         progress: Progress = None,
+        turns: Turns | None = None,
     ) -> None:
         scheduler = SchedulerConfig(
             max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache, speculation
@@ -118,6 +121,8 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
         given = None if chat_template is None else checked_template(resolve_chat_template(chat_template))
         syntax = given_syntax(tool_syntax)
+        if not isinstance(turns, Turns | None):
+            raise refused("turns", "a Turns or None", turns)
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():
             loaded = load_model(
@@ -144,7 +149,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
             self._conversation = None
             if self.tokenizer is not None:
                 self._conversation = Conversation(self.tokenizer, self._metadata, given, syntax)
-            self._lifecycle = Lifecycle(loaded, scheduler, guessing)
+            self._lifecycle = Lifecycle(loaded, scheduler, guessing, turns)
         self._worker = self._lifecycle.worker
         self._adapters = AdapterTable(self._model.sites, self._worker)
         self._admission = Admission(

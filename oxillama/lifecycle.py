@@ -21,6 +21,7 @@ from oxillama.network.loader import LoadedModel
 from oxillama.requests.wakeup import LoopMailbox
 from oxillama.results.stats import EngineStats
 from oxillama.structured.backend import backend_name
+from oxillama.turns import Turns
 from oxillama.values import moment_after
 
 # "loading" is for whoever shows an engine that is not there yet.
@@ -37,7 +38,13 @@ _open: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 class Lifecycle:
     """Starts the worker of a loaded model. Whatever enters the worker's queue does so here, from any thread."""
 
-    def __init__(self, loaded: LoadedModel, scheduler: SchedulerConfig, draft: DraftModel | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        scheduler: SchedulerConfig,
+        draft: DraftModel | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         model = loaded.model
         self.worker: Worker = Worker(
             loaded.program,
@@ -53,6 +60,8 @@ class Lifecycle:
             draft=None if draft is None else draft.program,
             draft_n_ctx=0 if draft is None else draft.n_ctx,
         )
+        if turns is not None:
+            self.worker.take_turns(turns)
         self._queue_size = scheduler.queue_size
         self._state: State = "ready"
         self._closing = threading.RLock()  # held until the worker has ended

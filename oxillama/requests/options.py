@@ -16,6 +16,7 @@ from oxillama.structured.grammar import Grammar
 from oxillama.structured.response_format import ResponseFormat
 from oxillama.structured.source import ConstraintSource
 from oxillama.tools.syntax import ReplySyntax
+from oxillama.turns import Turns
 
 F16Weights: TypeAlias = Literal["exact", "bf16"]
 KVType: TypeAlias = Literal["f16", "f32", "bf16", "q8_0"]
@@ -171,3 +172,4 @@ class EngineOptions(TypedDict, total=False):
     chat_template: str | os.PathLike[str] | None
     tool_syntax: str | ReplySyntax | None
     progress: Progress
+    turns: Turns | None

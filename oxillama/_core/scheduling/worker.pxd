@@ -15,6 +15,7 @@ from oxillama._core.scheduling.draft_model cimport ox_draft_model
 from oxillama._core.scheduling.plan cimport ox_plan
 from oxillama._core.scheduling.row_costs cimport ox_row_costs
 from oxillama._core.scheduling.snapshots cimport ox_snapshots
+from oxillama._core.scheduling.turns cimport Turns
 from oxillama._core.scheduling.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
 
 # Written by the worker after each step, readable by any thread.
@@ -50,6 +51,7 @@ ctypedef struct ox_worker:
     ox_atomic_i32 is_running        # the thread has started and not yet left
     int64_t next_page_ns            # no page is made large before this while steps are run
     ox_atomic_ptr gone_sets         # sets of adapters whose cached blocks are to be freed: see gone_sets.pxd
+    ox_atomic_ptr turns             # ox_turns *: with other engines, or NULL
     ox_worker_stats stats
 
 cdef class Worker:
@@ -64,6 +66,8 @@ cdef class Worker:
     cdef object _vocabulary
     # Sets of adapters that requests may wear, until the owner lets go of them or the thread has ended.
     cdef set _adapters
+    # What its steps take turns by, or None.
+    cdef Turns _turns
     cdef unsigned long _thread
     cdef bint _started
     cdef bint _has_rest_line

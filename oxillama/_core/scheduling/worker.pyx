@@ -17,6 +17,7 @@ from oxillama._core.atomics cimport (
     ox_store_relaxed_i32,
     ox_store_relaxed_i64,
     ox_store_release_i32,
+    ox_store_release_ptr,
 )
 from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candidates_free
 from oxillama._core.network.adapter cimport AdapterSet
@@ -52,6 +53,7 @@ from oxillama._core.scheduling.scheduler cimport (
     scheduler_add, scheduler_apply, scheduler_create, scheduler_destroy, scheduler_finish_all,
     scheduler_num_alive, scheduler_observe, scheduler_schedule,
 )
+from oxillama._core.scheduling.turns cimport Turns, ox_turns, turns_enter, turns_leave
 from oxillama._core.status cimport OX_OK, ox_status
 from oxillama._core.network.team cimport ox_team_share, thread_refused
 
@@ -78,6 +80,8 @@ ctypedef struct Rows:
 cdef void *worker_main(void *argument) noexcept nogil:
     cdef ox_worker *w = <ox_worker *>argument
     cdef ox_plan *plan
+    cdef ox_turns *turns
+    cdef bint is_done
     ox_default_fp_mode()
     while True:
         ox_store_relaxed_i64(&w.stats.heartbeat_ns, ox_monotonic_ns())
@@ -85,10 +89,14 @@ cdef void *worker_main(void *argument) noexcept nogil:
         gone_forget(&w.gone_sets, w.pool)
         if ox_load_acquire_i32(&w.ring.closed):
             break
+        turns = turns_enter(&w.turns) if scheduler_num_alive(w.scheduler) > 0 else NULL
         propose_drafts(w.scheduler, &w.costs, w.draft_model, w.n_vocab)
         plan = scheduler_schedule(w.scheduler, ox_monotonic_ns())
-        if plan.n_items > 0:
+        is_done = plan.n_items > 0
+        if is_done:
             step(w, plan)
+        turns_leave(turns)
+        if is_done:
             enlarge_a_page(w)
         elif scheduler_num_alive(w.scheduler) == 0:
             rest(w)
@@ -437,6 +445,13 @@ cdef class Worker:
     def pid(self):
         """The process that started the thread."""
         return self._pid
+
+    def take_turns(self, Turns turns not None):
+        """From its next step on the worker takes turns with all that share them. Once."""
+        if self._turns is not None:
+            raise ValueError("the worker takes turns already")
+        self._turns = turns
+        ox_store_release_ptr(&self.c.turns, &turns.c)
 
     def wake(self):
         """Makes the worker look at cancel flags and deadlines now."""
