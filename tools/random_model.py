@@ -12,7 +12,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,46 +21,14 @@ from numpy.typing import NDArray
 from oxillama.gguf import GGUFFile
 from oxillama.gguf_writer import GGUFWriter
 from oxillama.testing.random_blocks import FORMATS
+from tools.random_shapes import SHAPES, Shape, numbers, tensor_shapes
 
 DEVIATION = 0.02
 PIECE_VALUES = 1 << 22
+# Tensors that stay floats, whatever the file type.
+SMALL = ("attn_sinks.weight", "conv1d.weight", "shortconv.conv.weight", "ssm_a", "ssm_d")
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Hyper-parameters of a model family member; lengths in values.
-
-    qk_norm: "head", one weight for each value of a head, or "row", for each of all heads. With experts,
-    feed_forward_length is of each of them. oss: sinks, windows in every other layer, biases of all products."""
-
-    architecture: str
-    embedding_length: int
-    block_count: int
-    feed_forward_length: int
-    head_count: int
-    head_count_kv: int
-    head_dim: int
-    vocab_size: int
-    rope_freq_base: float
-    tied: bool = True
-    qk_norm: str | None = None
-    context_length: int = 8192
-    experts: int = 0
-    experts_used: int = 0
-    oss: bool = False
-
-
-SHAPES = {
-    "llama-1b": Shape("llama", 2048, 16, 8192, 32, 8, 64, 128256, 500000.0),
-    "qwen3-0.6b": Shape("qwen3", 1024, 28, 3072, 16, 8, 128, 151936, 1000000.0, qk_norm="head"),
-    "llama-8b": Shape("llama", 4096, 32, 14336, 32, 8, 128, 128256, 500000.0, tied=False),
-    "llama-tiny": Shape("llama", 256, 2, 512, 4, 2, 64, 1024, 10000.0, context_length=512),
-    "olmoe-1b-7b": Shape("olmoe", 2048, 16, 1024, 16, 16, 128, 50304, 10000.0, False, "row", 4096, 64, 8),
-    "qwen3-30b-a3b": Shape("qwen3moe", 2048, 48, 768, 32, 4, 128, 151936, 1000000.0, False, "head", 8192, 128, 8),
-    "gpt-oss-20b": Shape("gpt-oss", 2880, 24, 2880, 64, 8, 64, 201088, 150000.0, False, None, 8192, 32, 4, oss=True),
-    "olmoe-tiny": Shape("olmoe", 256, 2, 256, 4, 4, 64, 1024, 10000.0, False, "row", 512, 8, 2),
-    "gpt-oss-tiny": Shape("gpt-oss", 256, 2, 256, 4, 2, 64, 1024, 10000.0, False, None, 512, 8, 2, oss=True),
-}
 # Of a whole-file type: the type of its matrices, and llama.cpp's number for general.file_type. Q5_K and Q3_K are what
 # llama.cpp calls Q5_K_S and Q3_K_S; its Q2_K and IQ types give some matrices more bits, these do not.
 FILE_TYPES = {"F32": ("F32", 0), "F16": ("F16", 1), "BF16": ("BF16", 32), "Q4_0": ("Q4_0", 2), "Q8_0": ("Q8_0", 7),
@@ -84,7 +52,7 @@ def has_more_bits(block: int, block_count: int) -> bool:
 def tensor_type(name: str, file_type: str, shape: Shape) -> str:
     """The type llama-quantize gives a tensor in a file of `file_type`, for the shapes and types known here."""
     base = FILE_TYPES[file_type][0]
-    if name.endswith(("_norm.weight", ".bias", "ffn_gate_inp.weight", "attn_sinks.weight")):
+    if name.endswith(("_norm.weight", ".bias", "ffn_gate_inp.weight", *SMALL)):
         return "F32"
     if base == "MXFP4" and shape.experts and "_exps" not in name:
         return "Q8_0"
@@ -95,41 +63,6 @@ def tensor_type(name: str, file_type: str, shape: Shape) -> str:
     ):
         return "Q6_K" if has_more_bits(int(name.split(".")[1]), shape.block_count) else base
     return base
-
-
-def tensor_shapes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes (rows, columns) of all tensors, in file order."""
-    dim, ff = shape.embedding_length, shape.feed_forward_length
-    q_dim, kv_dim = shape.head_count * shape.head_dim, shape.head_count_kv * shape.head_dim
-    yield "token_embd.weight", (shape.vocab_size, dim)
-    for block in range(shape.block_count):
-        rows = {
-            "attn_norm": (dim,),
-            "attn_q": (q_dim, dim),
-            "attn_k": (kv_dim, dim),
-            "attn_v": (kv_dim, dim),
-            "attn_output": (dim, q_dim),
-            "post_attention_norm" if shape.oss else "ffn_norm": (dim,),
-        }
-        if shape.experts:
-            n = shape.experts
-            rows |= {"ffn_gate_inp": (n, dim)}
-            rows |= {"ffn_gate_exps": (n, ff, dim), "ffn_up_exps": (n, ff, dim), "ffn_down_exps": (n, dim, ff)}
-        else:
-            rows |= {"ffn_gate": (ff, dim), "ffn_up": (ff, dim), "ffn_down": (dim, ff)}
-        if shape.qk_norm == "head":
-            rows |= {"attn_q_norm": (shape.head_dim,), "attn_k_norm": (shape.head_dim,)}
-        elif shape.qk_norm == "row":
-            rows |= {"attn_q_norm": (q_dim,), "attn_k_norm": (kv_dim,)}
-        for part, size in rows.items():
-            yield f"blk.{block}.{part}.weight", size
-            if shape.oss and len(size) > 1:
-                yield f"blk.{block}.{part}.bias", size[:-1]
-        if shape.oss:
-            yield f"blk.{block}.attn_sinks.weight", (shape.head_count,)
-    yield "output_norm.weight", (dim,)
-    if not shape.tied:
-        yield "output.weight", (shape.vocab_size, dim)
 
 
 def byte_letters() -> list[str]:
@@ -166,26 +99,13 @@ def add_metadata(
     writer.add("general.name", f"random {name}")
     writer.add("general.file_type", FILE_TYPES[file_type][1], "uint32")
     writer.add("general.quantization_version", 2, "uint32")
-    numbers = {
-        "vocab_size": shape.vocab_size,
-        "context_length": shape.context_length,
-        "embedding_length": shape.embedding_length,
-        "block_count": shape.block_count,
-        "feed_forward_length": shape.feed_forward_length,
-        "attention.head_count": shape.head_count,
-        "attention.head_count_kv": shape.head_count_kv,
-        "attention.key_length": shape.head_dim,
-        "attention.value_length": shape.head_dim,
-        "rope.dimension_count": shape.head_dim,
-    }
-    if shape.experts:
-        numbers |= {"expert_count": shape.experts, "expert_used_count": shape.experts_used}
-        numbers |= {"expert_feed_forward_length": shape.feed_forward_length}
-    if shape.oss:
-        numbers |= {"attention.sliding_window": 128}
-    for key, number in numbers.items():
-        writer.add(f"{arch}.{key}", number, "uint32")
-    writer.add(f"{arch}.rope.freq_base", shape.rope_freq_base, "float32")
+    for key, number in numbers(shape).items():
+        if isinstance(number, list):
+            writer.add(f"{arch}.{key}", np.array(number, np.int32))
+        else:
+            writer.add(f"{arch}.{key}", number, "uint32")
+    if not shape.scan:
+        writer.add(f"{arch}.rope.freq_base", shape.rope_freq_base, "float32")
     writer.add(f"{arch}.attention.layer_norm_rms_epsilon", 1e-5, "float32")
     if vocab is not None:
         with GGUFFile(vocab) as file:
@@ -215,9 +135,9 @@ def random_bytes(type_name: str, num_values: int, seed: Sequence[int]) -> Iterat
         left -= count
 
 
-def norm_weights(length: int, seed: Sequence[int]) -> NDArray[np.float32]:
+def norm_weights(size: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.float32]:
     """Weights of an RMSNorm, around 1."""
-    return np.random.default_rng(seed).uniform(0.8, 1.2, length).astype(np.float32)
+    return np.random.default_rng(seed).uniform(0.8, 1.2, size).astype(np.float32)
 
 
 def small_values(size: tuple[int, ...], seed: Sequence[int]) -> NDArray[np.float32]:
@@ -245,10 +165,12 @@ def write_model(
         add_metadata(writer, name, shape, file_type, vocab)
         for number, (tensor, size) in enumerate(tensor_shapes(shape)):
             key = (seed, number)
-            if tensor.endswith((".bias", "attn_sinks.weight")):
+            if tensor.endswith("ssm_a"):
+                writer.add_tensor(tensor, -norm_weights(size, key))
+            elif tensor.endswith((".bias", *SMALL)):
                 writer.add_tensor(tensor, small_values(size, key))
-            elif len(size) == 1:
-                writer.add_tensor(tensor, norm_weights(size[0], key))
+            elif tensor.endswith("_norm.weight"):
+                writer.add_tensor(tensor, norm_weights(size, key))
             else:
                 type_name = tensor_type(tensor, file_type, shape)
                 pieces = functools.partial(random_bytes, type_name, math.prod(size), key)
