@@ -22,6 +22,7 @@ class CacheConfig:
     kv_dtype: str = "f16"
     kv_cache_tokens: int | None = None
     prefix_cache_tokens: int | None = None
+    has_draft: bool = False  # a draft model, whose cache has as many blocks
 
     def __post_init__(self) -> None:
         if self.kv_dtype not in KV_TYPES:

@@ -116,7 +116,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         scheduler = SchedulerConfig(
             max_batch_size, max_batch_tokens, max_step_ms, queue_size, prefix_cache, speculation
         )
-        cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens, prefix_cache_tokens)
+        cache = CacheConfig(n_ctx, kv_dtype, kv_cache_tokens, prefix_cache_tokens, draft is not None)
         weights = WeightsConfig(f16)
         n_threads = default_threads() if n_threads is None else integer("n_threads", n_threads, 1, MAX_THREADS)
         given = None if chat_template is None else checked_template(resolve_chat_template(chat_template))

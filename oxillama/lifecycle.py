@@ -57,6 +57,7 @@ class Lifecycle:
             prefix_cache=scheduler.prefix_cache,
             n_kept_blocks=model.plan.n_kept_blocks,
             snapshot_tokens=SNAPSHOT_TOKENS,
+            n_kept_window_blocks=model.plan.n_kept_window_blocks,
             draft=None if draft is None else draft.program,
             draft_n_ctx=0 if draft is None else draft.n_ctx,
         )

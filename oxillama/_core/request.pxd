@@ -98,6 +98,8 @@ cdef struct ox_request:
     int32_t *blocks               # [max_blocks]: block of positions [32 i, 32 i + 32)
     int32_t n_blocks
     int32_t max_blocks
+    int32_t *window_blocks        # [max_blocks]: where windowed stores have them, from n_left on; see table_windows()
+    int32_t n_left                # blocks at the beginning that windowed stores have given back
     int32_t restored              # snapshot of the state that its next step begins with, or -1: what its slot holds
     int32_t parting               # as far as the beginning was cached when it was looked for, with a state or without
     int32_t rolling_block         # of the output's last snapshot, which the next one replaces, or -1

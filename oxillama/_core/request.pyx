@@ -22,13 +22,16 @@ cdef ox_request *request_create(const int32_t *prompt, int32_t n_prompt, int32_t
         return NULL
     cdef size_t n_tokens = <size_t> n_prompt + max_output
     cdef size_t max_blocks = (n_tokens + OX_KV_BLOCK - 1) // OX_KV_BLOCK
-    cdef ox_request *request = <ox_request *> malloc(sizeof(ox_request) + (n_tokens + max_blocks) * sizeof(int32_t))
+    cdef ox_request *request = <ox_request *> malloc(
+        sizeof(ox_request) + (n_tokens + 2 * max_blocks) * sizeof(int32_t))
     if request == NULL:
         return NULL
     memset(request, 0, sizeof(ox_request))
     ox_store_relaxed_i32(&request.num_references, 1)
     request.tokens = <int32_t *> (request + 1)
     request.blocks = request.tokens + n_tokens
+    request.window_blocks = request.blocks + max_blocks
+    memset(request.window_blocks, 0, max_blocks * sizeof(int32_t))
     request.max_blocks = <int32_t> max_blocks
     request.n_prompt = n_prompt
     request.max_output = max_output

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxillama._core.scheduling.kv_cache import block_bytes
 from oxillama.config import CacheConfig, SchedulerConfig
 from oxillama.errors import OxillamaError
 from oxillama.gguf import GGUFFile
 from oxillama.gguf.model_kind import check_kind
+from oxillama.network.cache_shape import CacheShape
 from oxillama.network.loader import EVALUATION_ROWS, FileTensors, describe_network, packed_weight_bytes, read_tokenizer
 from oxillama.network.lowering import lower
 from oxillama.network.memory_plan import MemoryPlan, reserve_memory
@@ -49,7 +49,7 @@ def _plan(file: GGUFFile, cache: CacheConfig, scheduler: SchedulerConfig) -> Mem
         file.path,
         cache,
         n_ctx_train=architecture.n_ctx_train,
-        bytes_per_block=block_bytes(cache.kv_dtype, [(one.n_head_kv, one.k_dim, one.v_dim) for one in graph.stores]),
+        shape=CacheShape.of(graph, cache, scheduler, cache.n_ctx or architecture.n_ctx_train),
         max_batch_size=scheduler.max_batch_size,
         weight_bytes=packed_weight_bytes(file, graph.matrices()),
         buffer_bytes=lowered.arena_bytes + 4 * states,

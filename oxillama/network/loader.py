@@ -16,12 +16,13 @@ from oxillama._core.gguf.ggml_types import GGML_TYPES
 from oxillama._core.network.program import Program
 from oxillama._core.network.team import Team
 from oxillama._core.network.weights import PackedMatrix, WeightPacker, packed_bytes
-from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS, KVCache, block_bytes
+from oxillama._core.scheduling.kv_cache import BLOCK_TOKENS, KVCache
 from oxillama.config import EXACT_WEIGHTS, CacheConfig, SchedulerConfig, WeightsConfig
 from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.gguf import GGUFFile, Metadata, TensorInfo
 from oxillama.gguf.model_kind import check_kind, check_tensor_types
 from oxillama.ledger import Reservation
+from oxillama.network.cache_shape import CacheShape
 from oxillama.network.graph import Graph, Matrix, Vector
 from oxillama.network.lowering import emit, lower
 from oxillama.network.memory_plan import MemoryPlan, reserve_memory
@@ -197,13 +198,14 @@ def load_model(
     max_outputs = scheduler.max_batch_size + EVALUATION_ROWS
     lowered = lower(graph, max_tokens=scheduler.step_tokens(n_whole), max_outputs=max_outputs)
     stores = [(store.n_head_kv, store.k_dim, store.v_dim) for store in graph.stores]
+    shape = CacheShape.of(graph, cache, scheduler, cache.n_ctx or architecture.n_ctx_train)
     # A name is shown and sent, so it is text, whatever bytes the path is made of.
     name = os.path.basename(os.fsencode(path)).decode("utf-8", "replace").removesuffix(".gguf")
     plan, reservation = reserve_memory(
         name,
         cache,
         n_ctx_train=architecture.n_ctx_train,
-        bytes_per_block=block_bytes(cache.kv_dtype, stores),
+        shape=shape,
         max_batch_size=scheduler.max_batch_size,
         weight_bytes=weight_bytes,
         buffer_bytes=lowered.arena_bytes
@@ -223,7 +225,14 @@ def load_model(
         ) as tell,
     ):
         try:
-            kv = KVCache(cache.kv_dtype, stores=stores, n_blocks=plan.n_blocks)
+            kv = KVCache(
+                cache.kv_dtype,
+                stores=stores,
+                n_blocks=plan.n_blocks,
+                windowed=shape.windowed if plan.n_window_blocks else frozenset(),
+                window=shape.window,
+                n_window_blocks=plan.n_window_blocks,
+            )
             tensors.reserve(weight_bytes)
             program = emit(
                 lowered,

@@ -13,6 +13,7 @@ from oxillama.config import SNAPSHOT_TOKENS, CacheConfig
 from oxillama.errors import ModelLoadError
 from oxillama.gguf import GGUFFile
 from oxillama.ledger import LEDGER, Reservation
+from oxillama.network.cache_shape import CacheShape
 from oxillama.results.stats import Memory
 from oxillama.values import refused
 
@@ -37,6 +38,8 @@ class MemoryPlan:
     n_snapshots: int  # recurrent states that are kept beside those of running sequences
     n_kept_blocks: int  # cached beginnings are evicted before the cache grows, from so many on
     memory: Memory
+    n_window_blocks: int = 0  # of windowed stores; 0: they have as many as the others
+    n_kept_window_blocks: int = 0
 
     @property
     def n_bytes(self) -> int:
@@ -78,7 +81,7 @@ def reserve_memory(
     cache: CacheConfig,
     *,
     n_ctx_train: int,
-    bytes_per_block: int,
+    shape: CacheShape,
     max_batch_size: int,
     weight_bytes: int,
     buffer_bytes: int,
@@ -87,9 +90,8 @@ def reserve_memory(
 ) -> tuple[MemoryPlan, Reservation]:
     """Decides the context and the bound of the cache and promises the memory for them, in one step for the process.
 
-    bytes_per_block: of 32 tokens in all stores of the cache. copied_bytes: of the file, let go of while the weights
-    are packed. snapshot_bytes: of a recurrent state, if such are to be kept. Raises ModelLoadError with what is left,
-    what is needed, and who else has been promised memory."""
+    copied_bytes: of the file, let go of while the weights are packed. snapshot_bytes: of a recurrent state, if such are
+    to be kept. Raises ModelLoadError with what is left, what is needed, and who else has been promised memory."""
     with LEDGER.deciding() as left:
         available = left + copied_bytes - RESERVE_BYTES
         budget = available - weight_bytes - buffer_bytes
@@ -98,19 +100,22 @@ def reserve_memory(
                 f"the model does not fit into memory: {max(0, available):,} bytes are left, "
                 f"its weights need {weight_bytes:,} and its buffers {buffer_bytes:,}{LEDGER.others()}"
             )
-        # A network without a cache still has a table of blocks.
-        per_block = max(1, bytes_per_block)
-        affordable = budget // 2 // per_block * BLOCK_TOKENS
+        affordable = shape.most_blocks(budget // 2) * BLOCK_TOKENS
         n_ctx = min(n_ctx_train, affordable) if cache.n_ctx is None else cache.n_ctx
         n_tokens = cache.kv_cache_tokens
         if n_tokens is None:
-            n_tokens = max(n_ctx, min(affordable, default_cache_tokens(n_ctx, max_batch_size)))
+            n_tokens = default_cache_tokens(n_ctx, max_batch_size)
+            if not cache.has_draft:
+                # What windowed stores save is room for longer texts.
+                same_bytes = shape.most_blocks(-(-n_tokens // BLOCK_TOKENS) * shape.block_bytes) * BLOCK_TOKENS
+                n_tokens = max(n_tokens, min(same_bytes, n_ctx * max_batch_size))
+            n_tokens = max(n_ctx, min(affordable, n_tokens))
         n_blocks = -(-n_tokens // BLOCK_TOKENS)
-        needed = n_blocks * per_block
+        needed = shape.n_bytes(n_blocks)
         if budget < needed or n_ctx < 1:
             raise ModelLoadError(
                 f"the model does not fit into memory: {budget:,} bytes are left beside the weights, "
-                f"the KV cache of {max(n_tokens, 1)} tokens needs {max(needed, per_block):,}{LEDGER.others()}"
+                f"the KV cache of {max(n_tokens, 1)} tokens needs {max(needed, shape.block_bytes):,}{LEDGER.others()}"
             )
         kept = max(n_ctx, n_tokens // 4) if cache.prefix_cache_tokens is None else cache.prefix_cache_tokens
         n_snapshots = 0
@@ -119,7 +124,16 @@ def reserve_memory(
             wanted = 2 * max_batch_size + kept // SNAPSHOT_TOKENS
             n_snapshots = min(wanted, (budget - needed) // SNAPSHOT_SHARE // snapshot_bytes)
         memory = Memory(weights=weight_bytes, kv_cache=needed, buffers=buffer_bytes + n_snapshots * snapshot_bytes)
-        plan = MemoryPlan(n_ctx, n_blocks, n_snapshots, min(n_blocks, -(-kept // BLOCK_TOKENS)), memory)
+        n_windows = shape.n_window_blocks(n_blocks)
+        plan = MemoryPlan(
+            n_ctx,
+            n_blocks,
+            n_snapshots,
+            min(n_blocks, -(-kept // BLOCK_TOKENS)),
+            memory,
+            n_windows,
+            min(n_windows, shape.n_kept),
+        )
         reservation = LEDGER.reserve(name, plan.n_bytes)
     if cache.n_ctx is None and n_ctx < n_ctx_train:
         log.warning("context reduced from %d to %d tokens to fit into memory", n_ctx_train, n_ctx)

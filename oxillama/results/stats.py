@@ -49,6 +49,8 @@ class EngineStats:
     kv_blocks_free: int
     kv_blocks_cached: int  # free, but still good for a prefix hit
     kv_blocks_used: int
+    kv_window_blocks_cached: int = 0  # the same of stores with a window, where they have blocks of their own
+    kv_window_blocks_used: int = 0
     state_snapshots: int  # recurrent states that cached beginnings can be continued from
     kv_bytes_promised: int  # the whole cache; 0 once the engine is closed, as the two below
     kv_bytes_resident: int  # what it has grown to
@@ -85,10 +87,13 @@ class EngineStats:
             kv_blocks_free=raw["num_blocks_free"],
             kv_blocks_cached=raw["num_blocks_cached"],
             kv_blocks_used=raw["num_blocks_referenced"],
+            kv_window_blocks_cached=raw["num_window_blocks_cached"],
+            kv_window_blocks_used=raw["num_window_blocks_read"],
             state_snapshots=raw["num_snapshots"],
             kv_bytes_promised=raw["kv_bytes"],
             kv_bytes_resident=raw["kv_bytes_resident"],
-            kv_bytes_used=raw["num_blocks_referenced"] * raw["kv_block_bytes"],
+            kv_bytes_used=raw["num_blocks_referenced"] * raw["kv_block_bytes"]
+            + raw["num_window_blocks_read"] * raw["kv_window_block_bytes"],
             stalled_seconds=max(0, raw["now_ns"] - raw["heartbeat_ns"]) / 1e9 if is_busy else 0.0,
             queue_seconds=raw["queue_ns"] / 1e9 / max(1, raw["num_started"]),
             ttft_seconds=raw["ttft_ns"] / 1e9 / max(1, raw["num_first_tokens"]),

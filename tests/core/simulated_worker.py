@@ -1,5 +1,5 @@
-"""A worker without a model: a cell of its KV cache holds which tokens led to it, as do its states and snapshots, and
-its sampler hashes tokens."""
+"""A worker without a model: a cell of its KV cache holds which tokens led to it, as do those of windowed stores, states
+and snapshots, and its sampler hashes tokens."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ class Worker:
         max_drafts: int = MAX_DRAFTS,
         n_snapshots: int = 0,
         snapshot_tokens: int = 2 * KV_BLOCK,
+        n_windows: int = 0,
+        window: int = 1,
     ) -> None:
         self.n_blocks = n_blocks
         self.max_outputs = max_batch_size + (max_batch_tokens if n_prompt_outputs is None else n_prompt_outputs)
@@ -96,7 +98,15 @@ class Worker:
         self.max_batch_tokens = max_batch_tokens
         self.n_ctx = n_ctx
         self.now = SECOND
-        self.pool = BlockPool(n_blocks, hash_mask=hash_mask, n_snapshots=n_snapshots, snapshot_tokens=snapshot_tokens)
+        self.pool = BlockPool(
+            n_blocks,
+            hash_mask=hash_mask,
+            n_snapshots=n_snapshots,
+            snapshot_tokens=snapshot_tokens,
+            n_windows=n_windows,
+            window=window,
+        )
+        self.n_windows, self.window = n_windows, window
         self.has_state = n_snapshots > 0
         self.scheduler = Scheduler(
             self.pool,
@@ -112,6 +122,7 @@ class Worker:
         self.states: dict[int, tuple[Domain, int]] = {}  # by slot
         self.snapshots: dict[int, tuple[Domain, int]] = {}
         self.cells: dict[tuple[int, int], tuple[Domain, int]] = {}
+        self.window_cells: dict[tuple[int, int], tuple[Domain, int]] = {}
         self.sent: dict[int, Sent] = {}
         self.plan: list[PlanItem] = []
 
@@ -203,9 +214,24 @@ class Worker:
             assert states[block]["references"] == 1, "nobody else may hold a block that is written"
             assert not states[block]["indexed"]
             self.cells[block, position % KV_BLOCK] = prefixes[position]
+        if self.n_windows:
+            self.check_windows(item, state["window_blocks"], table, prefixes)
         if self.has_state:
             self.check_state(item, state["slot"], prefixes)
         self.check_counts(item, sent)
+
+    def check_windows(
+        self, item: PlanItem, places: list[int], table: list[int], prefixes: list[tuple[Domain, int]]
+    ) -> None:
+        """What the first token sees is there; what is computed is written to places that nobody else reads."""
+        first = item.first_position
+        for position in range(max(0, first - self.window + 1), first):
+            cell = (places[position // KV_BLOCK], position % KV_BLOCK)
+            assert self.window_cells.get(cell) == prefixes[position], f"position {position} of {item} was given back"
+        for position in range(first, len(prefixes)):
+            place = places[position // KV_BLOCK]
+            assert self.pool.windows[place] == (table[position // KV_BLOCK], 1)
+            self.window_cells[place, position % KV_BLOCK] = prefixes[position]
 
     def check_state(self, item: PlanItem, slot: int, prefixes: list[tuple[Domain, int]]) -> None:
         """What the item begins with is the state of all tokens before it; what it leaves is written at once."""

@@ -89,6 +89,8 @@ class Service(RuleBasedStateMachine):
 
     @initialize(random=seeds)
     def create(self, random: Random) -> None:
+        window = random.choice([1, 5, 32, 33, 60, 100])
+        span = (window - 1) // KV_BLOCK + 3
         self.worker = Worker(
             random.randint(1, 12),
             hash_mask=random.choice([0, 1, 2**64 - 1]),
@@ -101,6 +103,8 @@ class Service(RuleBasedStateMachine):
             max_drafts=random.choice([0, 3, MAX_DRAFTS, MAX_DRAFTS]),
             n_snapshots=random.choice([0, 0, 1, 2, 5, 40]),
             snapshot_tokens=KV_BLOCK * random.choice([1, 2, 5]),
+            n_windows=random.choice([0, span, span + 3, 20, 20]),
+            window=window,
         )
         self.add(random, 8)
 
@@ -210,6 +214,28 @@ class Service(RuleBasedStateMachine):
             assert block < 0 or blocks[block]["indexed"]
 
     @invariant()
+    def windows_are_where_they_should_be(self) -> None:
+        worker = self.worker
+        if not worker.n_windows:
+            return
+        readers = [0] * worker.n_windows
+        for request in worker.sent:
+            state = worker.scheduler.request(request)
+            for place in state["window_blocks"][state["n_left"] :]:
+                readers[place] += 1
+        free, cold, warm = worker.pool.window_lists
+        blocks = worker.pool.blocks
+        for place, (block, n_readers) in enumerate(worker.pool.windows):
+            assert n_readers == readers[place]
+            assert [place in free, place in cold, place in warm, n_readers > 0].count(True) == 1
+            assert (block >= 0) != (place in free)
+            assert block < 0 or n_readers > 0 or blocks[block]["indexed"]
+        read = worker.n_windows - len(free) - len(cold) - len(warm)
+        assert worker.pool.window_counts == (len(free), len(cold) + len(warm), read)
+        owned = [block for block, _ in worker.pool.windows if block >= 0]
+        assert len(set(owned)) == len(owned)
+
+    @invariant()
     def every_end_is_one_and_has_its_reason(self) -> None:
         finished = self.worker.scheduler.finished
         assert len({request for request, _, _ in finished}) == len(finished)
@@ -258,6 +284,8 @@ class Service(RuleBasedStateMachine):
         assert len(worker.scheduler.finished) == len(worker.sent)
         assert sorted(worker.scheduler.started) == sorted(worker.sent)
         assert worker.pool.stats["num_referenced"] == 0
+        assert worker.n_windows == 0 or worker.pool.window_counts[2] == 0
+        self.windows_are_where_they_should_be()
         self.every_end_is_one_and_has_its_reason()
 
 

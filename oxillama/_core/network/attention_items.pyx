@@ -7,7 +7,7 @@ the bits are those of one thread walking all keys. No barrier more than before."
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 
-from oxillama._core.network.executor cimport ox_buffer, ox_member, ox_op, ox_run
+from oxillama._core.network.executor cimport blocks_of, ox_buffer, ox_member, ox_op, ox_run
 from oxillama._core.network.kernels cimport (
     OX_ATTN_RANGE,
     OX_KV_BLOCK,
@@ -105,7 +105,7 @@ cdef void attention(ox_program *program, const ox_op *op, ox_batch *batch, int32
     args.span = <ox_span>op.integers[3]
     args.scale = op.floats[0]
     args.soft_cap = op.floats[1]
-    args.layer = program.kv_data + store.offset
+    args.layer = store.data
     args.scratch = member.scratch
     while True:
         # Later tokens see more keys, so items differ in length: all of them are shared.
@@ -128,7 +128,7 @@ cdef void attention(ox_program *program, const ox_op *op, ox_batch *batch, int32
         args.out = out.data + (run.first_row + piece) * out.stride + head * store.layout.v_dim
         args.slopes = op.vectors[0] + head if op.vectors[0] != NULL else NULL
         args.sinks = op.vectors[1] + head if op.vectors[1] != NULL else NULL
-        args.blocks = run.blocks
+        args.blocks = blocks_of(run, store)
         if run.n_ranges == 1:
             program.kernels.attention(&store.layout, &args)
         else:

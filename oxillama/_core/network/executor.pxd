@@ -102,6 +102,7 @@ cdef struct ox_run:
     int32_t n_ranges       # ranges of keys that its items are divided into,
     int32_t first_part     # and where the partial results of these lie
     const int32_t *blocks  # KV block of positions [32 i, 32 i + 32)
+    const int32_t *window_blocks    # the same of windowed stores, as far back as they are seen
     const ox_adapter_set *adapters  # what the sequence wears, or NULL
 
 # abandon(context) is asked by one thread at every checkpoint; nonzero ends the step without results.
@@ -132,7 +133,6 @@ cdef struct ox_program:
     bint whole                  # the prompt of a sequence is computed in one step: attention looks ahead
     int32_t max_tokens, max_outputs
     ox_kv_store *kv_stores      # [n_stores]
-    uint8_t *kv_data
     int32_t most_kv_heads, fewest_kv_heads  # of the stores that are attended
     float *states               # [n_slots + n_snapshots][state_floats]: recurrent states, zero where a sequence begins
     size_t state_floats
@@ -170,6 +170,10 @@ cdef struct ox_program:
 cdef enum:
     OX_STEP_DONE = 0
     OX_STEP_ABANDONED = 1
+
+# Where a store has the blocks of a run.
+cdef inline const int32_t *blocks_of(const ox_run *run, const ox_kv_store *store) noexcept nogil:
+    return run.window_blocks if store.is_windowed else run.blocks
 
 # Row `row` of a buffer.
 cdef inline float *row_of(const ox_program *program, int32_t buffer, int32_t row) noexcept nogil:

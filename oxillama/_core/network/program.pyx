@@ -133,7 +133,6 @@ cdef class Program:
         self.c.max_tokens = max_tokens
         self.c.max_outputs = max_outputs
         self.c.kv_stores = kv.stores
-        self.c.kv_data = kv.data
         self.c.state_floats = padded(state_floats, 16)
         self.c.n_slots = n_slots
         self.c.n_snapshots = n_snapshots if state_floats else 0
@@ -431,10 +430,13 @@ cdef class Program:
                                  f"its {blocks.shape[0]} blocks hold {blocks.shape[0] * OX_KV_BLOCK}")
             if min(table) < 0 or max(table) >= self.kv.n_blocks:
                 raise ValueError(f"run {i} names a block outside of the {self.kv.n_blocks} that exist")
+            # Here nobody gives anything back, so the same numbers serve both arenas.
+            if self.kv.n_window_blocks and max(table) >= self.kv.n_window_blocks:
+                raise ValueError(f"run {i} names a block outside of the {self.kv.n_window_blocks} of windowed stores")
             c_runs[i].first_row = n
             c_runs[i].n_tokens = n_tokens
             c_runs[i].first_position = first_position
-            c_runs[i].blocks = &blocks[0]
+            c_runs[i].blocks = c_runs[i].window_blocks = &blocks[0]
             c_runs[i].slot = slot[0] if slot else i
             c_runs[i].restored = -1
             c_runs[i].second_start = INT32_MAX

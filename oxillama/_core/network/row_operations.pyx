@@ -8,7 +8,7 @@ from libc.stdint cimport int8_t, int32_t
 from libc.string cimport memcpy
 
 from oxillama._core.network.adapter_products cimport embed_adapted
-from oxillama._core.network.executor cimport ox_batch, ox_op, ox_program, position_of, row_of
+from oxillama._core.network.executor cimport blocks_of, ox_batch, ox_op, ox_program, position_of, row_of
 from oxillama._core.network.kernels cimport (
     OX_ACT_BLOCK,
     OX_EXP,
@@ -217,10 +217,10 @@ cdef void kv_store(ox_program *program, const ox_op *op, ox_batch *batch, int32_
     cdef const ox_kv_store *store = &program.kv_stores[op.integers[0]]
     for row in range(first, last):
         position = position_of(program, batch, row)
-        block = batch.runs[program.row_runs[row]].blocks[position // OX_KV_BLOCK]
+        block = blocks_of(&batch.runs[program.row_runs[row]], store)[position // OX_KV_BLOCK]
         program.kernels.kv_store(&store.layout, row_of(program, op.src[0], row), row_of(program, op.src[1], row),
                                  position % OX_KV_BLOCK,
-                                 program.kv_data + store.offset + block * store.layout.block_bytes)
+                                 store.data + block * store.layout.block_bytes)
 
 
 cdef void scale_by_position(ox_program *program, const ox_op *op, ox_batch *batch, int32_t first,

@@ -12,8 +12,8 @@ from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candida
 from oxillama._core.sampling.parameters cimport ox_sampling
 from oxillama._core.sampling.penalties cimport ox_history
 from oxillama._core.sampling.sampler cimport OX_SAMPLE_OK, ox_sample, ox_sample_result
-from oxillama._core.scheduling.block_table cimport blocks_for
-from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK, kv_pool_num_available, kv_pool_take
+from oxillama._core.scheduling.block_table cimport blocks_for, table_extend, table_num_available
+from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK
 from oxillama._core.scheduling.row_costs cimport OX_COSTED_ROWS, row_costs_worthwhile
 
 cdef enum:
@@ -145,12 +145,9 @@ cdef ox_draft_place *place_of(ox_draft_model *d, ox_request *request) noexcept n
 
 cdef int32_t room(ox_scheduler *s, ox_request *request, int32_t n) noexcept nogil:
     """How many of n drafts have blocks for what they are drawn from. Takes blocks that nobody else needs."""
-    cdef int32_t block
     while (request.n_blocks < blocks_for(num_known(request) + n - 1)
-           and kv_pool_num_available(s.pool) > s.n_running):
-        block = kv_pool_take(s.pool)
-        request.blocks[request.n_blocks] = block
-        request.n_blocks += 1
+           and table_num_available(s.pool) > s.n_running and table_extend(s.pool, request)):
+        pass
     return min(n, request.n_blocks * OX_KV_BLOCK - num_known(request) + 1)
 
 
@@ -239,7 +236,7 @@ cdef void add_run(ox_draft_model *d, int32_t *n_runs, int32_t *n_tokens, ox_requ
     added.slot = request.slot
     added.restored = -1
     added.second_start = INT32_MAX
-    added.blocks = request.blocks
+    added.blocks = added.window_blocks = request.blocks  # its own cache gives nothing back
     memcpy(d.tokens + n_tokens[0], request.tokens + first, n * sizeof(int32_t))
     # Until all of it is known to be true.
     for i in range(first // OX_KV_BLOCK, blocks_for(first + n)):

@@ -7,6 +7,7 @@ first time. One thread uses a pool at a time.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from oxillama._core.scheduling.snapshots cimport ox_snapshots
+from oxillama._core.scheduling.window_pool cimport ox_window_pool
 
 cdef extern from "kernels.h":
     enum:
@@ -53,6 +54,7 @@ ctypedef struct ox_kv_pool:
     ox_kv_grow grow         # or NULL
     void *grow_context
     ox_snapshots *snapshots  # the owner's, of a network with recurrent state; else NULL
+    ox_window_pool *windows  # the owner's, of a network with windowed stores that give blocks back; else NULL
     int32_t free_head       # of the grown ones
     int32_t oldest          # cached blocks, by the time of their release
     int32_t newest

@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from oxillama._core.scheduling.snapshots cimport snapshots_forget
+from oxillama._core.scheduling.window_pool cimport window_exchange, window_forget
 
 
 cdef ox_kv_pool *kv_pool_create(int32_t n_blocks, uint64_t hash_mask) noexcept nogil:
@@ -103,6 +104,8 @@ cdef int32_t kv_pool_register(ox_kv_pool *pool, int32_t block, int32_t parent, c
     cdef uint64_t hash = hash_of(pool, parent, tokens, domain)
     cdef int32_t known = search(pool, hash, parent, tokens, domain)
     if known >= 0:
+        if pool.windows != NULL and not window_exchange(pool.windows, block, known):
+            return block
         kv_pool_retain(pool, known)
         kv_pool_release(pool, block)
         return known
@@ -188,6 +191,8 @@ cdef void unindex(ox_kv_pool *pool, int32_t block) noexcept nogil:
     pool.blocks[block].generation += 1
     if pool.snapshots != NULL:
         snapshots_forget(pool.snapshots, block)
+    if pool.windows != NULL:
+        window_forget(pool.windows, block)
 
 
 cdef void push_free(ox_kv_pool *pool, int32_t block) noexcept nogil:

@@ -1,5 +1,6 @@
-"""The memory of the paged KV cache: an arena of blocks of 32 tokens, all layers of a block together. Its addresses are
-there from the start; its pages come when the pool first gives out a block, between two steps."""
+"""The memory of the paged KV cache: an arena of blocks of 32 tokens, all layers of a block together, and a smaller one
+for stores that give back what has left their window. Its addresses are there from the start; its pages come when the
+pool first gives out a block, between two steps."""
 
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
@@ -18,6 +19,7 @@ from oxillama._core.network.kernels cimport (
 from oxillama._core.memory cimport pages_populate
 
 BLOCK_TOKENS = OX_KV_BLOCK
+LEAST_BLOCK_BYTES = OX_ALIGN  # of an arena whose blocks hold nothing
 KV_TYPES = {"f32": OX_KV_F32, "f16": OX_KV_F16, "bf16": OX_KV_BF16, "q8_0": OX_KV_Q8_0}
 
 
@@ -38,52 +40,77 @@ def block_bytes(str kv_dtype, list stores):
 
 cdef class KVCache:
     """An arena of `n_blocks` blocks of 32 tokens. kv_dtype: "f32", "f16", "bf16" or "q8_0". stores: (KV heads, values
-    of a key, values of a value) of each."""
+    of a key, values of a value) of each. windowed: numbers of those that are seen `window` tokens back at most, which
+    get an arena of `n_window_blocks` blocks instead."""
 
-    def __init__(self, str kv_dtype, *, list stores, Py_ssize_t n_blocks):
-        cdef size_t offset = 0
+    def __init__(self, str kv_dtype, *, list stores, Py_ssize_t n_blocks, windowed=frozenset(), int32_t window=0,
+                 Py_ssize_t n_window_blocks=0):
+        cdef size_t offset
         cdef int i
         if kv_dtype not in KV_TYPES:
             raise ValueError(f"kv_dtype is {kv_dtype!r}, expected one of {sorted(KV_TYPES)}")
         if n_blocks < 1 or n_blocks >= 2**31:
             raise ValueError(f"n_blocks is {n_blocks}, expected 1 or more")
+        if windowed and not (1 <= n_window_blocks < 2**31 and window >= 1):
+            raise ValueError(f"n_window_blocks is {n_window_blocks} and window {window}, expected 1 or more")
         self.n_stores = <int32_t>len(stores)
         self.n_blocks = <int32_t>n_blocks
         self.stores = <ox_kv_store *>calloc(max(len(stores), 1), sizeof(ox_kv_store))
         if self.stores == NULL:
             raise MemoryError("no memory for the description of the cache")
+        for i, (n_head_kv, k_dim, v_dim) in enumerate(stores):
+            self.stores[i].layout = _layout(kv_dtype, n_head_kv, k_dim, v_dim)
+            self.stores[i].is_windowed = i in windowed
+        self._pages = self._place(False, n_blocks, &self.arena)
+        self.arena.pages = &self._pages.c
+        if windowed:
+            self.window = window
+            self.n_window_blocks = <int32_t>n_window_blocks
+            self._window_pages = self._place(True, n_window_blocks, &self.window_arena)
+            self.window_arena.pages = &self._window_pages.c
+
+    cdef Pages _place(self, bint is_windowed, Py_ssize_t n_blocks, ox_kv_arena *arena):
+        """Gives the stores of one kind their place in an arena."""
+        cdef size_t offset = 0
+        cdef int i
+        cdef Pages pages
         # All stores of a block lie together, so that memory comes with the tokens, a huge page for every few blocks.
         # Were the blocks of a layer together, all layers would begin a new page in the same step, and it would stall
         # while they are cleared (benchmarks/latency.py).
-        for i, (n_head_kv, k_dim, v_dim) in enumerate(stores):
-            self.stores[i].layout = _layout(kv_dtype, n_head_kv, k_dim, v_dim)
-            self.stores[i].offset = offset
-            offset += self.stores[i].layout.block_bytes
-        # A network without a cache still has a table of blocks, which costs nothing.
-        offset = max(offset, <size_t>OX_ALIGN)
         for i in range(self.n_stores):
-            self.stores[i].layout.block_bytes = offset
-        self._pages = Pages(<size_t>n_blocks * offset)
-        self.data = self._pages.c.data
-        self.arena.pages = &self._pages.c
-        self.arena.block_bytes = offset
+            offset += self.stores[i].layout.block_bytes if self.stores[i].is_windowed == is_windowed else 0
+        # A network without a cache still has a table of blocks, which costs nothing.
+        arena.block_bytes = max(offset, <size_t>OX_ALIGN)
+        pages = Pages(<size_t>n_blocks * arena.block_bytes)
+        offset = 0
+        for i in range(self.n_stores):
+            if self.stores[i].is_windowed == is_windowed:
+                self.stores[i].data = pages.c.data + offset
+                offset += self.stores[i].layout.block_bytes
+                self.stores[i].layout.block_bytes = arena.block_bytes
+        return pages
 
     def __dealloc__(self):
         free(self.stores)
 
     @property
     def n_bytes(self):
-        return self._pages.c.size
+        return self._pages.c.size + (0 if self._window_pages is None else self._window_pages.c.size)
 
     @property
     def block_bytes(self):
-        """Bytes of a block, of all stores."""
+        """Bytes of a block, of all stores that keep theirs."""
         return self.arena.block_bytes
+
+    @property
+    def window_block_bytes(self):
+        """Bytes of a block, of all windowed stores."""
+        return self.window_arena.block_bytes
 
     @property
     def n_resident(self):
         """Bytes that the cache has grown to."""
-        return ox_load_relaxed_i64(&self.arena.n_resident)
+        return ox_load_relaxed_i64(&self.arena.n_resident) + ox_load_relaxed_i64(&self.window_arena.n_resident)
 
     def grow(self, int32_t n_blocks):
         """Makes the memory of the first `n_blocks` resident."""

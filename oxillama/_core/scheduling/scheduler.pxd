@@ -55,6 +55,8 @@ ctypedef struct ox_scheduler_stats:
     ox_atomic_i64 num_blocks_cached
     ox_atomic_i64 num_blocks_referenced
     ox_atomic_i64 num_snapshots         # recurrent states that are kept
+    ox_atomic_i64 num_window_blocks_cached  # blocks of windowed stores that nobody reads, and those that are read
+    ox_atomic_i64 num_window_blocks_read
 
 ctypedef struct ox_scheduler:
     ox_scheduler_config config

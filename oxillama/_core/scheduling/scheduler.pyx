@@ -7,12 +7,16 @@ from oxillama._core.atomics cimport ox_fetch_add_relaxed_i64, ox_store_relaxed_i
 from oxillama._core.scheduling.block_table cimport (
     blocks_for,
     table_attach,
+    table_extend,
     table_leads,
+    table_leave,
     table_match,
+    table_num_available,
     table_register,
     table_release,
+    table_window_need,
 )
-from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK, kv_pool_num_available, kv_pool_take
+from oxillama._core.scheduling.kv_blocks cimport OX_KV_BLOCK, kv_pool_num_available
 from oxillama._core.scheduling.pace cimport pace_chunk_tokens, pace_observe
 from oxillama._core.scheduling.plan cimport (
     item_commit,
@@ -263,12 +267,22 @@ cdef bint has_room(const ox_scheduler *s, const ox_request *request, int32_t n_c
     cdef int32_t n_wanted = blocks_for(num_known(request)) - n_cached
     if s.n_running == 0:
         return True
+    if s.pool.windows != NULL and not has_windows(s, request):
+        return False
     for i in range(n_cached):
         if s.pool.blocks[request.blocks[i]].num_references == 0:
             n_wanted += 1
     for i in range(s.n_running):
         n_wanted += max(0, blocks_for(num_known(s.running[i])) - s.running[i].n_blocks) + 1
     return n_wanted <= kv_pool_num_available(s.pool)
+
+
+cdef bint has_windows(const ox_scheduler *s, const ox_request *request) noexcept nogil:
+    # Of windowed stores each needs what it holds between steps, whatever its length, and all together what a step adds.
+    cdef int32_t i, n = table_window_need(s.pool, request) + blocks_for(s.config.max_batch_tokens)
+    for i in range(s.n_running):
+        n += table_window_need(s.pool, s.running[i])
+    return n <= s.pool.windows.n
 
 
 cdef void follow_prefixes(ox_scheduler *s) noexcept nogil:
@@ -317,16 +331,14 @@ cdef int32_t extra_logits(const ox_scheduler *s) noexcept nogil:
 cdef int32_t grow(ox_scheduler *s, ox_request *request, int32_t n_tokens) noexcept nogil:
     # Blocks for the next n_tokens. Preempts others only to make room for the first token; returns how many tokens have
     # room, 0 when the request itself was the one to give way.
-    cdef int32_t block, n_free
+    cdef int32_t n_free
     cdef int32_t n_blocks = blocks_for(request.num_computed_tokens + n_tokens)
     while request.n_blocks < n_blocks:
-        block = kv_pool_take(s.pool)
-        if block >= 0:
-            request.blocks[request.n_blocks] = block
-            request.n_blocks += 1
-        elif request.n_blocks * OX_KV_BLOCK > request.num_computed_tokens and not request.whole:
+        if table_extend(s.pool, request):
+            continue
+        if request.n_blocks * OX_KV_BLOCK > request.num_computed_tokens and not request.whole:
             break
-        elif not make_room(s, request):
+        if not make_room(s, request):
             return 0
     n_free = request.n_blocks * OX_KV_BLOCK - request.num_computed_tokens
     return min(n_tokens, n_free)
@@ -412,7 +424,7 @@ cdef void plan_drafts(ox_scheduler *s) noexcept nogil:
     # Guesses get what nobody else wants. They preempt nobody, and leave each running sequence a block to grow into.
     cdef ox_plan_item *item
     cdef ox_request *request
-    cdef int32_t i, n, block
+    cdef int32_t i, n
     for i in range(s.plan.n_items):
         item = &s.plan.items[i]
         request = item.request
@@ -423,10 +435,8 @@ cdef void plan_drafts(ox_scheduler *s) noexcept nogil:
         if item.n_draws != 1 or n <= 0:
             continue
         while (request.n_blocks < blocks_for(num_known(request) + n)
-               and kv_pool_num_available(s.pool) > s.n_running):
-            block = kv_pool_take(s.pool)
-            request.blocks[request.n_blocks] = block
-            request.n_blocks += 1
+               and table_num_available(s.pool) > s.n_running and table_extend(s.pool, request)):
+            pass
         n = min(n, request.n_blocks * OX_KV_BLOCK - num_known(request))
         if n > 0:
             plan_set(&s.plan, request, item.n_tokens, n)
@@ -443,6 +453,7 @@ cdef void commit(ox_scheduler *s, const ox_plan_item *item, const ox_step_result
     item_commit(item, result.n_tokens)
     table_register(s.pool, request, item.first_position // OX_KV_BLOCK)
     states_commit(s.pool, item)
+    table_leave(s.pool, request)
     request.num_accepted_drafts += n_accepted
     request.num_rejected_drafts += n_drafts - n_accepted
     ox_fetch_add_relaxed_i64(&s.stats.num_accepted_drafts, n_accepted)
@@ -484,3 +495,6 @@ cdef void publish(ox_scheduler *s) noexcept nogil:
     ox_store_relaxed_i64(&s.stats.num_blocks_referenced, s.pool.stats.num_referenced)
     if s.pool.snapshots != NULL:
         ox_store_relaxed_i64(&s.stats.num_snapshots, s.pool.snapshots.num_kept)
+    if s.pool.windows != NULL:
+        ox_store_relaxed_i64(&s.stats.num_window_blocks_cached, s.pool.windows.num_cached)
+        ox_store_relaxed_i64(&s.stats.num_window_blocks_read, s.pool.windows.num_read)

@@ -8,6 +8,8 @@ from oxillama._core.request cimport ox_request
 from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
 from oxillama._core.scheduling.plan cimport ox_plan, ox_plan_item
 
+# The last boundary of blocks at which a prompt of so many tokens can be repeated: one of them is always computed.
+cdef int32_t last_useful(int32_t n_tokens) noexcept nogil
 # The first boundary of blocks behind position `first` where the request is to leave a snapshot before `end`, or -1.
 # They are made at regular distances, where its prompt parts from what others had in common, at the last boundary that a
 # repeated prompt can use, and at the last one of the output.

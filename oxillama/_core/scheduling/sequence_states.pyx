@@ -15,7 +15,6 @@ from oxillama._core.scheduling.snapshots cimport (
 
 
 cdef int32_t last_useful(int32_t n_tokens) noexcept nogil:
-    # Of a prompt of so many tokens at least one is computed, whatever is cached.
     return (n_tokens - 1) // OX_KV_BLOCK * OX_KV_BLOCK
 
 

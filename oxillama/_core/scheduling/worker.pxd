@@ -17,6 +17,7 @@ from oxillama._core.scheduling.row_costs cimport ox_row_costs
 from oxillama._core.scheduling.snapshots cimport ox_snapshots
 from oxillama._core.scheduling.turns cimport Turns
 from oxillama._core.scheduling.scheduler cimport ox_scheduler, ox_scheduler_config, ox_step_result
+from oxillama._core.scheduling.window_pool cimport ox_window_pool
 
 # Written by the worker after each step, readable by any thread.
 ctypedef struct ox_worker_stats:
@@ -30,6 +31,7 @@ ctypedef struct ox_worker:
     ox_room at_rest                 # always full: who waits in its line is woken when the worker has nothing to do
     ox_kv_pool *pool
     ox_snapshots *snapshots         # NULL without recurrent state, or without a prefix cache
+    ox_window_pool *windows         # NULL where no store gives blocks back
     ox_scheduler *scheduler
     ox_program *program
     int32_t n_vocab

@@ -17,6 +17,7 @@ class Worker:
         prefix_cache: bool,
         n_kept_blocks: int,
         snapshot_tokens: int,
+        n_kept_window_blocks: int = 0,
         draft: Program | None = None,
         draft_n_ctx: int = 0,
     ) -> None: ...

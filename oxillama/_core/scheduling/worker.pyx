@@ -23,6 +23,7 @@ from oxillama._core.sampling.candidates cimport ox_candidates_create, ox_candida
 from oxillama._core.network.adapter cimport AdapterSet
 from oxillama._core.network.executor cimport OX_STEP_DONE, execute, ox_batch, ox_default_fp_mode, replay
 from oxillama._core.scheduling.generation cimport finish_generation, keep_row, publish_generation, take_item
+from oxillama._core.scheduling.counters cimport scheduler_counters
 from oxillama._core.scheduling.draft_model cimport draft_model_create, draft_model_destroy
 from oxillama._core.scheduling.drafting cimport propose_drafts
 from oxillama._core.scheduling.gone_sets cimport gone_forget, gone_free, gone_push
@@ -48,7 +49,9 @@ from oxillama._core.scheduling.plan cimport num_accepted, ox_plan_item, plan_is_
 from oxillama._core.network.pooling cimport pooling_ranks
 from oxillama._core.scheduling.profile cimport ox_profile, profile_add, profile_lap
 from oxillama._core.scheduling.row_costs cimport row_costs_observe
+from oxillama._core.scheduling.block_table cimport table_windows
 from oxillama._core.scheduling.snapshots cimport snapshots_create, snapshots_destroy
+from oxillama._core.scheduling.window_pool cimport window_pool_create, window_pool_destroy
 from oxillama._core.scheduling.scheduler cimport (
     scheduler_add, scheduler_apply, scheduler_create, scheduler_destroy, scheduler_finish_all,
     scheduler_num_alive, scheduler_observe, scheduler_schedule,
@@ -215,6 +218,7 @@ cdef void fill_batch(ox_worker *w, ox_plan *plan, ox_batch *batch) noexcept nogi
         w.runs[i].n_tokens = item.n_tokens
         w.runs[i].first_position = item.first_position
         w.runs[i].blocks = item.request.blocks
+        w.runs[i].window_blocks = table_windows(w.pool, item.request)
         w.runs[i].slot = item.request.slot
         w.runs[i].second_start = item.request.second_start
         w.runs[i].adapters = item.request.adapters
@@ -304,7 +308,8 @@ cdef class Worker:
 
     def __init__(self, Program program not None, vocabulary=None, *, int32_t n_ctx, int32_t max_batch_size,
                  int64_t max_step_ns, int64_t priority_aging_ns, int32_t queue_size, bint prefix_cache,
-                 int32_t n_kept_blocks, int32_t snapshot_tokens, Program draft=None, int32_t draft_n_ctx=0):
+                 int32_t n_kept_blocks, int32_t snapshot_tokens, int32_t n_kept_window_blocks=0, Program draft=None,
+                 int32_t draft_n_ctx=0):
         cdef int i, max_tokens = program.c.max_tokens
         self._program = program
         self._draft = draft
@@ -332,6 +337,14 @@ cdef class Worker:
             if self.c.snapshots == NULL:
                 raise MemoryError("no memory for the worker")
             self.c.pool.snapshots = self.c.snapshots
+        if program.kv.n_window_blocks > 0 and self.c.pool != NULL:
+            self.c.windows = window_pool_create(program.kv.n_window_blocks, program.kv.n_blocks, program.kv.window)
+            if self.c.windows == NULL:
+                raise MemoryError("no memory for the worker")
+            self.c.windows.num_kept = n_kept_window_blocks
+            self.c.windows.grow = kv_arena_grow
+            self.c.windows.grow_context = &program.kv.window_arena
+            self.c.pool.windows = self.c.windows
         # Restoring a part of a sequence would be worse than nothing.
         self.config.prefix_cache = prefix_cache and (self.c.snapshots != NULL or not program.has_state)
         self.c.tokens = <int32_t *>calloc(max_tokens, sizeof(int32_t))
@@ -415,6 +428,7 @@ cdef class Worker:
         if self._has_rest_line:
             room_destroy(&self.c.at_rest)
         snapshots_destroy(self.c.snapshots)
+        window_pool_destroy(self.c.windows)
         draft_model_destroy(self.c.draft_model)
         if self.c.memories != NULL:
             for i in range(self.c.n_threads):
@@ -482,31 +496,15 @@ cdef class Worker:
         cdef dict found = {
             # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
             "queue_depth": ox_load_acquire_i32(&self.c.ring.room.num_taken),
-            "num_added": ox_load_relaxed_i64(&self.c.scheduler.stats.num_added),
             "num_in_line": ox_load_relaxed_i32(&self.c.ring.room.num_waiting),
             "num_steps": ox_load_relaxed_i64(&self.c.stats.num_steps),
             "step_ns": ox_load_relaxed_i64(&self.c.stats.step_ns),
             "busy_ns": ox_load_relaxed_i64(&self.c.stats.busy_ns),
             "heartbeat_ns": ox_load_relaxed_i64(&self.c.stats.heartbeat_ns),
             "now_ns": ox_monotonic_ns(),
-            "num_started": ox_load_relaxed_i64(&self.c.scheduler.stats.num_started),
-            "queue_ns": ox_load_relaxed_i64(&self.c.scheduler.stats.queue_ns),
-            "num_first_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_first_tokens),
-            "ttft_ns": ox_load_relaxed_i64(&self.c.scheduler.stats.ttft_ns),
-            "num_running": ox_load_relaxed_i64(&self.c.scheduler.stats.num_running),
-            "num_waiting": ox_load_relaxed_i64(&self.c.scheduler.stats.num_waiting),
-            "num_finished": ox_load_relaxed_i64(&self.c.scheduler.stats.num_finished),
-            "num_preemptions": ox_load_relaxed_i64(&self.c.scheduler.stats.num_preemptions),
-            "num_prompt_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_prompt_tokens),
-            "num_cached_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_cached_tokens),
-            "num_accepted_drafts": ox_load_relaxed_i64(&self.c.scheduler.stats.num_accepted_drafts),
-            "num_rejected_drafts": ox_load_relaxed_i64(&self.c.scheduler.stats.num_rejected_drafts),
-            "num_output_tokens": ox_load_relaxed_i64(&self.c.scheduler.stats.num_output_tokens),
-            "num_snapshots": ox_load_relaxed_i64(&self.c.scheduler.stats.num_snapshots),
-            "num_blocks_free": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_free),
-            "num_blocks_cached": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_cached),
-            "num_blocks_referenced": ox_load_relaxed_i64(&self.c.scheduler.stats.num_blocks_referenced),
+            **scheduler_counters(self.c.scheduler),
             "kv_block_bytes": 0 if kv is None else kv.block_bytes,
+            "kv_window_block_bytes": 0 if kv is None else kv.window_block_bytes,
             "kv_bytes": 0 if kv is None else kv.n_bytes,
             "kv_bytes_resident": 0 if kv is None else kv.n_resident,
         }

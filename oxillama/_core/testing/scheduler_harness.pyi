@@ -40,6 +40,8 @@ class RequestState(TypedDict):
     num_cached_tokens: int
     num_preemptions: int
     blocks: list[int]
+    window_blocks: list[int]
+    n_left: int
     slot: int
     restored: int
     level: int
@@ -60,6 +62,8 @@ class BlockPool:
         n_kept: int = -1,
         n_snapshots: int = 0,
         snapshot_tokens: int = 512,
+        n_windows: int = 0,
+        window: int = 1,
     ) -> None: ...
     def take(self) -> int: ...
     def retain(self, block: int) -> None: ...
@@ -75,6 +79,12 @@ class BlockPool:
     def snapshots(self) -> list[tuple[int, int, bool]]: ...
     @property
     def free_snapshots(self) -> list[int]: ...
+    @property
+    def windows(self) -> list[tuple[int, int]]: ...
+    @property
+    def window_lists(self) -> tuple[list[int], list[int], list[int]]: ...
+    @property
+    def window_counts(self) -> tuple[int, int, int]: ...
     @property
     def free(self) -> list[int]: ...
     @property

@@ -58,7 +58,9 @@ from oxillama._core.scheduling.scheduler cimport (
     scheduler_observe,
     scheduler_schedule,
 )
+from oxillama._core.scheduling.block_table cimport table_windows
 from oxillama._core.scheduling.snapshots cimport ox_snapshots, snapshots_create, snapshots_destroy
+from oxillama._core.scheduling.window_pool cimport ox_window_pool, window_pool_create, window_pool_destroy
 from oxillama._core.status cimport OX_OK
 
 KV_BLOCK = OX_KV_BLOCK
@@ -128,10 +130,11 @@ cdef void record_growth(void *context, int32_t n_blocks) noexcept nogil:
 cdef class BlockPool:
     cdef ox_kv_pool *pool
     cdef ox_snapshots *_snapshots
+    cdef ox_window_pool *_windows
     cdef readonly list grown
 
     def __cinit__(self, int32_t n_blocks, *, uint64_t hash_mask=0xFFFFFFFFFFFFFFFF, int32_t n_kept=-1,
-                  int32_t n_snapshots=0, int32_t snapshot_tokens=512):
+                  int32_t n_snapshots=0, int32_t snapshot_tokens=512, int32_t n_windows=0, int32_t window=1):
         self.pool = kv_pool_create(n_blocks, hash_mask)
         if self.pool == NULL:
             raise ValueError(f"no pool of {n_blocks} blocks")
@@ -142,6 +145,11 @@ cdef class BlockPool:
             if self._snapshots == NULL:
                 raise MemoryError
             self.pool.snapshots = self._snapshots
+        if n_windows > 0:
+            self._windows = window_pool_create(n_windows, n_blocks, window)
+            if self._windows == NULL:
+                raise MemoryError
+            self.pool.windows = self._windows
         self.pool.grow = record_growth
         self.pool.grow_context = <void *> self
         self.grown = []
@@ -149,6 +157,7 @@ cdef class BlockPool:
     def __dealloc__(self):
         kv_pool_destroy(self.pool)
         snapshots_destroy(self._snapshots)
+        window_pool_destroy(self._windows)
 
     def _checked(self, int32_t block, bint referenced):
         if not 0 <= block < self.pool.stats.n_blocks or (referenced and self.pool.blocks[block].num_references < 1):
@@ -209,6 +218,32 @@ cdef class BlockPool:
             found.append(snapshot)
             snapshot = self._snapshots.all[snapshot].next
         return found
+
+    @property
+    def windows(self):
+        """(block or -1, readers) of each block of windowed stores."""
+        cdef int32_t i
+        w = self._windows
+        return [(w.all[i].block, w.all[i].num_readers) for i in range(0 if w == NULL else w.n)]
+
+    @property
+    def window_lists(self):
+        """Blocks of windowed stores that are free, cached and cold, and cached and warm, those that go first in front."""
+        cdef int32_t i, place
+        w = self._windows
+        found = []
+        for i in range(3):
+            place = w.free_head if i == 0 else w.oldest[i - 1]
+            found.append([])
+            while place >= 0:
+                found[i].append(place)
+                place = w.all[place].next
+        return found[0] + list(range(w.num_grown, w.n)), found[1], found[2]
+
+    @property
+    def window_counts(self):
+        """(free, cached, read)"""
+        return self._windows.num_free, self._windows.num_cached, self._windows.num_read
 
     @property
     def free(self):
@@ -437,6 +472,8 @@ cdef class Scheduler:
             "num_cached_tokens": r.num_cached_tokens,
             "num_preemptions": r.num_preemptions,
             "blocks": [r.blocks[i] for i in range(r.n_blocks)],
+            "window_blocks": [table_windows(self.pool.pool, r)[i] for i in range(r.n_blocks)],
+            "n_left": r.n_left,
             "slot": r.slot,
             "restored": r.restored,
             "level": r.level,
