@@ -177,6 +177,14 @@ class ChatCompletion(FirstChoice):
         aside = f"\n\n*({len(thought)} characters of reasoning)*" if thought else ""
         return self.text + aside + f"\n\n*[{self.finish_reason}, {self.usage.completion_tokens} tokens]*"
 
+    def _repr_html_(self) -> str | None:
+        """As `Completion` has it: all tokens of the reply, those of its thinking and calls too."""
+        if self.logprobs is None:
+            return None
+        from oxillama.results.pictures import note, token_strip
+
+        return token_strip(self.logprobs) + note(f"{self.finish_reason}, {self.usage.completion_tokens} tokens")
+
     def __repr__(self) -> str:
         return f"ChatCompletion(choices={list(self.choices)!r}, usage={self.usage!r})"
 

@@ -248,6 +248,14 @@ class Completion(FirstChoice):
         note = f"*[{self.finish_reason}, {self.usage.completion_tokens} tokens]*"
         return f"{fence}text\n{self.text}\n{fence}\n\n{note}"
 
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows instead where log-probabilities were asked for: each token as likely as it was."""
+        if self.logprobs is None:
+            return None
+        from oxillama.results.pictures import note, token_strip
+
+        return token_strip(self.logprobs) + note(f"{self.finish_reason}, {self.usage.completion_tokens} tokens")
+
     def __repr__(self) -> str:
         return f"Completion(choices={list(self.choices)!r}, usage={self.usage!r})"
 

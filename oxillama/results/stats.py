@@ -102,3 +102,26 @@ class EngineStats:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figures that one looks at first. All of them are in `to_dict()`."""
+        from oxillama.results.pictures import table
+
+        blocks = self.kv_blocks_used + self.kv_blocks_cached + self.kv_blocks_free
+        read = self.prompt_tokens + self.cached_tokens
+        return table(
+            [
+                ("running, waiting, queued", f"{self.running}, {self.waiting}, {self.queue_depth}"),
+                ("finished", f"{self.finished:,}"),
+                ("tokens written", f"{self.output_tokens:,}"),
+                ("prompt tokens computed", f"{self.prompt_tokens:,}"),
+                ("of prompts from the cache", f"{self.cached_tokens / max(1, read):.0%}"),
+                ("tokens per busy second", f"{self.tokens_per_second:,.1f}"),
+                ("time to the first token", f"{self.ttft_seconds:.3f} s"),
+                ("time in the queue", f"{self.queue_seconds:.3f} s"),
+                ("KV blocks in use", f"{self.kv_blocks_used:,} of {blocks:,}"),
+                ("KV memory", f"{self.kv_bytes_resident / 2**20:,.0f} of {self.kv_bytes_promised / 2**20:,.0f} MiB"),
+                ("sequences put back", f"{self.preemptions:,}"),
+                ("tokens per pass", f"{self.tokens_per_pass:.2f}"),
+            ]
+        )

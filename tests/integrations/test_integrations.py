@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from oxillama import Engine
+from tests.integrations.shown import shows
 from tests.integrations.texts import QUERY, TEXTS
 from tests.tiny_encoder import TinyEncoder
 
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.clients
 PYTHON = Path(sys.prefix) / "clients" / "bin" / "python"
 
 
+@shows("chromadb", "sync", "embeddings")
+@shows("langchain", "sync", "async", "embeddings", "reranking")
+@shows("llama-index", "sync", "embeddings", "reranking")
 def test_they_get_what_the_engine_gives(tmp_path: Path) -> None:
     assert PYTHON.exists(), "`make test-clients` installs the libraries"
     embedder, ranker = tmp_path / "embedder.gguf", tmp_path / "ranker.gguf"

@@ -24,6 +24,7 @@ from oxillama.integrations.lm_eval import OxillamaLM
 from oxillama.tokenizer import Tokenizer
 from tests.asgi.servers import running
 from tests.integrations.evaluation_tasks import BEGINNINGS, QUESTIONS, STORY, TEXTS, tasks
+from tests.integrations.shown import shows
 from tests.patience import eventually, is_idle
 
 pytestmark = pytest.mark.clients
@@ -53,6 +54,7 @@ def alone(demo: Engine) -> dict[str, Any]:
     return evaluated(OxillamaLM(demo, num_concurrent=1))
 
 
+@shows("lm-eval", "sync")
 def test_every_kind_of_request_is_answered(alone: dict[str, Any]) -> None:
     assert [len(answers) for answers in alone["answers"].values()] == [len(QUESTIONS), len(TEXTS), len(BEGINNINGS)]
     assert 0 <= alone["results"]["choosing"]["acc,none"] <= 1
