@@ -123,6 +123,8 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         syntax = given_syntax(tool_syntax)
         if not isinstance(turns, Turns | None):
             raise refused("turns", "a Turns or None", turns)
+        if turns is not None and turns.is_inherited:
+            raise refused("turns", "made in this process, not before a fork", turns)
         # Numbers made here must not depend on the floating-point mode that a host library left in this thread.
         with open_model(path, mmap=mmap) as file, DefaultFloatMode():
             loaded = load_model(

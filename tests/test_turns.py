@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,16 @@ def turns() -> Turns:
     return Turns()
 
 
+@contextmanager
+def taken(turns: Turns) -> Iterator[None]:
+    """No step runs meanwhile."""
+    turns._enter()
+    try:
+        yield
+    finally:
+        turns._leave()
+
+
 @pytest.fixture
 def engines(turns: Turns, tmp_path: Path) -> Iterator[tuple[Engine, Engine]]:
     """A writer and a reader, with two threads each."""
@@ -35,7 +47,7 @@ def engines(turns: Turns, tmp_path: Path) -> Iterator[tuple[Engine, Engine]]:
 
 def test_no_step_runs_out_of_its_turn(engines: tuple[Engine, Engine], turns: Turns) -> None:
     writer, reader = engines
-    with turns:
+    with taken(turns):
         writing = writer.submit("Once upon a time", max_tokens=5, ignore_eos=True)
         reading = reader.submit_embedding([5, 6, 7])
         # Both workers have asked for a turn, which nobody else gives back.
@@ -60,7 +72,7 @@ def test_an_engine_that_rests_holds_no_turn(engines: tuple[Engine, Engine], turn
     writer, reader = engines
     writer.generate("Once", max_tokens=3)
     reader.embed(TEXTS)
-    with turns:
+    with taken(turns):
         drawn = turns.n_drawn
         assert drawn > 1
     writer.close()
@@ -69,7 +81,7 @@ def test_an_engine_that_rests_holds_no_turn(engines: tuple[Engine, Engine], turn
 
 def test_closing_ends_who_waits_for_its_turn(engines: tuple[Engine, Engine], turns: Turns) -> None:
     writer, reader = engines
-    with turns:
+    with taken(turns):
         handle = writer.submit("Once upon a time", max_tokens=500, ignore_eos=True)
         eventually(lambda: turns.n_drawn == 2)
     writer.close()
@@ -82,3 +94,17 @@ def test_closing_ends_who_waits_for_its_turn(engines: tuple[Engine, Engine], tur
 def test_anything_else_is_refused(turns: Any) -> None:
     with pytest.raises(InvalidRequestError, match="turns must be a Turns or None"):
         Engine.demo(turns=turns, progress=False)
+
+
+def test_turns_of_a_parent_are_refused_by_its_child(turns: Turns) -> None:
+    """A worker of the parent may have a turn at that moment, which nobody gives back in the child."""
+    child = os.fork()
+    if child == 0:
+        try:
+            Engine.demo(turns=turns, progress=False)
+        except InvalidRequestError as error:
+            os._exit(0 if error.param == "turns" else 2)
+        except BaseException:
+            os._exit(3)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

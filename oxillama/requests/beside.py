@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -27,15 +28,17 @@ LANES = ((LONG, 4), (2 << 20, 2), (sys.maxsize, 1))
 
 # Seconds that work in a lane may wait for another thread; then it leaves the lane to others.
 PATIENCE = 0.05
-# How often it is looked whether the other thread is done, in seconds.
+# Seconds until it is looked whether the other thread is done; they double up to 25 times as many.
 INTERVAL = 0.01
 
 # A limiter belongs to one event loop.
 _limiters: RunVar[list[CapacityLimiter]] = RunVar("oxillama_lanes")
-_in_lane: ContextVar[bool] = ContextVar("oxillama_in_lane", default=False)
+# Of work in a lane: the moment of time.monotonic() at which it has waited enough, over all its beginnings. inf: it has
+# not waited yet. None: this is no lane.
+_patient_until: ContextVar[float | None] = ContextVar("oxillama_patient_until", default=None)
 
 
-class _Waiting(Exception):
+class _Waiting(BaseException):  # what work does about exceptions is not about this
     """Ends work in a lane that would wait for `done`: it is done again when that is set, or at `limit`."""
 
     def __init__(self, done: threading.Event, limit: float) -> None:
@@ -47,10 +50,12 @@ def wait_beside(done: threading.Event, limit: float) -> bool:
     """Waits for another thread until the moment `limit` of time.monotonic(); whether `done` was set.
 
     Work in a lane does not come back from a long wait: it is done again when the wait is over, so it must be such that
-    this does no harm, and ask the same event again."""
+    this does no harm. All its waits together end at the first one's limit."""
+    patient_until = _patient_until.get()
+    if patient_until is None:
+        return done.wait(max(0.0, limit - time.monotonic()))
+    limit = min(limit, patient_until)
     remaining = max(0.0, limit - time.monotonic())
-    if not _in_lane.get():
-        return done.wait(remaining)
     if done.wait(min(PATIENCE, remaining)):
         return True
     if remaining > PATIENCE:
@@ -69,18 +74,24 @@ async def beside(work: Callable[[], T], *, size: int) -> T:
         limiters = [CapacityLimiter(threads) for _, threads in LANES]
         _limiters.set(limiters)
     lane = next(index for index, (most, _) in enumerate(LANES) if size <= most)
+    limit = math.inf
     while True:
-        try:
-            return await anyio.to_thread.run_sync(partial(_in_its_lane, work), limiter=limiters[lane])
-        except _Waiting as waiting:
-            while not waiting.done.is_set() and time.monotonic() < waiting.limit:
-                await anyio.sleep(INTERVAL)
+        done = await anyio.to_thread.run_sync(partial(_in_its_lane, work, limit), limiter=limiters[lane])
+        if not isinstance(done, _Waiting):
+            return done
+        limit, interval = done.limit, INTERVAL
+        while not done.done.is_set() and (remaining := limit - time.monotonic()) > 0:
+            await anyio.sleep(min(interval, remaining))
+            interval = min(2 * interval, 25 * INTERVAL)
 
 
-def _in_its_lane(work: Callable[[], T]) -> T:
+def _in_its_lane(work: Callable[[], T], limit: float) -> T | _Waiting:
     # A thread's context is a copy of its caller's: nothing is to be undone.
-    _in_lane.set(True)
-    return work()
+    _patient_until.set(limit)
+    try:
+        return work()
+    except _Waiting as waiting:
+        return waiting
 
 
 async def beside_if_long(work: Callable[[], T], *, size: int) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +12,8 @@ from collections.abc import Callable
 MAX_COMPILING = 2
 # The engine recurses over references, with some 10 kB for each; a grammar's text has at most some 20,000.
 STACK_BYTES = 512 << 20
+
+logger: logging.Logger = logging.getLogger("oxillama")
 
 _lock = threading.Lock()
 _waiting: deque[Callable[[], None]] = deque()
@@ -25,10 +29,11 @@ def compile_beside(job: Callable[[], None]) -> None:
         if _n_threads == MAX_COMPILING:
             return
         before = threading.stack_size(STACK_BYTES)
+        _n_threads += 1
         try:
             threading.Thread(target=_work, name="oxillama-grammar", daemon=True).start()
-            _n_threads += 1
-        except BaseException:
+        except (RuntimeError, ValueError):
+            _n_threads -= 1
             if not _n_threads:
                 _waiting.remove(job)
                 raise
@@ -44,4 +49,17 @@ def _work() -> None:
                 _n_threads -= 1
                 return
             job = _waiting.popleft()
-        job()
+        try:
+            job()
+        except BaseException:
+            logger.exception("a grammar was not compiled")
+
+
+def _forget_threads() -> None:
+    """In a forked child, which has none of them: what they had begun is lost, and who waits for it gives up in time."""
+    global _lock, _n_threads
+    _lock, _n_threads = threading.Lock(), 0
+    _waiting.clear()
+
+
+os.register_at_fork(after_in_child=_forget_threads)

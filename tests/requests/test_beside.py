@@ -120,6 +120,21 @@ async def test_a_wait_has_an_end_in_a_lane_and_outside() -> None:
 
 
 @pytest.mark.anyio
+async def test_all_waits_of_one_piece_of_work_end_together() -> None:
+    """However often it is done again, and whatever new limits it comes with."""
+    begin, n_begun = time.monotonic(), 0
+
+    def work() -> bool:
+        nonlocal n_begun
+        n_begun += 1
+        return wait_beside(threading.Event(), time.monotonic() + 0.3)
+
+    assert not await beside(work, size=0)
+    assert n_begun == 2
+    assert time.monotonic() - begin < LIMIT / 2
+
+
+@pytest.mark.anyio
 async def test_one_who_waits_in_no_lane_can_be_cancelled() -> None:
     limit = time.monotonic() + LIMIT
     with anyio.move_on_after(0.2) as scope:

@@ -17,3 +17,4 @@ cdef void turns_leave(ox_turns *turns) noexcept nogil
 
 cdef class Turns:
     cdef ox_turns c
+    cdef int process

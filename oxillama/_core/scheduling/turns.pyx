@@ -2,6 +2,7 @@
 another waits, and no more threads work than the largest of them has."""
 
 from libc.stdint cimport uint32_t
+from posix.unistd cimport getpid
 
 from oxillama._core.atomics cimport (
     ox_fetch_add_relaxed_i64,
@@ -37,20 +38,26 @@ cdef void turns_leave(ox_turns *turns) noexcept nogil:
 
 
 cdef class Turns:
-    """Shared by the engines that take turns; a context manager takes one itself, while which no step runs."""
+    """Shared by the engines that take turns."""
 
     def __cinit__(self):
         ox_gate_init(&self.c.gate)
+        self.process = getpid()
 
     @property
     def n_drawn(self):
         """How many turns have been asked for so far."""
         return ox_load_relaxed_i64(&self.c.n_drawn)
 
-    def __enter__(self):
+    @property
+    def is_inherited(self):
+        """Made before a fork: a worker of the parent may have had a turn, which nobody gives back here."""
+        return self.process != getpid()
+
+    # For tests. Whoever closes an engine, or waits for one, in a turn of their own waits for ever.
+    def _enter(self):
         with nogil:
             enter(&self.c)
-        return self
 
-    def __exit__(self, *error):
+    def _leave(self):
         turns_leave(&self.c)
