@@ -45,7 +45,8 @@ class ReasoningSplitter:
         # None: not known yet, the text so far may be the beginning of the opening tag.
         self._thinking: bool | None = thinking if tags is None or thinking else None
         self._opened_by_prompt = thinking
-        self._held = ""
+        self._held = ""  # may be the beginning of a tag
+        self._blanks: list[str] = []  # white space that belongs to nobody if a tag follows
         self._started = False  # something of the present part has been handed out
         self._after_thinking = False
 
@@ -72,18 +73,28 @@ class ReasoningSplitter:
 
     def finish(self) -> tuple[str, str]:
         """What is left when no more text comes. White space that ends the reasoning is dropped."""
-        rest, self._held = self._held, ""
+        rest, self._held = self._with_blanks(self._held), ""
         if self._thinking:
             return (rest.rstrip() if self._started else rest.strip()), ""
         return "", "" if self._after_thinking and not self._started else rest
 
+    def _with_blanks(self, text: str) -> str:
+        self._blanks.append(text)
+        whole = "".join(self._blanks)
+        self._blanks.clear()
+        return whole
+
     def _settle(self, opening: str) -> bool:
         """Whether it is known by now if the text begins with thinking."""
         start = self._held.lstrip()
+        self._blanks.append(self._held[: len(self._held) - len(start)])
+        self._held = start
         if start.startswith(opening):
+            self._blanks.clear()
             self._held = start[len(opening) :]
             self._thinking = True
         elif not opening.startswith(start):
+            self._held = self._with_blanks(start)
             self._thinking = False
         return self._thinking is not None
 
@@ -97,12 +108,18 @@ class ReasoningSplitter:
                 self._held = self._held[len(tags.opening) :].lstrip()
                 self._opened_by_prompt = False
         before, found, after = self._held.partition(tags.closing)
+        said = before if found else before[: len(before) - partial_end(before, tags.closing)]
+        sure = said.rstrip()
+        self._held = before[len(said) :]
+        blanks = said[len(sure) :]
+        if sure:
+            self._started = True
+            sure = self._with_blanks(sure)
         if found:
+            self._blanks.clear()
             self._held, self._thinking, self._after_thinking, self._started = after, False, True, False
-            return before.rstrip()
-        sure = before[: len(before) - partial_end(before, tags.closing)].rstrip()
-        self._held = self._held[len(sure) :]
-        self._started = self._started or bool(sure)
+        elif blanks:
+            self._blanks.append(blanks)
         return sure
 
     def _push_content(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oxillama.results.completion import FinishReason, FirstChoice, Logprobs, Timings, Usage
@@ -214,14 +214,18 @@ class ChatDelta:
 def joined_deltas(deltas: Iterable[ChatDelta]) -> ChatDelta:
     """What several deltas add together."""
     given = list(deltas)
-    calls: list[ToolCallDelta] = []
+    begun: list[ToolCallDelta] = []
+    arguments: list[list[str]] = []
     for call in (call for delta in given for call in delta.tool_calls):
-        if calls and call.id is None and calls[-1].index == call.index:
-            last = calls.pop()
-            call = ToolCallDelta(
-                index=call.index, id=last.id, name=last.name, arguments=last.arguments + call.arguments
-            )
-        calls.append(call)
+        if begun and call.id is None and begun[-1].index == call.index:
+            arguments[-1].append(call.arguments)
+        else:
+            begun.append(call)
+            arguments.append([call.arguments])
+    calls = [
+        replace(call, arguments="".join(pieces)) if len(pieces) > 1 else call
+        for call, pieces in zip(begun, arguments, strict=True)
+    ]
     return ChatDelta(
         role=next((delta.role for delta in given if delta.role is not None), None),
         content=_together(delta.content for delta in given),

@@ -107,12 +107,8 @@ class CallReader(ABC):
     def _add(self, text: str) -> None:
         if SENTINEL in text:
             text = text.replace(SENTINEL, "")
-        if not text:
-            return
-        last = self.events[-1] if self.events else None
-        if last is not None and last.kind == "arguments":
-            text = self.events.pop().text + text
-        self.events.append(ReplyEvent("arguments", text, self.num_started - 1))
+        if text:
+            self.events.append(ReplyEvent("arguments", text, self.num_started - 1))
 
     def _end(self, *, ok: bool) -> None:
         self._is_open = False

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from oxillama.chat.reasoning import ReasoningSplitter, ThinkTags
 from oxillama.tools.call_readers import CALL_READERS, CallReader
-from oxillama.tools.events import ReplyEvent
+from oxillama.tools.events import ReplyEvent, joined_events
 from oxillama.tools.markers import SENTINEL, Markers
 from oxillama.tools.source import Malformed, Source, Waiting, partial_end, words
 from oxillama.tools.syntax import ReplySyntax, pattern
@@ -97,7 +97,7 @@ class ReplyReader:
         return self._told()
 
     def _told(self) -> list[ReplyEvent]:
-        events = self._events.copy()
+        events = joined_events(self._events)
         self._events.clear()
         return events
 
@@ -113,8 +113,6 @@ class ReplyReader:
         if kept or whole:
             said = ("".join(self._blanks) + text[:kept]).replace(SENTINEL, "")
             self._blanks.clear()
-            if self._events and self._events[-1].kind == "content":
-                said = self._events.pop().text + said
             if said:
                 self._events.append(ReplyEvent("content", said))
         if kept < len(text):

@@ -279,3 +279,60 @@ def test_reading_is_linear(kind: str) -> None:
         short = min(seconds_for(*long_calls(n)[kind], size) for _ in range(3))
         long = min(seconds_for(*long_calls(8 * n)[kind], size) for _ in range(2))
         assert long < 24 * short + 0.05, (size, short, long)
+
+
+LOOPS: dict[str, tuple[str, str]] = {
+    # What a model repeats that has lost itself, and what stands before it.
+    "blanks": ("", " \n\t "),
+    "blanks after words": ("So. ", " \n\t "),
+    "blanks in thinking": ("<think>So ", "\n \n\n"),
+    "blanks before thinking": ("", "\n\n  "),
+    "beginnings of a marker": ("", "<too"),
+    "markers that begin nothing": ("", "<tool_call> <"),
+    "ends of thinking": ("<think>", "</th"),
+    "thoughts": ("<think>", "well, "),
+    "names of nobody": ("", '<tool_call>{"name": "g"}'),
+    "a text": ('<tool_call>\n{"name": "f9", "arguments": {"city": "', 'a\\"b<'),
+    "rows": ('<tool_call>\n{"name": "f9", "arguments": {"rows": [', "[],"),
+    "blanks in rows": ('<tool_call>\n{"name": "f9", "arguments": {"rows": [', "  \n"),
+    "blanks before a call": ("<tool_call>", "  \n "),
+}
+TAGGED_LOOPS: dict[str, tuple[str, str]] = {
+    "values": ("<tool_call>\n<function=f9>\n<parameter=city>\n", "</par\n"),
+    "blanks in a value": ("<tool_call>\n<function=f9>\n<parameter=city>\n", "\n \n\n"),
+    "ends of a value": ("<tool_call>\n<function=f9>\n<parameter=city>\n", "\n</parameter>x"),
+    "numbers": ("<tool_call>\n<function=f9>\n<parameter=days>\n", "1234"),
+    "keys": ("<tool_call>\n<function=f9>\n", "<parameter=a>\n1\n</parameter>\n"),
+}
+# Every few bytes something begins that a reader must look at.
+DENSE = {"markers that begin nothing", "names of nobody", "rows", "keys"}
+
+
+def loop_seconds(syntax: ReplySyntax, loop: tuple[str, str], size: int, length: int) -> tuple[float, int]:
+    begin, again = loop
+    text = begin + again * (length // len(again))
+    reader, pieces = ReplyReader(syntax, SCHEMAS), cut(text, size)
+    start = time.thread_time()
+    told = [len(event.text) for piece in pieces for event in reader.feed(piece)]
+    told += [len(event.text) for event in reader.finish()]
+    return time.thread_time() - start, len(pieces)
+
+
+def check_loop(kind: str, length: int, slack: float) -> None:
+    syntax, loop = (HERMES, LOOPS[kind]) if kind in LOOPS else (TAGGED, TAGGED_LOOPS[kind])
+    seconds, n_feeds = loop_seconds(syntax, loop, 4, length)
+    assert seconds / n_feeds < slack * 10e-6, (kind, seconds, n_feeds)
+    seconds, _ = loop_seconds(syntax, loop, 4096, length)
+    assert length / seconds > (1e6 if kind in DENSE else 5e6) / slack, (kind, seconds)
+
+
+@pytest.mark.parametrize("kind", [*LOOPS, *TAGGED_LOOPS])
+def test_a_model_that_repeats_itself_is_read_in_linear_time(kind: str) -> None:
+    # With room for a loaded machine; a square would take twenty times as long.
+    check_loop(kind, 400_000, 6.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*LOOPS, *TAGGED_LOOPS])
+def test_two_megabytes_of_it(kind: str) -> None:
+    check_loop(kind, 2_000_000, 3.0)
