@@ -58,7 +58,7 @@ from oxillama.sampling.presets import RecommendedSampling, recommended
 from oxillama.tokenizer import Tokenizer
 from oxillama.tools.loop import AsyncToolRun, ToolRun
 from oxillama.tools.syntax import ReplySyntax
-from oxillama.tools.table import given_syntax
+from oxillama.tools.table import GivenSyntax, given_syntax
 from oxillama.turns import Turns
 from oxillama.values import integer, real, refused
 
@@ -84,9 +84,9 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
     results are the same. mmap: map the file instead of reading it. chat_template: instead of the file's own: a Jinja
     template, a name (chatml, llama3, mistral, gemma ...) or the path of a file, see `oxillama.chat.templates`; one that
     leaves out what the messages say is a TemplateError. tool_syntax: how the model calls tools, where its template does
-    not show it: a name of `oxillama.tools.table` or a ReplySyntax. progress: True, False, None (a bar if stderr is a
-    terminal) or a callable (done bytes, total bytes). turns: engines that are given the same `Turns` take one step
-    after the other instead of sharing the processors.
+    not show it: a name of `oxillama.tools.table`, a ReplySyntax or its fields. progress: True, False, None (a bar if
+    stderr is a terminal) or a callable (done bytes, total bytes). turns: engines that are given the same `Turns` take
+    one step after the other instead of sharing the processors.
 
     Raises OSError, ModelLoadError or UnsupportedModelError, each naming what was expected and what was found."""
 
@@ -109,7 +109,7 @@ class Engine(ChatCalls, ReadingCalls, AdapterCalls, BatchCalls, ProcessBound):
         speculation: Speculation = "auto",
         mmap: bool = True,
         chat_template: str | os.PathLike[str] | None = None,
-        tool_syntax: str | ReplySyntax | None = None,
+        tool_syntax: GivenSyntax | None = None,
         progress: Progress = None,
         turns: Turns | None = None,
     ) -> None:

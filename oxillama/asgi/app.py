@@ -48,6 +48,8 @@ from oxillama.asgi.suggestion import unknown_route
 from oxillama.asgi.throttle import Throttle
 from oxillama.asgi.trusted_hosts import TrustedHosts
 from oxillama.engine import Engine
+from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.table import GivenSyntax, given_syntax
 from oxillama.values import refused
 
 # The body's fields of every route that has one.
@@ -77,6 +79,7 @@ def create_app(
     admin_token: str | None = None,
     model_name: str | None = None,
     model_aliases: Iterable[str] | str = (),
+    tool_syntax: str | ReplySyntax | Mapping[str, GivenSyntax] | None = None,
     cors_origins: Iterable[str] | str = (),
     trusted_hosts: Iterable[str] | str = (),
     limits: Limits | None = None,
@@ -92,7 +95,8 @@ def create_app(
     with the first request where nobody runs that; until the engine is ready, 503. Of several models a mapping from
     names to any of these, or a ModelRegistry: the model that a request names answers it. api_keys: who may use it;
     none: everybody. admin_token: for the admin routes, which are off without it. model_name: the model's id; else the
-    file name. model_aliases: further names; `*` accepts any. cors_origins: origins of pages that may call it; `*`: all.
+    file name. model_aliases: further names; `*` accepts any. tool_syntax: how models call tools, in this app: as for
+    Engine(), for all of them or by their names. cors_origins: origins of pages that may call it; `*`: all.
     trusted_hosts: the only names (`localhost`: all of this machine's own) under which it may be called, and whose pages
     may call it; none: no matter. limits: the most that one request or key may ask for. max_priority: how far before
     ordinary requests a client may put its own. page: serve the chat page at `/`. lora_dirs: directories from which an
@@ -114,7 +118,9 @@ def create_app(
         lora_dirs=lora_dirs,  # type: ignore[arg-type]
         keep_alive=keep_alive,
     )
-    service = Service(_registry(engine, settings), settings)
+    models = _registry(engine, settings)
+    _set_syntax(models, tool_syntax)
+    service = Service(models, settings)
     app = Starlette(
         routes=[*_routes(), *(_page_routes() if page else [])],
         middleware=_middleware(service),
@@ -144,6 +150,18 @@ def _registry(
     if not models:
         raise refused("engine", "at least one model", engine)
     return models
+
+
+def _set_syntax(models: ModelRegistry, given: str | ReplySyntax | Mapping[str, GivenSyntax] | None) -> None:
+    by_name = given if isinstance(given, Mapping) else None
+    names = [model.name for model in models if model.name is not None]
+    for name in by_name or ():
+        if name not in names:
+            raise refused("tool_syntax", f"for models among {', '.join(names) or 'none'}", name)
+    for model in models:
+        said = given if by_name is None else by_name.get(model.name or "")
+        if said is not None:
+            model.tool_syntax = given_syntax(said)
 
 
 class RecordedRoute(Route):

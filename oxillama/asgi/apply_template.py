@@ -37,12 +37,14 @@ class ApplyTemplateRequest(msgspec.Struct, kw_only=True):
 async def apply_template(request: Request) -> Response:
     body = await read_body(request, FIELDS, ApplyTemplateRequest)
     service = Service.of(request)
-    engine = service.model(body.model, "generate").engine
+    served = service.model(body.model, "generate")
+    engine = served.engine
 
     def render() -> str:
         return engine.render_chat(
             body.messages,
             tools=body.tools,
+            tool_syntax=served.tool_syntax,
             template_kwargs=body.chat_template_kwargs,
             continue_final_message=body.continue_final_message,
             add_generation_prompt=body.add_generation_prompt is not False,

@@ -17,11 +17,11 @@ from oxillama.asgi.generation import Generation
 from oxillama.asgi.loras import applied
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
+from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.service import Service
 from oxillama.asgi.sse import EventStream
 from oxillama.asgi.stream_options import STREAM_FIELDS, StreamOptions, include_usage
 from oxillama.asgi.structure import RESPONSE_FORMAT
-from oxillama.engine import Engine
 from oxillama.requests.chat import ChatHandle
 from oxillama.sampling.params import SamplingParams
 
@@ -91,10 +91,10 @@ async def create_chat_completion(request: Request) -> Response:
     service = Service.of(request)
     record = record_of(request.scope)
     served = service.model(body.model, "generate")
-    record.model, engine = served.id, served.engine
+    record.model = served.id
     params = _params(body, service).replace(lora=applied(served, record, body.model, body.lora))
     with_usage = include_usage(body.stream, body.stream_options)
-    handle = await on_conversation(request, body.messages, lambda: _prepare(engine, body, params, service, record))
+    handle = await on_conversation(request, body.messages, lambda: _prepare(served, body, params, service, record))
     generation = Generation([handle], record)
     await until_disconnected(request.receive, generation.enter)
     reply = ChatReply(handle, generation, model=record.model)
@@ -119,17 +119,18 @@ def _params(body: ChatRequest, service: Service) -> SamplingParams:
 
 
 def _prepare(
-    engine: Engine, body: ChatRequest, params: SamplingParams, service: Service, record: RequestRecord
+    served: ServedModel, body: ChatRequest, params: SamplingParams, service: Service, record: RequestRecord
 ) -> ChatHandle:
     shape = body.shape(body.response_format)
     shape.tell(record)
     with shape.errors():
-        return engine.prepare_chat(
+        return served.engine.prepare_chat(
             body.messages,
             params.replace(grammar=shape.grammar),
             tools=body.tools,
             tool_choice=body.tool_choice,
             parallel_tool_calls=body.parallel_tool_calls,
+            tool_syntax=served.tool_syntax,
             template_kwargs=template_kwargs(body.reasoning_effort, body.chat_template_kwargs),
             continue_final_message=body.continue_final_message,
             add_generation_prompt=body.add_generation_prompt is not False,

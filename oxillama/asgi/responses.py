@@ -234,6 +234,7 @@ async def responses(request: Request) -> Response:
                     tools=nested_tools(body.tools),
                     tool_choice=body.tool_choice,
                     parallel_tool_calls=body.parallel_tool_calls,
+                    tool_syntax=served.tool_syntax,
                     template_kwargs=template_kwargs(body.effort, body.chat_template_kwargs),
                     continue_final_message=False,
                     queue_timeout=service.limits.queue_timeout,

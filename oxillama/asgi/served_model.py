@@ -14,6 +14,8 @@ from oxillama.asgi.errors import FORKED, unavailable
 from oxillama.asgi.settings import ANY_MODEL, texts_of
 from oxillama.engine import Engine
 from oxillama.requests.capabilities import Capability
+from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.table import GivenSyntax, given_syntax
 from oxillama.values import refused
 
 log: logging.Logger = logging.getLogger("oxillama")
@@ -29,16 +31,23 @@ class ServedModel:
     """An engine under its names.
 
     source: an Engine, which stays its owner's, or an async function that makes one, which then ends with the app. name:
-    the model's id; None: the file name. aliases: further names; `*` accepts any. Raises InvalidRequestError."""
+    the model's id; None: the file name. aliases: further names; `*` accepts any. tool_syntax: how the model calls
+    tools, for this app's requests; None: as the engine says. Raises InvalidRequestError."""
 
     def __init__(
-        self, source: Engine | EngineFactory, *, name: str | None = None, aliases: Iterable[str] | str = ()
+        self,
+        source: Engine | EngineFactory,
+        *,
+        name: str | None = None,
+        aliases: Iterable[str] | str = (),
+        tool_syntax: GivenSyntax | None = None,
     ) -> None:
         if not isinstance(source, Engine) and not callable(source):
             raise refused("engine", "an Engine, or an async function that makes one", source)
         if name is not None and (not isinstance(name, str) or not name):
             raise refused("name", "a text that is not empty, or None", name)
         self.name = name
+        self.tool_syntax: ReplySyntax | None = given_syntax(tool_syntax)
         self.aliases: tuple[str, ...] = texts_of("aliases", aliases)
         self._factory = None if isinstance(source, Engine) else source
         self._engine = source if isinstance(source, Engine) else None

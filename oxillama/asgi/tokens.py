@@ -14,6 +14,7 @@ from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import FieldTable, implemented
 from oxillama.asgi.large_replies import json_reply
 from oxillama.asgi.prompts import require_tokenizer
+from oxillama.asgi.served_model import ServedModel
 from oxillama.asgi.service import Service
 from oxillama.engine import Engine
 from oxillama.tokenizer import Tokenizer
@@ -61,7 +62,8 @@ class DetokenizeRequest(msgspec.Struct, kw_only=True):
 async def tokenize(request: Request) -> Response:
     body = await read_body(request, TOKENIZE_FIELDS, TokenizeRequest)
     service = Service.of(request)
-    engine = service.model(body.model).engine
+    served = service.model(body.model)
+    engine = served.engine
     tokenizer = require_tokenizer(engine)
     given = [name for name in ("content", "prompt", "messages") if getattr(body, name) is not None]
     if len(given) != 1:
@@ -73,7 +75,7 @@ async def tokenize(request: Request) -> Response:
         return await on_body(request, lambda: _as_vllm(engine, body, _encode_prompt(tokenizer, body, prompt)))
     assert messages is not None
     return await on_conversation(
-        request, messages, lambda: _as_vllm(engine, body, _encode_chat(engine, body, messages))
+        request, messages, lambda: _as_vllm(engine, body, _encode_chat(served, body, messages))
     )
 
 
@@ -101,10 +103,11 @@ def _encode_prompt(tokenizer: Tokenizer, body: TokenizeRequest, text: str) -> li
     )
 
 
-def _encode_chat(engine: Engine, body: TokenizeRequest, messages: list[dict[str, Any]]) -> list[int]:
-    return engine.tokenize_chat(
+def _encode_chat(served: ServedModel, body: TokenizeRequest, messages: list[dict[str, Any]]) -> list[int]:
+    return served.engine.tokenize_chat(
         messages,
         tools=body.tools,
+        tool_syntax=served.tool_syntax,
         template_kwargs=body.chat_template_kwargs,
         continue_final_message=body.continue_final_message,
         add_generation_prompt=body.add_generation_prompt is not False,

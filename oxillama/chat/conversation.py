@@ -25,9 +25,9 @@ from oxillama.results.chat import ChatMessage
 from oxillama.tokenizer import Tokenizer
 from oxillama.tools.definitions import ToolSet, tool_set
 from oxillama.tools.history import has_calls, ids_in, settled, with_calls_as_text, with_tools_described
-from oxillama.tools.probe import probe
+from oxillama.tools.probe import probe, tool_syntax_of
 from oxillama.tools.syntax import ReplySyntax
-from oxillama.tools.table import SYNTAXES
+from oxillama.tools.table import SYNTAXES, GivenSyntax, given_syntax
 from oxillama.tools.trial import writes_arguments, writes_results
 from oxillama.values import refused
 
@@ -37,6 +37,8 @@ MEASURED_PARTS = 10_000
 _END_TOKENS = 64
 # Templates without these words show nothing of how a reply is parted that the known tags do not say.
 _PARTING_WORDS = ("reasoning_content", "thinking", "thought", "<|channel|>", "to=self", ">>>all", "START_RESPONSE")
+# Ways to call that callers bring, which are kept.
+_MOST_OTHERS = 16
 # What render() sets itself.
 RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
 
@@ -121,11 +123,28 @@ class Conversation:
         self._given_syntax = given_syntax
         self._templates = _templates(metadata, chat_template)
         self._found: dict[str, _Forbidden] = {}
+        self._others: dict[str, Conversation] = {}
 
     @property
     def template(self) -> str | None:
         """The template that is used without tools."""
         return self._templates.get("default")
+
+    def under(self, syntax: GivenSyntax | None) -> Conversation:
+        """The same conversation under a way to call of the caller's. Raises InvalidRequestError."""
+        given = given_syntax(syntax)
+        if given is None or given == self._given_syntax:
+            return self
+        key = repr(given)
+        other = self._others.get(key)
+        if other is None:
+            other = object.__new__(Conversation)
+            other.tokenizer, other._templates = self.tokenizer, self._templates
+            other._given_syntax, other._found, other._others = given, {}, {}
+            if len(self._others) >= _MOST_OTHERS:
+                self._others.clear()
+            self._others[key] = other
+        return other
 
     def _forbidden(self, template: str) -> _Forbidden:
         """What nobody may write in a conversation that this template renders."""
@@ -172,9 +191,8 @@ class Conversation:
     def tool_syntax(self) -> ReplySyntax:
         """How the model calls tools, and how the parts of its replies are marked."""
         template = self._template(tools=True)
-        found = self._given_syntax or probe(template)
+        found = self._given_syntax or tool_syntax_of(template)
         if not found.calls:
-            # The template may tell of tools all the same, and show no call.
             found = replace(found, **{**SYNTAXES["generic"].to_dict(), "declares": found.declares})
         tags = find_tags(template, self._is_token)
         if tags is not None and not found.think_close:

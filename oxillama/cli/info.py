@@ -14,7 +14,7 @@ from oxillama.cli.options import Option, model_options, model_path
 from oxillama.demo import demo_path
 from oxillama.gguf import GGUFFile, StringArray
 from oxillama.network.inspection import inspect_model
-from oxillama.tools.probe import probe
+from oxillama.tools.probe import tool_syntax_of
 
 LONGEST_VALUE = 80
 
@@ -55,8 +55,9 @@ def main(args: SimpleNamespace) -> int:
 
 def describe(file: GGUFFile) -> dict[str, Any]:
     tensors = list(file.tensors.values())
-    template = file.metadata.get("tokenizer.chat_template")
-    calls = {"tool_syntax": probe(template).to_dict()} if isinstance(template, str) else {}
+    default = file.metadata.get("tokenizer.chat_template")
+    template = file.metadata.get("tokenizer.chat_template.tool_use", default)
+    calls = {"tool_syntax": tool_syntax_of(template).to_dict()} if isinstance(template, str) else {}
     return {
         **calls,
         "path": file.path,

@@ -146,8 +146,9 @@ def options() -> list[click.Parameter]:
         ),
         Option(
             "--tool-syntax",
-            metavar="NAME",
-            help="how the model calls tools, where its chat template does not show it: hermes, llama-3, harmony ...",
+            metavar="NAME|FILE",
+            help="how the model calls tools, where its chat template does not show it: hermes, llama-3, harmony ..., "
+            "or a JSON file of the fields that `oxillama info --json` shows",
             field="tool_syntax",
             section=ENGINE,
         ),

@@ -21,6 +21,7 @@ from oxillama.requests.stream import Later
 from oxillama.results.chat import ChatCompletion
 from oxillama.sampling.params import SamplingParams, chosen_params
 from oxillama.structured.response_format import ResponseFormat
+from oxillama.tools.table import GivenSyntax
 
 if TYPE_CHECKING:
     from oxillama.requests.admission import Prompt
@@ -53,6 +54,7 @@ class ChatCalls:
         tools: object = None,
         tool_choice: object = None,
         parallel_tool_calls: bool | None = None,
+        tool_syntax: GivenSyntax | None = None,
         response_format: ResponseFormat = None,
         template_kwargs: Mapping[str, Any] | None = None,
         continue_final_message: bool | None = None,
@@ -71,7 +73,8 @@ class ChatCalls:
         add_generation_prompt=False the prompt ends where the messages do. reasoning_format: "auto" splits what the
         model thinks off into `reasoning_content`, "none" leaves it in the content. tools: functions, OpenAI's dicts,
         or classes, which the model may ask to have called (`reply.tool_calls`); tool_choice: "auto", "none",
-        "required", {"name": ...} or OpenAI's objects; parallel_tool_calls=False: one call at most. response_format:
+        "required", {"name": ...} or OpenAI's objects; parallel_tool_calls=False: one call at most; tool_syntax: how the
+        model calls, for this chat alone, as for Engine(). response_format:
         OpenAI's mapping, a type (a pydantic model, dataclass, TypedDict ...) or a Grammar; the reply's message then has
         `.parsed`. options: the fields of SamplingParams, instead of `params`. queue_timeout, cache_salt: as for
         submit().
@@ -80,7 +83,7 @@ class ChatCalls:
         wanted = ReplyOptions(tools, response_format, reasoning_format, tool_choice, parallel_tool_calls)
         chosen = wanted.held(chosen_params(params, options))
         self._admission.require_logits()
-        conversation = self._require_conversation()
+        conversation = self._require_conversation(tool_syntax)
         rendering = Rendering(wanted.shown_tools, template_kwargs, continue_final_message, add_generation_prompt)
         prompt = conversation.prompt(messages, rendering, limit=self.n_ctx)
         chosen = wanted.after_thinking(chosen, conversation, prompt)
@@ -157,21 +160,24 @@ class ChatCalls:
         template_kwargs: Mapping[str, Any] | None = None,
         continue_final_message: bool | None = None,
         add_generation_prompt: bool = True,
+        tool_syntax: GivenSyntax | None = None,
     ) -> str:
         """The text that the model is given for a conversation. A begin-of-text token that the vocabulary adds is not
         in it."""
         options = Rendering(tools, template_kwargs, continue_final_message, add_generation_prompt)
-        return self._require_conversation().text(messages, options)
+        return self._require_conversation(tool_syntax).text(messages, options)
 
     def tokenize_chat(self, messages: Iterable[AnyMessage], **options: Unpack[RenderingOptions]) -> list[int]:
         """The token ids that the model is given for a conversation. options: as for render_chat()."""
-        return self._require_conversation().prompt(messages, Rendering(**options)).ids
+        fields: dict[str, Any] = dict(options)
+        conversation = self._require_conversation(fields.pop("tool_syntax", None))
+        return conversation.prompt(messages, Rendering(**fields)).ids
 
     def count_tokens(self, messages: Iterable[AnyMessage], **options: Unpack[RenderingOptions]) -> int:
         """How many tokens the prompt of a conversation has. options: as for render_chat()."""
         return len(self.tokenize_chat(messages, **options))
 
-    def _require_conversation(self) -> Conversation:
+    def _require_conversation(self, syntax: GivenSyntax | None = None) -> Conversation:
         if self._conversation is None:
             raise UnsupportedModelError("the model has no tokenizer, so it cannot chat; generate from token ids")
-        return self._conversation
+        return self._conversation.under(syntax)

@@ -15,7 +15,7 @@ from oxillama.sampling.params import Pooling
 from oxillama.structured.grammar import Grammar
 from oxillama.structured.response_format import ResponseFormat
 from oxillama.structured.source import ConstraintSource
-from oxillama.tools.syntax import ReplySyntax
+from oxillama.tools.table import GivenSyntax
 from oxillama.turns import Turns
 
 F16Weights: TypeAlias = Literal["exact", "bf16"]
@@ -92,6 +92,7 @@ class _RenderingWithoutTools(TypedDict, total=False):
     template_kwargs: Mapping[str, Any] | None
     continue_final_message: bool | None
     add_generation_prompt: bool
+    tool_syntax: GivenSyntax | None
 
 
 class RenderingOptions(_RenderingWithoutTools, total=False):
@@ -170,6 +171,6 @@ class EngineOptions(TypedDict, total=False):
     speculation: Speculation
     mmap: bool
     chat_template: str | os.PathLike[str] | None
-    tool_syntax: str | ReplySyntax | None
+    tool_syntax: GivenSyntax | None
     progress: Progress
     turns: Turns | None

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,22 @@ class ToolEvent:
     call: ToolCall | None = None
     text: str = ""
     failed: bool = False
+
+
+class _Ask(NamedTuple):
+    """A round is to be asked for."""
+
+    round: int
+
+
+class _Call(NamedTuple):
+    """A call is to be carried out."""
+
+    call: ToolCall
+    tool: Tool
+
+
+_Step: TypeAlias = ToolEvent | _Ask | _Call
 
 
 class _Rounds:
@@ -77,8 +93,20 @@ class _Rounds:
             return []  # the caller's to carry out
         return [(call, tool) for call, tool in found if tool is not None]
 
-    def _note(self, call: ToolCall, text: str) -> None:
-        self.messages.append({"role": "tool", "tool_call_id": call.id, "content": text})
+    def _rounds(self) -> Generator[_Step, Any, None]:
+        """The events of all rounds, and between them what is wished for: the reply to what has been said so far, and
+        what became of a call, as text and whether it failed."""
+        for number in range(self._max_rounds):
+            reply: ChatCompletion = yield _Ask(number)
+            calls = self._take(reply)
+            yield ToolEvent(kind="reply", round=number, reply=reply)
+            for call, tool in calls:
+                yield ToolEvent(kind="call", round=number, call=call)
+                text, failed = yield _Call(call, tool)
+                self.messages.append({"role": "tool", "tool_call_id": call.id, "content": text})
+                yield ToolEvent(kind="result", round=number, call=call, text=text, failed=failed)
+            if not calls:
+                return
 
 
 class ToolRun(_Rounds):
@@ -123,21 +151,21 @@ class ToolRun(_Rounds):
         return self.reply
 
     def _run(self) -> Generator[ToolEvent, None, None]:
-        for number in range(self._max_rounds):
-            handle: ChatHandle = self._engine.submit_chat(self.messages, **self._round_options(number))
-            with ChatStream(handle) as stream:
-                for chunk in stream:
-                    yield ToolEvent(kind="chunk", round=number, chunk=chunk)
-                reply = handle.result()
-            calls = self._take(reply)
-            yield ToolEvent(kind="reply", round=number, reply=reply)
-            for call, tool in calls:
-                yield ToolEvent(kind="call", round=number, call=call)
-                text, failed = _carried_out(tool, call)
-                self._note(call, text)
-                yield ToolEvent(kind="result", round=number, call=call, text=text, failed=failed)
-            if not calls:
-                return
+        rounds = self._rounds()
+        given: ChatCompletion | tuple[str, bool] | None = None
+        while (step := _next(rounds, given)) is not None:
+            given = None
+            match step:
+                case _Ask(number):
+                    handle: ChatHandle = self._engine.submit_chat(self.messages, **self._round_options(number))
+                    with ChatStream(handle) as stream:
+                        for chunk in stream:
+                            yield ToolEvent(kind="chunk", round=number, chunk=chunk)
+                        given = handle.result()
+                case _Call(call, tool):
+                    given = _carried_out(tool, call)
+                case _:
+                    yield step
 
 
 class AsyncToolRun(_Rounds):
@@ -180,21 +208,29 @@ class AsyncToolRun(_Rounds):
         return self.reply
 
     async def _run(self) -> AsyncGenerator[ToolEvent, None]:
-        for number in range(self._max_rounds):
-            handle = await self._engine.asubmit_chat(self.messages, **self._round_options(number))
-            async with ChatStream(handle) as stream:
-                async for chunk in stream:
-                    yield ToolEvent(kind="chunk", round=number, chunk=chunk)
-                reply = await handle.aresult()
-            calls = self._take(reply)
-            yield ToolEvent(kind="reply", round=number, reply=reply)
-            for call, tool in calls:
-                yield ToolEvent(kind="call", round=number, call=call)
-                text, failed = await _acarried_out(tool, call)
-                self._note(call, text)
-                yield ToolEvent(kind="result", round=number, call=call, text=text, failed=failed)
-            if not calls:
-                return
+        rounds = self._rounds()
+        given: ChatCompletion | tuple[str, bool] | None = None
+        while (step := _next(rounds, given)) is not None:
+            given = None
+            match step:
+                case _Ask(number):
+                    handle = await self._engine.asubmit_chat(self.messages, **self._round_options(number))
+                    async with ChatStream(handle) as stream:
+                        async for chunk in stream:
+                            yield ToolEvent(kind="chunk", round=number, chunk=chunk)
+                        given = await handle.aresult()
+                case _Call(call, tool):
+                    given = await _acarried_out(tool, call)
+                case _:
+                    yield step
+
+
+def _next(rounds: Generator[_Step, Any, None], given: object) -> _Step | None:
+    """What comes next, now that the last wish has been fulfilled; None at the end."""
+    try:
+        return rounds.send(given)
+    except StopIteration:
+        return None
 
 
 def _carried_out(tool: Tool, call: ToolCall) -> tuple[str, bool]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from oxillama.chat.reasoning import KNOWN_TAGS
 from oxillama.tools.syntax import ReplySyntax, escaped
-from oxillama.tools.table import known_syntax
+from oxillama.tools.table import SYNTAXES, known_syntax
 from oxillama.tools.trial import ANSWER, ASK, FIRST, IDS, ONE, THOUGHT, TWO, Trial, TrialCall, is_tag, tags_of
 
 
@@ -29,6 +29,15 @@ def probe(template: str) -> ReplySyntax:
         return replace(known, declares=trial.declares, **({} if known_thinking else given))
     calls = _calls(trial, thinking.get("think_close", ""))
     return ReplySyntax(**({"name": "none"} | calls | thinking), text_arguments=trial.joined)
+
+
+def tool_syntax_of(template: str) -> ReplySyntax:
+    """The same, with the generic way to call where the template shows none."""
+    found = probe(template)
+    if found.calls:
+        return found
+    # It may tell of tools all the same.
+    return replace(found, **{**SYNTAXES["generic"].to_dict(), "declares": found.declares})
 
 
 # --- reasoning

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from oxillama.errors import InvalidRequestError
 
@@ -82,6 +83,22 @@ class ReplySyntax:
             if unknown:
                 raise InvalidRequestError(f"{text!r} has a slot that nothing fills", param="tool_syntax")
 
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, also of what JSON made of it. Raises InvalidRequestError naming the field."""
+        plain = cls()
+        given: dict[str, Any] = {}
+        for key, value in said.items():
+            if key not in cls.__dataclass_fields__:
+                raise InvalidRequestError(f"tool_syntax has no field {key!r}", param=f"tool_syntax.{key}")
+            default = getattr(plain, key)
+            found = _as_tuples(value)
+            if not isinstance(found, (str, type(None)) if key in ("name_key", "id_key") else type(default)):
+                kind = type(value).__name__
+                raise InvalidRequestError(f"tool_syntax.{key} cannot be a {kind}", param=f"tool_syntax.{key}")
+            given[key] = found
+        return cls(**given)
+
     @property
     def calls(self) -> bool:
         """Whether there is a way to call."""
@@ -92,6 +109,10 @@ class ReplySyntax:
         plain = ReplySyntax()
         said = asdict(self)
         return {one.name: said[one.name] for one in fields(self) if said[one.name] != getattr(plain, one.name)}
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 @lru_cache(maxsize=512)

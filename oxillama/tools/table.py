@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from oxillama.errors import InvalidRequestError
 from oxillama.tools.syntax import ReplySyntax
+
+# A name of the table, a record, its fields as `to_dict` gives them, or the path of a JSON file (.json) with these.
+GivenSyntax: TypeAlias = str | ReplySyntax | Mapping[str, Any]
 
 SYNTAXES: dict[str, ReplySyntax] = {
     one.name: one
@@ -112,11 +117,29 @@ def known_syntax(template: str) -> ReplySyntax | None:
     return next((SYNTAXES[name] for name, has in _SIGNS if has(template)), None)
 
 
-def given_syntax(given: str | ReplySyntax | None) -> ReplySyntax | None:
-    """The syntax that a caller names. Raises InvalidRequestError for a name that is none."""
+def _record(path: str) -> Mapping[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            said = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"tool_syntax cannot be read from {path}: {error}", param="tool_syntax") from None
+    if not isinstance(said, dict):
+        raise InvalidRequestError(f"{path} holds no object with the fields of a ReplySyntax", param="tool_syntax")
+    return said
+
+
+def given_syntax(given: GivenSyntax | None) -> ReplySyntax | None:
+    """The syntax that a caller names or describes. Raises InvalidRequestError for one that is none."""
     if given is None or isinstance(given, ReplySyntax):
         return given
-    if given not in SYNTAXES:
+    if isinstance(given, Mapping):
+        return ReplySyntax.from_dict(given)
+    if isinstance(given, str) and given.endswith(".json"):
+        return ReplySyntax.from_dict(_record(given))
+    if not isinstance(given, str) or given not in SYNTAXES:
         known = ", ".join(sorted(SYNTAXES))
-        raise InvalidRequestError(f"tool_syntax must be a ReplySyntax or one of {known}", param="tool_syntax")
+        raise InvalidRequestError(
+            f"tool_syntax must be a ReplySyntax, its fields, a .json file of them, or one of {known}",
+            param="tool_syntax",
+        )
     return SYNTAXES[given]

@@ -238,6 +238,7 @@ def test_random_text_is_content_and_nothing_is_raised() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_million_random_texts() -> None:
     check_soup(500_000, 2)
 
