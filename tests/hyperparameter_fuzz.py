@@ -72,7 +72,8 @@ def is_named(key: str, message: str) -> bool:
     """Does it tell where to look: at a key of the family, a tensor that does not fit it, or the layer or experts that
     nobody could build?"""
     return any(
-        word in message for word in (key.partition(".")[0] + ".", "attention.", "xielu.", "tensor", "blk.", "experts")
+        word in message
+        for word in (key.partition(".")[0] + ".", "attention.", "rope.scaling.", "xielu.", "tensor", "blk.", "experts")
     )
 
 

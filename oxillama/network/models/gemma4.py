@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxillama.errors import UnsupportedModelError
+from oxillama.errors import ModelLoadError, UnsupportedModelError
 from oxillama.network import operations as op
 from oxillama.network.experts import Routing, expert_ffn, route
 from oxillama.network.graph import Graph, Value
@@ -86,8 +86,11 @@ def _attention(hp: Hyperparameters, graph: Graph, common: Common, layer: int, wi
     k_dim, v_dim, rope, window = common.k_dim, common.v_dim, common.rope_of(), 0
     if windowed[layer]:
         k_dim, v_dim = hp.integer("attention.key_length_swa", k_dim), hp.integer("attention.value_length_swa", v_dim)
+        n_near = hp.integer("rope.dimension_count_swa", k_dim, most=k_dim)
+        if n_near % 2:
+            raise ModelLoadError(f"{hp.architecture}.rope.dimension_count_swa is {n_near}, expected an even number")
         rope = common.rope_of(
-            dims=hp.integer("rope.dimension_count_swa", k_dim),
+            dims=n_near,
             base=hp.number("rope.freq_base_swa", 10000.0),
             scaling=RopeScaling.none(),
             factors=None,

@@ -87,8 +87,9 @@ def inverse_frequencies(
         )
     if not 0 < stored < math.inf:
         raise ModelLoadError(
-            f"the magnitude of RoPE is {magnitude}, expected a positive number: scaling {scaling.kind} by "
-            f"{scaling.factor}, attention factor {scaling.attention_factor}"
+            f"the magnitude of RoPE is {magnitude}, expected a positive number: rope.scaling.type {scaling.kind}, "
+            f"factor {scaling.factor}, attn_factor {scaling.attention_factor}, yarn_log_multiplier "
+            f"{scaling.log_multiplier}"
         )
     return frequencies, magnitude
 

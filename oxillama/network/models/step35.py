@@ -48,6 +48,8 @@ def _rotations(hp: Hyperparameters, common: Common) -> tuple[Rope, Rope]:
     if whole.dims % 4:
         raise ModelLoadError(f"{hp.architecture}.rope.dimension_count is {whole.dims}, expected a multiple of 4")
     n_near = hp.integer("rope.dimension_count_swa", whole.dims, most=common.k_dim)
+    if n_near % 2:
+        raise ModelLoadError(f"{hp.architecture}.rope.dimension_count_swa is {n_near}, expected an even number")
     near = replace(whole, dims=n_near, base=hp.number("rope.freq_base_swa", 10000.0), scaling=RopeScaling.none())
     n_factors = max(whole.dims // 2, n_near) // 2
     return replace(whole, dims=whole.dims // 2, n_factors=n_factors), replace(near, factors=None)
