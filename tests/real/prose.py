@@ -7,20 +7,7 @@ import random
 import numpy as np
 
 from oxillama import Engine
-
-TEXT = (
-    "The sun rises in the east and sets in the west. Water boils at one hundred degrees Celsius at sea level. "
-    "The Earth moves around the Sun once every year, and the Moon moves around the Earth about once a month. "
-    "Paris is the capital of France, and London is the capital of England."
-)
-PROMPTS = [
-    "The capital of France is",
-    "Once upon a time there was a fox who",
-    TEXT,
-    "def fibonacci(n):\n",
-    "A list of three colours: red,",
-    TEXT[:200],
-]
+from tests.real.texts import PROMPTS, TEXT
 
 
 def perplexity(engine: Engine, ids: list[int]) -> float:
