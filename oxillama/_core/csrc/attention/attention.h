@@ -12,7 +12,7 @@
 
 #include "attention/rows.h"
 
-enum { OX_BATCH_ROWS = 48 };
+enum { OX_BATCH_ROWS = 64 };
 
 /* A batch of query rows; row = token * group + head of the group, so the key ranges of the rows ascend. */
 typedef struct K(row_batch) {
@@ -137,17 +137,21 @@ OX_INLINE void K(softmax_row)(K(row_batch) *batch, const ox_attention_run *run, 
         low = vf_select(vm_andnot(vm_first(end), vm_first(first)), low, least);
         high = vf_select(vm_andnot(vm_first(end - 16), vm_first(first - 16)), high, least);
     }
-    const float greatest = vf_reduce_max(vf_max(low, high));
     vf total = vf_load(lanes);
-    if (greatest > batch->top[row]) {
-        const vf shrink = vf_exp(vf_set(batch->top[row] - greatest));
-        batch->top[row] = greatest;
-        total = vf_mul(total, shrink);
-        K(scale_row)(batch->stride, shrink, batch->sums + row * batch->stride);
+    /* `top` seldom grows: a comparison in all lanes spares most rows the maximum across them. */
+    const vf greater = vf_max(low, high);
+    if (vm_any(vf_lt(vf_set(batch->top[row]), greater))) {
+        const float greatest = vf_reduce_max(greater);
+        if (greatest > batch->top[row]) {
+            const vf shrink = vf_exp(vf_set(batch->top[row] - greatest));
+            batch->top[row] = greatest;
+            total = vf_mul(total, shrink);
+            K(scale_row)(batch->stride, shrink, batch->sums + row * batch->stride);
+        }
     }
     const vf top = vf_set(batch->top[row]);
-    low = vf_exp(vf_sub(low, top));
-    high = vf_exp(vf_sub(high, top));
+    low = vf_exp_negative(vf_sub(low, top));
+    high = vf_exp_negative(vf_sub(high, top));
     vf_store(scores, low);
     vf_store(scores + 16, high);
     vf_store(lanes, vf_add(total, vf_add(low, high)));
@@ -162,7 +166,7 @@ OX_INLINE void K(weigh_group)(K(row_batch) *batch, ox_kv_type type, K(kv_tile) v
     const int32_t first_end = batch->end[begin] - base;
     const int32_t common = last_first > 0 ? last_first : 0;
     const int32_t common_end = first_end < OX_KV_BLOCK ? first_end : OX_KV_BLOCK;
-    for (int32_t row = begin; row < until && batch->first[row] - base < common; row++) {
+    for (int32_t row = begin; common > 0 && row < until && batch->first[row] - base < common; row++) {
         const int32_t first = batch->first[row] > base ? batch->first[row] - base : 0;
         const int32_t end = batch->end[row] - base < common ? batch->end[row] - base : common;
         K(weigh)(type, 1, stride, batch->scores + row * OX_KV_BLOCK, v, first, end, batch->sums + row * stride);
@@ -206,6 +210,9 @@ static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, cons
     const int32_t group_begin = begin - begin % batch->micro;
     for (int32_t row = group_begin; row < until; row += batch->micro) {
         const int32_t rows = batch->rows - row < batch->micro ? batch->rows - row : batch->micro;
+        if (widen) {
+            K(prefetch_share)(next, layout->k_bytes, row, row + rows, batch->rows);
+        }
         K(score)(type, rows, layout->k_dim, batch->q + row * layout->k_dim, k, batch->scores + row * OX_KV_BLOCK);
     }
     for (int32_t row = begin; row < until; row++) {
@@ -221,7 +228,11 @@ static void K(attend_tile)(K(row_batch) *batch, const ox_kv_layout *layout, cons
         v.values = v.next = (const uint8_t *)batch->v;
     }
     for (int32_t row = begin; row < until; row += batch->micro) {
-        K(weigh_group)(batch, type, v, base, row, until - row < batch->micro ? until : row + batch->micro);
+        const int32_t end = until - row < batch->micro ? until : row + batch->micro;
+        if (widen) {
+            K(prefetch_share)(next + layout->k_bytes, layout->head_bytes - layout->k_bytes, row, end, batch->rows);
+        }
+        K(weigh_group)(batch, type, v, base, row, end);
     }
 }
 

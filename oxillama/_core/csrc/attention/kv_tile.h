@@ -49,7 +49,15 @@ static const float *K(kv_scales)(const ox_kv_layout *layout, int32_t dim, const 
 OX_INLINE void K(widen_16_bits)(const ox_kv_type type, K(kv_tile) from, int32_t first, int32_t end, float *out) {
     for (int32_t i = first; i < end; i += 16) {
         vf_store(out + i, K(load_values)(type, from.values, i));
-        K(prefetch)(type, from.next, i);
+    }
+}
+
+/* Asks for the share of `bytes` of the next tile that belongs to rows [begin, end) of n. Where a tile is widened once
+ * nothing is read between: its lines are spread over the work of the rows, or they would wait for one another. */
+OX_INLINE void K(prefetch_share)(const uint8_t *next, size_t bytes, int32_t begin, int32_t end, int32_t n) {
+    const size_t lines = bytes / OX_ALIGN;
+    for (size_t line = lines * (size_t)begin / (size_t)n; line < lines * (size_t)end / (size_t)n; line++) {
+        __builtin_prefetch(next + line * OX_ALIGN, 0, 2);
     }
 }
 

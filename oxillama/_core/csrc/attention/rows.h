@@ -8,7 +8,7 @@
 
 /* Query rows per call, and up to how many of them work on two vectors at a time: what the registers hold. */
 #if defined(OX_HAS_AVX512)
-enum { OX_MICRO_ROWS = 6, OX_WIDE_ROWS = 6 };
+enum { OX_MICRO_ROWS = 8, OX_WIDE_ROWS = 8 };
 #elif defined(OX_HAS_AVX2) || defined(OX_HAS_NEON)
 enum { OX_MICRO_ROWS = 6, OX_WIDE_ROWS = 3 };
 #else
@@ -40,12 +40,13 @@ OX_INLINE void K(score_part)(const ox_kv_type type, const int32_t rows, const in
                 key[i] = K(load_values)(type, k.values, d * OX_KV_BLOCK + at + 16 * i);
                 key[i] = type == OX_KV_Q8_0 ? vf_mul(key[i], scale[i]) : key[i];
             }
-            if (at == 0) {
+            if (at == 0 && k.next != k.values) {
                 K(prefetch)(type, k.next, d * OX_KV_BLOCK);
             }
+            const float *const x_d = q + (ptrdiff_t)d * rows;
             OX_UNROLL
             for (int32_t row = 0; row < rows; row++) {
-                const vf x = vf_set(q[d * rows + row]);
+                const vf x = vf_set(x_d[row]);
                 OX_UNROLL
                 for (int32_t i = 0; i < vectors; i++) {
                     sum[row][i] = vf_fma(x, key[i], sum[row][i]);
@@ -93,7 +94,9 @@ OX_INLINE void K(weigh_part)(const ox_kv_type type, const int32_t rows, const in
                 value[i] = vf_mul(value[i], vf_set(v.scales[token * n_sub + at / 32]));
             }
         }
-        K(prefetch)(type, v.next, token * stride + at);
+        if (v.next != v.values) {
+            K(prefetch)(type, v.next, token * stride + at);
+        }
         OX_UNROLL
         for (int32_t row = 0; row < rows; row++) {
             const vf weight = vf_set(weights[row * OX_KV_BLOCK + token]);
@@ -125,7 +128,35 @@ OX_INLINE void K(weigh_rows)(const ox_kv_type type, const int32_t rows, int32_t 
     }
 }
 
-#if defined(OX_HAS_AVX512) || defined(OX_HAS_AVX2) || defined(OX_HAS_NEON)
+#if defined(OX_HAS_AVX512)
+#define OX_FOR_ROWS(call) \
+    switch (rows) {       \
+    case 1:               \
+        call(1);          \
+        break;            \
+    case 2:               \
+        call(2);          \
+        break;            \
+    case 3:               \
+        call(3);          \
+        break;            \
+    case 4:               \
+        call(4);          \
+        break;            \
+    case 5:               \
+        call(5);          \
+        break;            \
+    case 6:               \
+        call(6);          \
+        break;            \
+    case 7:               \
+        call(7);          \
+        break;            \
+    default:              \
+        call(8);          \
+        break;            \
+    }
+#elif defined(OX_HAS_AVX2) || defined(OX_HAS_NEON)
 #define OX_FOR_ROWS(call) \
     switch (rows) {       \
     case 1:               \

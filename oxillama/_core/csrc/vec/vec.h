@@ -58,10 +58,7 @@ static inline vf vf_load_e4m3(const uint8_t *p) {
  * Range reduction after Cody and Waite (Software Manual for the Elementary Functions, 1980): x = n ln2 + r with ln2 in
  * two parts, the first short enough that n times it is exact. e^r = 1 + r + r^2 q(r) on |r| <= ln2 / 2, q of degree 4
  * fitted for the least relative error (3e-9, a twentieth of half a unit). */
-static inline vf vf_exp(vf x) {
-    const vf lowest = vf_set(-87.33654f); /* ln(2^-126) */
-    const vf highest = vf_set(88.72283f); /* ln(2^128), rounded down */
-    const vf inside = vf_min(highest, vf_max(lowest, x));
+static inline vf vf_exp_inside(vf inside) {
     const vf n = vf_round(vf_mul(inside, vf_set(1.44269504f)));
     vf r = vf_fma(n, vf_set(-0.693359375f), inside);
     r = vf_fma(n, vf_set(2.12194440e-4f), r);
@@ -70,9 +67,21 @@ static inline vf vf_exp(vf x) {
     q = vf_fma(q, r, vf_set(0x1.555492p-3f));
     q = vf_fma(q, r, vf_set(0x1.fffffcp-2f));
     const vf power = vf_add(vf_fma(q, vf_mul(r, r), r), vf_set(1.0f));
-    vf result = vf_add_exponent(power, n);
-    result = vf_select(vf_lt(x, lowest), vf_zero(), result);
-    return vf_select(vf_lt(highest, x), vf_set(ox_bits_float(0x7f800000u)), result);
+    return vf_add_exponent(power, n);
+}
+
+static inline vf vf_exp(vf x) {
+    const vf lowest = vf_set(-87.33654f); /* ln(2^-126) */
+    const vf highest = vf_set(88.72283f); /* ln(2^128), rounded down */
+    const vf result = vf_exp_inside(vf_min(highest, vf_max(lowest, x)));
+    return vf_select(vf_lt(highest, x), vf_set(ox_bits_float(0x7f800000u)),
+                     vf_select(vf_lt(x, lowest), vf_zero(), result));
+}
+
+/* The same for x <= 0 or a NaN, without the steps that guard against an overflow. */
+static inline vf vf_exp_negative(vf x) {
+    const vf lowest = vf_set(-87.33654f);
+    return vf_select(vf_lt(x, lowest), vf_zero(), vf_exp_inside(vf_max(lowest, x)));
 }
 
 #endif
