@@ -53,18 +53,18 @@ def measure(model: Path, adapters: list[Path], args: argparse.Namespace) -> dict
     with Engine(model, n_ctx=n_ctx, n_threads=args.threads, **options) as engine:
         for number, path in enumerate(adapters):
             engine.load_lora(str(number), path)
-        base, worn = Meter(engine, work), Meter(engine, work, [[(str(i), 1.0)] for i in range(N_ADAPTERS)])
+        base, applied = Meter(engine, work), Meter(engine, work, [[(str(i), 1.0)] for i in range(N_ADAPTERS)])
         peer = open_peer(model, adapters[0], args)
         for task in TASKS:
             sides: dict[str, Callable[[], float]] = {
                 "base": lambda task=task: base.rate(task),  # type: ignore[misc]
-                "adapters": lambda task=task: worn.rate(task),  # type: ignore[misc]
+                "adapters": lambda task=task: applied.rate(task),  # type: ignore[misc]
             }
             if peer is not None and task.batch == 1:
                 peer.prepare(task)
                 sides["llama.cpp with one"] = lambda task=task: peer.rate(task)  # type: ignore[misc, union-attr]
             base.prepare(task)
-            worn.prepare(task)
+            applied.prepare(task)
             rounds: dict[str, list[float]] = {name: [] for name in sides}
             for number in range(args.rounds):
                 # Who comes first changes from round to round.
@@ -87,7 +87,7 @@ def ratios(results: dict[str, Any]) -> dict[str, float]:
     found = {}
     for task, rounds in results.items():
         pairs = zip(rounds["adapters"], rounds["base"], strict=True)
-        found[task] = statistics.median(worn / base for worn, base in pairs)
+        found[task] = statistics.median(applied / base for applied, base in pairs)
         if "llama.cpp with one" in rounds:
             pairs = zip(rounds["adapters"], rounds["llama.cpp with one"], strict=True)
             found[f"llama.cpp, {task}"] = statistics.median(ours / theirs for ours, theirs in pairs)

@@ -12,7 +12,7 @@ from typing import Literal
 import anyio
 
 from oxillama._core.output.handle import ACCEPTED, QUEUE_FULL, Handle, submit
-from oxillama._core.scheduling.ticket import Ticket
+from oxillama._core.scheduling.waiter import Waiter
 from oxillama._core.scheduling.worker import Worker
 from oxillama.config import SNAPSHOT_TOKENS, SchedulerConfig
 from oxillama.errors import EngineClosedError, EngineForkedError, QueueFullError
@@ -100,18 +100,18 @@ class Lifecycle:
 
     # --- the queue
 
-    def try_submit(self, handles: list[Handle], ticket: Ticket | None = None) -> bool:
-        """Hands the core's handles to the worker; False if the queue is full, or the ticket's turn has not come."""
+    def try_submit(self, handles: list[Handle], waiter: Waiter | None = None) -> bool:
+        """Hands the core's handles to the worker; False if the queue is full, or the waiter's turn has not come."""
         self.check_usable()
-        status = submit(self.worker, handles, ticket)
+        status = submit(self.worker, handles, waiter)
         if status not in (ACCEPTED, QUEUE_FULL):
             raise EngineClosedError("the engine is closed")
         return status == ACCEPTED
 
-    def join_line(self, n_places: int) -> Ticket:
-        """A place among those who wait for room in the queue."""
+    def join_queue(self, n_requests: int) -> Waiter:
+        """A place among those who wait for the queue."""
         self.check_process()
-        return Ticket(self.worker, n_places)
+        return Waiter(self.worker, n_requests)
 
     def queue_full_error(self) -> QueueFullError:
         # As long as the running ones need for some tokens: somebody will be done by then, or the answer comes again.
@@ -132,28 +132,28 @@ class Lifecycle:
         """Refuses new requests and waits for those that run; False if some still run after `timeout` seconds."""
         limit = moment_after(timeout)
         self._begin_drain()
-        ticket = Ticket(self.worker, 1, until_rest=True)
+        waiter = Waiter(self.worker, 1, until_rest=True)
         while self._is_busy():
             left = limit - time.monotonic()
             if left <= 0:
                 return False
-            ticket.wait(min(left, SIGNAL_SECONDS))
-            ticket.clear()
+            waiter.wait(min(left, SIGNAL_SECONDS))
+            waiter.clear()
         return True
 
     async def adrain(self, timeout: float | None) -> bool:
         limit = moment_after(timeout)
         self._begin_drain()
-        ticket = Ticket(self.worker, 1, until_rest=True)
+        waiter = Waiter(self.worker, 1, until_rest=True)
         loop = LoopMailbox.current()
-        ticket.attach(loop.mailbox)
+        waiter.attach(loop.mailbox)
         while self._is_busy():
             left = limit - time.monotonic()
             if left <= 0:
                 return False
             with anyio.move_on_after(left):
-                await loop.wait(ticket.has_news)
-            ticket.clear()
+                await loop.wait(waiter.has_update)
+            waiter.clear()
         return True
 
     def close(self) -> None:

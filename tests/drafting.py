@@ -10,7 +10,7 @@ import pytest
 
 from oxillama import Completion
 from oxillama._core.output.handle import Handle
-from oxillama._core.scheduling.ticket import Ticket
+from oxillama._core.scheduling.waiter import Waiter
 from oxillama._core.testing.drafter_harness import attach_drafter, attach_lookup, make_eager
 from oxillama.lifecycle import Lifecycle
 
@@ -21,7 +21,7 @@ def drafting(answers: list[list[int]] | None, *, lie: float = 0.0, seed: int = 0
     handles: list[Handle] = []
     submit = Lifecycle.try_submit
 
-    def try_submit(self: Lifecycle, found: list[Handle], ticket: Ticket | None = None) -> bool:
+    def try_submit(self: Lifecycle, found: list[Handle], waiter: Waiter | None = None) -> bool:
         for handle in found:
             if handle in handles:
                 continue
@@ -33,7 +33,7 @@ def drafting(answers: list[list[int]] | None, *, lie: float = 0.0, seed: int = 0
                 n_tokens = self.worker.program.n_vocab + 3 if self.worker.program else 1
                 attach_drafter(handle, answer, lie=lie, n_tokens=n_tokens, seed=seed + len(handles))
             handles.append(handle)
-        return submit(self, found, ticket)
+        return submit(self, found, waiter)
 
     patch = pytest.MonkeyPatch()
     patch.setattr(Lifecycle, "try_submit", try_submit)
@@ -49,12 +49,12 @@ def cheap_rows() -> Iterator[None]:
     seen: list[Handle] = []
     submit = Lifecycle.try_submit
 
-    def try_submit(self: Lifecycle, found: list[Handle], ticket: Ticket | None = None) -> bool:
+    def try_submit(self: Lifecycle, found: list[Handle], waiter: Waiter | None = None) -> bool:
         for handle in found:
             if handle not in seen:
                 make_eager(handle)
                 seen.append(handle)
-        return submit(self, found, ticket)
+        return submit(self, found, waiter)
 
     patch = pytest.MonkeyPatch()
     patch.setattr(Lifecycle, "try_submit", try_submit)

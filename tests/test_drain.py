@@ -24,7 +24,7 @@ def test_a_drain_tells_those_who_wait_for_room(open_long: Callable[..., Engine])
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(anyio.run, wait_for_room)
-        eventually(lambda: engine._worker.stats()["num_in_line"] == 1)
+        eventually(lambda: engine._worker.stats()["num_waiters"] == 1)
         assert not engine.drain(timeout=0)
         with pytest.raises(EngineClosedError, match="draining"):
             waiting.result()

@@ -167,18 +167,18 @@ def test_adapters_that_come_and_go(engine: Engine) -> None:
     path = REPOSITORY / "examples" / "pirate.gguf"
     plain = engine.generate("One day", max_tokens=8, temperature=0).text
     engine.load_lora("pirate", path)
-    worn = engine.generate("One day", max_tokens=8, temperature=0, lora="pirate").text
+    applied = engine.generate("One day", max_tokens=8, temperature=0, lora="pirate").text
 
     def come_and_go(number: int) -> None:
         name = f"pirate {number} {threading.get_ident()}"
         engine.load_lora(name, path)
-        assert engine.generate("One day", max_tokens=8, temperature=0, lora=name, queue_timeout=60).text == worn
+        assert engine.generate("One day", max_tokens=8, temperature=0, lora=name, queue_timeout=60).text == applied
         engine.unload_lora(name, when_idle=True)
 
     def use(number: int) -> None:
         lora = "pirate" if number % 2 else None
         text = engine.generate("One day", max_tokens=8, temperature=0, lora=lora, queue_timeout=60).text
-        assert text == (worn if lora else plain)
+        assert text == (applied if lora else plain)
 
     at_once(come_and_go, use, use, threads=6)
     engine.unload_lora("pirate", when_idle=True)

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 from oxillama._core.atomics cimport ox_atomic_i32, ox_atomic_i64
 from oxillama._core.parking cimport ox_parking
 from oxillama._core.request cimport ox_request
-from oxillama._core.scheduling.room cimport ox_room
+from oxillama._core.scheduling.capacity cimport ox_capacity
 from oxillama._core.status cimport ox_status
 
 # `turn` says who may touch the cell: position p may be filled when turn == p, taken when turn == p + 1.
@@ -19,7 +19,7 @@ ctypedef struct ox_ring:
     int32_t queue_size
     ox_atomic_i64 tail           # next position to fill
     int64_t head                 # next position to take; the consumer's
-    ox_room room                 # its num_taken: submitted and not yet running, in the ring or in the scheduler
+    ox_capacity capacity         # its num_taken: submitted and not yet running, in the ring or in the scheduler
     ox_atomic_i32 num_submitting  # threads inside ring_submit()
     ox_atomic_i32 closed
     ox_atomic_i32 sleeping       # the consumer sleeps, or is about to
@@ -34,9 +34,9 @@ cdef void ring_destroy(ox_ring *ring) noexcept nogil
 # Any thread. Takes all n requests, each with one reference of the caller's, or none of them.
 # OX_OK, OX_QUEUE_FULL at once, OX_CLOSED, or OX_INVALID (n < 1).
 cdef ox_status ring_submit(ox_ring *ring, ox_request **requests, int32_t n) noexcept nogil
-# The same for requests whose places have been counted in, see ticket_use(); never OX_QUEUE_FULL.
+# The same for requests whose places have been counted in, see waiter_use(); never OX_QUEUE_FULL.
 cdef ox_status ring_submit_counted(ox_ring *ring, ox_request **requests, int32_t n) noexcept nogil
-# Any thread: refuses every later submit, and wakes the consumer and those who wait for room.
+# Any thread: refuses every later submit, and wakes the consumer and those who wait for capacity.
 cdef void ring_close(ox_ring *ring) noexcept nogil
 # Any thread: the next or present ring_sleep() returns.
 cdef void ring_wake(ox_ring *ring) noexcept nogil

@@ -27,7 +27,13 @@ from oxillama._core.parking cimport (
     ox_parking_wake_all,
 )
 from oxillama._core.request cimport request_unref
-from oxillama._core.scheduling.room cimport room_destroy, room_give_back, room_init, room_take, room_wake_all
+from oxillama._core.scheduling.capacity cimport (
+    capacity_destroy,
+    capacity_give_back,
+    capacity_init,
+    capacity_take,
+    capacity_wake_all,
+)
 from oxillama._core.status cimport OX_CLOSED, OX_INVALID, OX_OK, OX_QUEUE_FULL
 
 
@@ -46,7 +52,7 @@ cdef ox_ring *ring_create(int32_t queue_size) noexcept nogil:
         free(ring.cells)
         free(ring)
         return NULL
-    if room_init(&ring.room, queue_size) != 0:
+    if capacity_init(&ring.capacity, queue_size) != 0:
         ox_parking_destroy(&ring.parking)
         free(ring.cells)
         free(ring)
@@ -66,7 +72,7 @@ cdef void ring_destroy(ox_ring *ring) noexcept nogil:
     while request != NULL:
         request_unref(request)
         request = ring_take(ring)
-    room_destroy(&ring.room)
+    capacity_destroy(&ring.capacity)
     ox_parking_destroy(&ring.parking)
     free(ring.cells)
     free(ring)
@@ -100,8 +106,8 @@ cdef ox_status submit(ox_ring *ring, ox_request **requests, int32_t n, bint coun
     if ox_load_seq_cst_i32(&ring.closed) != 0:
         status = OX_CLOSED
         if counted:
-            room_give_back(&ring.room, n)
-    elif not counted and not room_take(&ring.room, n):
+            capacity_give_back(&ring.capacity, n)
+    elif not counted and not capacity_take(&ring.capacity, n):
         status = OX_QUEUE_FULL
     else:
         for i in range(n):
@@ -122,7 +128,7 @@ cdef ox_status ring_submit_counted(ox_ring *ring, ox_request **requests, int32_t
 cdef void ring_close(ox_ring *ring) noexcept nogil:
     ox_store_seq_cst_i32(&ring.closed, 1)
     ring_wake(ring)
-    room_wake_all(&ring.room)
+    capacity_wake_all(&ring.capacity)
 
 
 cdef void ring_wake(ox_ring *ring) noexcept nogil:
@@ -141,21 +147,21 @@ cdef ox_request *ring_take(ox_ring *ring) noexcept nogil:
 
 
 cdef void ring_left_queue(ox_ring *ring) noexcept nogil:
-    room_give_back(&ring.room, 1)
+    capacity_give_back(&ring.capacity, 1)
 
 
-cdef bint has_news(ox_ring *ring) noexcept nogil:
+cdef bint has_update(ox_ring *ring) noexcept nogil:
     cdef ox_ring_cell *cell = &ring.cells[ring.head & ring.cell_mask]
     return ox_load_seq_cst_i64(&cell.turn) == ring.head + 1 or ox_exchange_seq_cst_i32(&ring.poked, 0) != 0
 
 
 cdef void ring_sleep(ox_ring *ring, int64_t timeout_ns) noexcept nogil:
-    if has_news(ring):
+    if has_update(ring):
         return
     # A waker takes the lock before it wakes, so it cannot come between the second look and the wait.
     ox_parking_lock(&ring.parking)
     ox_store_seq_cst_i32(&ring.sleeping, 1)
-    if not has_news(ring):
+    if not has_update(ring):
         ox_parking_wait(&ring.parking, timeout_ns)
         ox_exchange_seq_cst_i32(&ring.poked, 0)
     ox_store_seq_cst_i32(&ring.sleeping, 0)

@@ -13,8 +13,8 @@ from oxillama.asgi.conversations import on_conversation, template_kwargs
 from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
-from oxillama.asgi.generation import Generation
 from oxillama.asgi.loras import applied
+from oxillama.asgi.reply_requests import ReplyRequests
 from oxillama.asgi.request_log import RequestRecord, record_of
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.served_model import ServedModel
@@ -95,12 +95,12 @@ async def create_chat_completion(request: Request) -> Response:
     params = _params(body, service).replace(lora=applied(served, record, body.model, body.lora))
     with_usage = include_usage(body.stream, body.stream_options)
     handle = await on_conversation(request, body.messages, lambda: _prepare(served, body, params, service, record))
-    generation = Generation([handle], record)
-    await until_disconnected(request.receive, generation.enter)
-    reply = ChatReply(handle, generation, model=record.model)
+    requests = ReplyRequests([handle], record)
+    await until_disconnected(request.receive, requests.enter)
+    reply = ChatReply(handle, requests, model=record.model)
     if body.stream:
         events = reply.events(include_usage=with_usage)
-        return EventStream(events, keep_alive=service.settings.keep_alive, close=generation.close)
+        return EventStream(events, keep_alive=service.settings.keep_alive, close=requests.close)
     return await until_disconnected(request.receive, reply.whole)
 
 

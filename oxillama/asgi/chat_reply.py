@@ -9,8 +9,8 @@ from typing import Any
 
 from oxillama.asgi.completion_reply import FINGERPRINT
 from oxillama.asgi.errors import JSONResponse
-from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import json_reply
+from oxillama.asgi.reply_requests import ReplyRequests
 from oxillama.asgi.sse import Envelope, event
 from oxillama.requests.chat import ChatHandle
 from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ChatDelta, joined_deltas
@@ -18,10 +18,10 @@ from oxillama.results.chat import ChatCompletion, ChatCompletionChunk, ChatDelta
 
 class ChatReply:
     def __init__(
-        self, handle: ChatHandle, generation: Generation[ChatCompletionChunk, ChatCompletion], *, model: str
+        self, handle: ChatHandle, requests: ReplyRequests[ChatCompletionChunk, ChatCompletion], *, model: str
     ) -> None:
         self._handle = handle
-        self._generation = generation
+        self._requests = requests
         self._head = {"model": model, "system_fingerprint": FINGERPRINT}
 
     async def whole(self) -> JSONResponse:
@@ -30,9 +30,9 @@ class ChatReply:
             shape = completion.to_dict() | self._head
             # The engine's own; clients in JavaScript could not read it anyway.
             del shape["seed"]
-            return json_reply(shape, values=self._generation.num_values)
+            return json_reply(shape, values=self._requests.num_values)
 
-        return await self._generation.results(build)
+        return await self._requests.results(build)
 
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the deltas of a choice are its message."""
@@ -44,7 +44,7 @@ class ChatReply:
         }
         envelope = Envelope({**head, "usage": None} if include_usage else head)
         # Closed with this generator, whose own end may be that of its reader.
-        async with aclosing(self._generation.chunks()) as arrivals:
+        async with aclosing(self._requests.chunks()) as arrivals:
             async for ready in arrivals:
                 chunks = _joined(chunk for _, chunk in ready)
                 yield b"".join([envelope.event(chunk.choice_dict()) for chunk in chunks])

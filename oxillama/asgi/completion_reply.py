@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from oxillama.asgi.errors import JSONResponse
-from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import beside, json_reply
 from oxillama.asgi.logprobs import LogprobLists
+from oxillama.asgi.reply_requests import ReplyRequests
 from oxillama.asgi.sse import Envelope, event
 from oxillama.engine import Engine
 from oxillama.requests.request import RequestHandle
@@ -25,7 +25,7 @@ FINGERPRINT = f"oxillama-{importlib.metadata.version('oxillama-engine')}"
 
 
 @dataclass(frozen=True)
-class Prompt:
+class GivenPrompt:
     """Where it stood in the request, its token ids, and the text to repeat before the completion, if it is wanted."""
 
     place: str
@@ -37,15 +37,15 @@ class CompletionReply:
     def __init__(
         self,
         engine: Engine,
-        generation: Generation[CompletionChunk, Completion],
+        requests: ReplyRequests[CompletionChunk, Completion],
         handles: list[RequestHandle],
-        prompts: list[Prompt],
+        prompts: list[GivenPrompt],
         *,
         model: str,
         params: SamplingParams,
     ) -> None:
         self._engine = engine
-        self._generation = generation
+        self._requests = requests
         self._handles = handles
         self._prompts = prompts
         self._params = params
@@ -66,19 +66,19 @@ class CompletionReply:
                 for number, completion in enumerate(completions)
                 for choice, piece in zip(self._begin(number) or (), completion.choices, strict=True)
             ]
-            shape = {**self._head, "choices": found, "usage": self._generation.usage.to_dict()}
+            shape = {**self._head, "choices": found, "usage": self._requests.usage.to_dict()}
             if len(completions) == 1:
                 shape["timings"] = completions[0].timings.to_dict()
-            return json_reply(shape, values=self._generation.num_values)
+            return json_reply(shape, values=self._requests.num_values)
 
-        return await self._generation.results(build)
+        return await self._requests.results(build)
 
     async def events(self, *, include_usage: bool) -> AsyncGenerator[bytes, None]:
         """The same in pieces: concatenated, the texts of a choice are its text."""
         envelope = Envelope({**self._head, "usage": None} if include_usage else self._head)
         held: list[tuple[int, CompletionChunk]] = []
         # Closed with this generator, whose own end may be that of its reader.
-        async with aclosing(self._generation.chunks()) as arrivals:
+        async with aclosing(self._requests.chunks()) as arrivals:
             async for ready in arrivals:
                 groups, held = _by_choice([*held, *ready]), []
 
@@ -96,7 +96,7 @@ class CompletionReply:
 
                 yield await beside(partial(write, groups, held), values=self._num_first_values(groups))
         if include_usage:
-            yield event({**self._head, "choices": [], "usage": self._generation.usage.to_dict()})
+            yield event({**self._head, "choices": [], "usage": self._requests.usage.to_dict()})
 
     def _num_first_values(self, groups: list[Group]) -> int:
         """How many values of prompts go out with these pieces: the whole prompt with the first of each choice."""
@@ -127,7 +127,7 @@ class CompletionReply:
 class _Choice:
     """One choice as it is written: the echoed prompt comes with its first piece."""
 
-    def __init__(self, index: int, prompt: Prompt, entries: tuple[TokenLogprob, ...], engine: Engine) -> None:
+    def __init__(self, index: int, prompt: GivenPrompt, entries: tuple[TokenLogprob, ...], engine: Engine) -> None:
         self._index = index
         self.has_begun = False
         self._echo = prompt.echo or ""

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oxillama.asgi.body import on_body, read_body
-from oxillama.asgi.completion_reply import CompletionReply, Prompt
+from oxillama.asgi.completion_reply import CompletionReply, GivenPrompt
 from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import refusal
 from oxillama.asgi.fields import FieldTable, harmless, implemented, refused
-from oxillama.asgi.generation import Generation
 from oxillama.asgi.loras import applied
 from oxillama.asgi.prompts import RawPrompt, at, fill_in_the_middle, require_tokenizer, split_prompts
+from oxillama.asgi.reply_requests import ReplyRequests
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.sampling import SAMPLING_FIELDS, SamplingFields, check_best_of
 from oxillama.asgi.service import Service
@@ -68,7 +68,7 @@ async def create_completion(request: Request) -> Response:
     params = _params(body, service).replace(lora=applied(served, record, body.model, body.lora))
     with_usage = include_usage(body.stream, body.stream_options)
 
-    def prepare() -> tuple[list[Prompt], list[RequestHandle]]:
+    def prepare() -> tuple[list[GivenPrompt], list[RequestHandle]]:
         shape = body.shape()
         shape.tell(record)
         held = params.replace(grammar=shape.grammar)
@@ -79,13 +79,13 @@ async def create_completion(request: Request) -> Response:
             ]
 
     # How long a schema takes is not told by the length of the body.
-    prompts, requests = await on_body(request, prepare, tells_time=not body.is_structured)
-    generation = Generation(requests, record)
-    await until_disconnected(request.receive, generation.enter)
-    reply = CompletionReply(engine, generation, requests, prompts, model=record.model, params=params)
+    prompts, handles = await on_body(request, prepare, tells_time=not body.is_structured)
+    requests = ReplyRequests(handles, record)
+    await until_disconnected(request.receive, requests.enter)
+    reply = CompletionReply(engine, requests, handles, prompts, model=record.model, params=params)
     if body.stream:
         events = reply.events(include_usage=with_usage)
-        return EventStream(events, keep_alive=service.settings.keep_alive, close=generation.close)
+        return EventStream(events, keep_alive=service.settings.keep_alive, close=requests.close)
     return await until_disconnected(request.receive, reply.whole)
 
 
@@ -106,7 +106,7 @@ def _params(body: CompletionRequest, service: Service) -> SamplingParams:
     return params.replace(prompt_logprobs=params.logprobs) if body.echo else params
 
 
-def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[Prompt]:
+def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[GivenPrompt]:
     given = split_prompts(body.prompt, service.limits)
     n_sequences, limit = len(given) * (body.best_of or body.n or 1), service.limits.max_sequences
     if n_sequences > limit:
@@ -117,16 +117,16 @@ def _prompts(body: CompletionRequest, engine: Engine, service: Service) -> list[
     return [_prompt(body, engine, one, place) for one, place in zip(given, places, strict=True)]
 
 
-def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], place: str) -> Prompt:
+def _prompt(body: CompletionRequest, engine: Engine, given: str | list[int], place: str) -> GivenPrompt:
     options = {"add_special": body.add_special_tokens is not False, "parse_special": body.parse_special is True}
     try:
         if body.suffix is not None:
-            return Prompt(place, _around(body.suffix, engine, given, options["parse_special"]), None)
+            return GivenPrompt(place, _around(body.suffix, engine, given, options["parse_special"]), None)
         if isinstance(given, str):
             ids = require_tokenizer(engine).encode(given, limit=engine.n_ctx, **options)
-            return Prompt(place, ids, given if body.echo else None)
+            return GivenPrompt(place, ids, given if body.echo else None)
         text = require_tokenizer(engine).decode(given, skip_special=True) if body.echo else None
-        return Prompt(place, given, text)
+        return GivenPrompt(place, given, text)
     except InvalidRequestError as error:
         raise at(place, error) from None
 
@@ -139,7 +139,13 @@ def _around(suffix: str, engine: Engine, given: str | list[int], parse_special: 
 
 
 def _prepare(
-    engine: Engine, prompt: Prompt, params: SamplingParams, body: CompletionRequest, service: Service, *, first: bool
+    engine: Engine,
+    prompt: GivenPrompt,
+    params: SamplingParams,
+    body: CompletionRequest,
+    service: Service,
+    *,
+    first: bool,
 ) -> RequestHandle:
     # The first prompt is refused if the queue is full; the others then wait for the places that it was given.
     timeout = service.limits.queue_timeout if first else None

@@ -18,9 +18,9 @@ from oxillama.asgi.conversations import on_conversation, template_kwargs
 from oxillama.asgi.disconnect import until_disconnected
 from oxillama.asgi.errors import JSONResponse, refusal
 from oxillama.asgi.fields import Field, FieldTable, harmless, implemented, refused, unsupported
-from oxillama.asgi.generation import Generation
 from oxillama.asgi.large_replies import beside, in_pieces, json_reply
 from oxillama.asgi.loras import applied
+from oxillama.asgi.reply_requests import ReplyRequests
 from oxillama.asgi.request_log import record_of
 from oxillama.asgi.response_events import ResponseBuilder
 from oxillama.asgi.response_input import InputMessages, nested_tools
@@ -74,7 +74,7 @@ FIELDS = FieldTable(
     refused("context_management", "nothing is ever truncated unasked", neutral=([],)),
     refused("moderation access_programs image", "there is nothing of the kind here"),
 )
-ChatGeneration = Generation[ChatCompletionChunk, ChatCompletion]
+ChatRequests = ReplyRequests[ChatCompletionChunk, ChatCompletion]
 MAX_METADATA = 16
 LOGPROBS = "message.output_text.logprobs"
 Includable = Literal[
@@ -244,39 +244,39 @@ async def responses(request: Request) -> Response:
             raise conversation.relocated(error) from None
 
     handle = await on_conversation(request, conversation.messages, prepare)
-    generation = Generation([handle], record)
-    await until_disconnected(request.receive, generation.enter)
+    requests = ReplyRequests([handle], record)
+    await until_disconnected(request.receive, requests.enter)
     if not body.stream:
-        return await until_disconnected(request.receive, lambda: _whole(generation, builder))
+        return await until_disconnected(request.receive, lambda: _whole(requests, builder))
     return EventStream(
-        _events(generation, builder),
+        _events(requests, builder),
         keep_alive=service.settings.keep_alive,
         done=b"",
-        close=generation.close,
+        close=requests.close,
         on_error=lambda error: _named(builder.error(error.to_dict()["error"])),
     )
 
 
-async def _events(generation: ChatGeneration, builder: ResponseBuilder) -> AsyncGenerator[bytes, None]:
-    async with aclosing(generation.chunks()) as chunks:
+async def _events(requests: ChatRequests, builder: ResponseBuilder) -> AsyncGenerator[bytes, None]:
+    async with aclosing(requests.chunks()) as chunks:
         yield b"".join(map(_named, builder.begin()))
         async for ready in chunks:
             yield b"".join(_named(each) for _, chunk in ready for each in builder.push(chunk))
         # These repeat all that there was.
-        yield await beside(lambda: b"".join(map(_named_in_pieces, builder.finish())), values=generation.num_values)
+        yield await beside(lambda: b"".join(map(_named_in_pieces, builder.finish())), values=requests.num_values)
 
 
-async def _whole(generation: ChatGeneration, builder: ResponseBuilder) -> JSONResponse:
-    async with aclosing(generation.chunks()) as chunks:
+async def _whole(requests: ChatRequests, builder: ResponseBuilder) -> JSONResponse:
+    async with aclosing(requests.chunks()) as chunks:
         async for ready in chunks:
             for _, chunk in ready:
                 deque(builder.push(chunk), maxlen=0)
 
     def build() -> JSONResponse:
         deque(builder.finish(), maxlen=0)
-        return json_reply(builder.response(builder.final_status), values=generation.num_values)
+        return json_reply(builder.response(builder.final_status), values=requests.num_values)
 
-    return await beside(build, values=generation.num_values)
+    return await beside(build, values=requests.num_values)
 
 
 def _named(content: dict[str, Any]) -> bytes:

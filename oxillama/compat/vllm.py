@@ -66,7 +66,7 @@ _LOADING = Foreign(
 # GGUF's number of the pooling of files that hold a classifier.
 RANK = 4
 MAX_FLIGHT = 256
-Prompt = str | Sequence[int] | Mapping[str, Any]
+PromptType = str | Sequence[int] | Mapping[str, Any]
 Messages = Sequence[Mapping[str, Any]]
 
 
@@ -102,7 +102,7 @@ class LLM:
 
     def generate(
         self,
-        prompts: Prompt | Sequence[Prompt],
+        prompts: PromptType | Sequence[PromptType],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         use_tqdm: bool = True,
@@ -159,7 +159,7 @@ class LLM:
             outputs.append(request_output(self.engine.detokenize(ids), ids, completion))
         return outputs
 
-    def embed(self, prompts: Prompt | Sequence[Prompt], *, use_tqdm: bool = True) -> list[PoolingRequestOutput]:
+    def embed(self, prompts: PromptType | Sequence[PromptType], *, use_tqdm: bool = True) -> list[PoolingRequestOutput]:
         """One normalised embedding per prompt, pooled as the file says."""
         asked = [self._ids(_plain(prompt)) for prompt in _several(prompts)]
         rows: list[list[float]] = self.engine.embed(asked, progress=use_tqdm).tolist() if asked else []
@@ -189,7 +189,9 @@ class LLM:
         pairs = zip(left, right, values, strict=True)
         return [_pooled(self._ids(a) + self._ids(b), ScoringOutput(score=value)) for a, b, value in pairs]
 
-    def classify(self, prompts: Prompt | Sequence[Prompt], *, use_tqdm: bool = True) -> list[PoolingRequestOutput]:
+    def classify(
+        self, prompts: PromptType | Sequence[PromptType], *, use_tqdm: bool = True
+    ) -> list[PoolingRequestOutput]:
         """The probabilities of a classifier's labels: softmax of its scores, of a single one the logistic function."""
         asked = [self._ids(_plain(prompt)) for prompt in _several(prompts)]
         rows = list(self.engine.embed(asked, pooling="rank", normalize=False, progress=use_tqdm)) if asked else []
@@ -242,12 +244,12 @@ class LLM:
         ]
 
 
-def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+def _several(prompts: PromptType | Sequence[PromptType]) -> list[PromptType]:
     is_one = isinstance(prompts, str | Mapping) or (len(prompts) > 0 and isinstance(prompts[0], int))
     return [prompts] if is_one else list(prompts)  # type: ignore[list-item,arg-type]
 
 
-def _plain(prompt: Prompt) -> str | list[int]:
+def _plain(prompt: PromptType) -> str | list[int]:
     if isinstance(prompt, Mapping):
         if "prompt_token_ids" in prompt:
             return list(prompt["prompt_token_ids"])

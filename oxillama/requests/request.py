@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import anyio
 
 from oxillama._core.output.handle import Handle
-from oxillama._core.scheduling.ticket import Ticket
+from oxillama._core.scheduling.waiter import Waiter
 from oxillama.errors import DeadlineExceeded, RequestCancelled
 from oxillama.requests.result_builder import ResultBuilder
 from oxillama.requests.stream import WAIT_SECONDS, ResultStream
@@ -52,7 +52,7 @@ class RequestHandle(Generic[ResultT, Chunk]):
         self._queue_limit = time.monotonic() + patience
         self._entered = False
         self._cancelled = False
-        self._ticket: Ticket | None = None
+        self._waiter: Waiter | None = None
         self._lock = threading.Lock()
         self._builder = builder
         self._delivery = builder.delivery
@@ -128,7 +128,7 @@ class RequestHandle(Generic[ResultT, Chunk]):
         """Submits the request, unless that has been done. False: the queue is full, and there is time to wait."""
         if not self._entered:
             with self._lock:
-                self._entered = self._entered or self._lifecycle.try_submit(self.handles, self._ticket)
+                self._entered = self._entered or self._lifecycle.try_submit(self.handles, self._waiter)
         if self._entered:
             self._leave_queue()
             return True
@@ -145,9 +145,9 @@ class RequestHandle(Generic[ResultT, Chunk]):
         """Submits the request, waiting for room in the queue. Raises QueueFullError or DeadlineExceeded without any."""
         try:
             while not self.try_enter():
-                ticket = self._join_queue()
-                ticket.wait(max(0.0, min(WAIT_SECONDS, self.queue_seconds)))
-                ticket.clear()
+                waiter = self._join_queue()
+                waiter.wait(max(0.0, min(WAIT_SECONDS, self.queue_seconds)))
+                waiter.clear()
         except BaseException:
             self._leave_queue()
             raise
@@ -155,44 +155,44 @@ class RequestHandle(Generic[ResultT, Chunk]):
     async def aenter(self) -> None:
         try:
             while not self.try_enter():
-                ticket = self.join_queue()
+                waiter = self.join_queue()
                 with anyio.move_on_after(self.queue_seconds):
-                    await LoopMailbox.current().wait(functools.partial(self._has_queue_update, ticket))
-                ticket.clear()
+                    await LoopMailbox.current().wait(functools.partial(self._has_queue_update, waiter))
+                waiter.clear()
         except BaseException:
             self._leave_queue()
             raise
 
-    def join_queue(self) -> Ticket:
+    def join_queue(self) -> Waiter:
         """The place among those who wait for the queue, which posts the mailbox of the running event loop when there is
         an update. Clear it, and then try to enter."""
-        ticket = self._join_queue()
-        ticket.attach(LoopMailbox.current().mailbox)
-        return ticket
+        waiter = self._join_queue()
+        waiter.attach(LoopMailbox.current().mailbox)
+        return waiter
 
     @property
     def queue_seconds(self) -> float:
         """How much longer the request may wait for room in the queue. Negative: no longer."""
         return min(self._queue_limit, self._spec.expires) - time.monotonic()
 
-    def _join_queue(self) -> Ticket:
+    def _join_queue(self) -> Waiter:
         with self._lock:
-            ticket = self._ticket
-            if ticket is None:
-                ticket = self._ticket = self._lifecycle.join_line(len(self.handles))
+            waiter = self._waiter
+            if waiter is None:
+                waiter = self._waiter = self._lifecycle.join_queue(len(self.handles))
         if self._cancelled or self._entered:
-            ticket.wake()  # who did that may have been too early to see the ticket
-        return ticket
+            waiter.wake()  # who did that may have been too early to see the waiter
+        return waiter
 
-    def _has_queue_update(self, ticket: Ticket) -> bool:
+    def _has_queue_update(self, waiter: Waiter) -> bool:
         # Another waiter of this request may have cleared it, but then the place is given up, or still waited for.
-        return ticket.has_news() or self._ticket is not ticket
+        return waiter.has_update() or self._waiter is not waiter
 
     def _leave_queue(self) -> None:
-        """Explicitly, because a traceback may keep the ticket alive; wakes those who wait with it."""
-        ticket, self._ticket = self._ticket, None
-        if ticket is not None:
-            ticket.leave()
+        """Explicitly, because a traceback may keep the waiter alive; wakes those who wait with it."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.leave()
 
     def cancel(self) -> None:
         """Ends the request within one step. Waiting callers get RequestCancelled. May be called again."""
@@ -257,7 +257,7 @@ class RequestHandle(Generic[ResultT, Chunk]):
         """Waits until something has come, or `seconds` have passed."""
         self._lifecycle.check_process()
         handles = self._delivery.open_handles
-        if handles and not any(handle.has_news() for handle in handles):
+        if handles and not any(handle.has_update() for handle in handles):
             # With several choices the others may have updates first; they are seen after one short wait.
             handles[0].wait(seconds if len(self.handles) == 1 else min(seconds, 0.005))
 

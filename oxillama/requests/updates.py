@@ -29,7 +29,7 @@ class Updates:
         def has_come() -> bool:
             for handle in handles:
                 # Another waiter may have taken the update, but not the end.
-                if handle.has_news() or handle.finish_reason is not None:
+                if handle.has_update() or handle.finish_reason is not None:
                     return True
             return other is not None and other()
 

@@ -14,7 +14,7 @@ class LoopMailbox:
     """The mailbox of the running event loop (asyncio or trio).
 
     Only one task may wait for a descriptor at a time, and a library has no place for a background task. So the first
-    waiter leads: it watches the descriptor, wakes those who have news, and hands over when it leaves."""
+    waiter leads: it watches the descriptor, wakes those who have updates, and hands over when it leaves."""
 
     def __init__(self) -> None:
         self.mailbox: Mailbox = Mailbox()
@@ -32,16 +32,16 @@ class LoopMailbox:
             _current.set(found)
             return found
 
-    async def wait(self, has_news: Callable[[], bool]) -> None:
-        """Returns when has_news() is true. It must become true only together with a post to the mailbox. Lets other
-        tasks run in any case: news may come faster than they are read."""
-        if has_news():
+    async def wait(self, has_update: Callable[[], bool]) -> None:
+        """Returns when has_update() is true. It must become true only together with a post to the mailbox. Lets other
+        tasks run in any case: updates may come faster than they are read."""
+        if has_update():
             await checkpoint()
             return
-        while not has_news():
+        while not has_update():
             if self._has_leader:
                 event = self._new_event()
-                self._followers[event] = has_news
+                self._followers[event] = has_update
                 try:
                     await event.wait()
                 finally:
@@ -59,7 +59,7 @@ class LoopMailbox:
                     self._call(leaving=True)
 
     def _call(self, *, leaving: bool) -> None:
-        """Wakes every follower with news, and one more if somebody must take the lead."""
+        """Wakes every follower with an update, and one more if somebody must take the lead."""
         waiting = [event for event in self._followers if not event.is_set()]
         for event in waiting:
             if self._followers[event]():

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from oxillama import Engine
 from oxillama.asgi import create_app, large_replies
 from oxillama.asgi.errors import JSONResponse
-from oxillama.asgi.generation import MOST_TOKENS
 from oxillama.asgi.large_replies import BLOCK, FEW, VALUES_ON_LOOP, beside, in_pieces
+from oxillama.asgi.reply_requests import MOST_TOKENS
 from oxillama.requests.completion_builder import CompletionBuilder
 from oxillama.results.completion import TokenLogprob
 from tests.asgi.events import parse

@@ -25,7 +25,7 @@ def test_before_it_is_submitted_there_is_nothing(demo: Engine) -> None:
     assert handle.num_prompt_tokens == 3
     assert handle.num_published == handle.num_cached_tokens == handle.num_preemptions == 0
     assert handle.finish_reason is None
-    assert not handle.has_news()
+    assert not handle.has_update()
     assert handle.take() == ([], "", False)
     assert handle.times[1:] == (0, 0, 0, 0)
     assert handle.fits
@@ -40,7 +40,7 @@ def test_times_go_up_and_everything_is_taken_once(demo: Engine) -> None:
     events, rest, is_over = handle.take()
     assert (len(events), is_over) == (5, True)
     assert all(math.isnan(event.logprob) and event.top == () for event in events)
-    assert not handle.has_news()
+    assert not handle.has_update()
     assert handle.take() == ([], "", True)
     assert "".join(event.text for event in events) + rest == demo.generate("Once", max_tokens=5, temperature=0).text
 

@@ -26,7 +26,7 @@ def test_news_come_once_until_they_are_looked_at(demo: Engine) -> None:
     assert is_readable(mailbox, 20)
     assert int.from_bytes(os.read(mailbox.fileno(), 8), "little") == 1
     assert not is_readable(mailbox)
-    assert core.has_news()
+    assert core.has_update()
 
 
 def test_what_comes_after_a_look_is_told_again(demo: Engine) -> None:
@@ -37,7 +37,7 @@ def test_what_comes_after_a_look_is_told_again(demo: Engine) -> None:
         core.attach(mailbox)
         finished = False
         while not finished:
-            if not core.has_news():
+            if not core.has_update():
                 assert is_readable(mailbox, 20)
             mailbox.clear()
             finished = core.take()[2]

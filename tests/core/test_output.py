@@ -60,5 +60,5 @@ def test_a_wait_ends_by_itself(open_long: Callable[..., Engine]) -> None:
     running = engine.submit("x", ignore_eos=True)
     queued = engine.submit("y", ignore_eos=True)
     queued.handles[0].wait(0.01)
-    assert not queued.handles[0].has_news()
+    assert not queued.handles[0].has_update()
     running.cancel()

@@ -66,7 +66,7 @@ def test_ring_blocks_and_scheduler_keep_to_their_memory() -> None:
         "request",
         "ring",
         "testing.ring_harness",
-        "scheduling.room",
+        "scheduling.capacity",
         "scheduling.scheduler",
     ]
     result = sanitized([*modules, "testing.scheduler_harness"]).run("tests/core/exercise_scheduler.py")

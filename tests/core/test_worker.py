@@ -41,7 +41,7 @@ def test_everybody_who_waits_for_a_worker_that_dies_is_told(open_long: Callable[
     ]
     with ThreadPoolExecutor(len(waits)) as pool:
         outcomes = [pool.submit(wait) for wait in waits]
-        eventually(lambda: engine._worker.stats()["num_in_line"] == 3)
+        eventually(lambda: engine._worker.stats()["num_waiters"] == 3)
         engine._worker.close()  # as if by itself
         assert [type(outcome.exception(20)) for outcome in outcomes] == [EngineClosedError] * len(waits)
     assert engine.state == "failed"

@@ -22,7 +22,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 def post(loop: LoopMailbox) -> None:
-    """What the worker does when there are news."""
+    """What the worker does when there is an update."""
     os.write(loop.mailbox.fileno(), (1).to_bytes(8, sys.byteorder))
 
 

@@ -26,7 +26,7 @@ class Script:
         self.refusals: list[Exception] = []
         self.interrupts: list[BaseException] = []
         self.log: list[str] = []
-        self.has_news = True
+        self.has_update = True
 
     @property
     def exhausted(self) -> bool:
@@ -37,9 +37,9 @@ class Script:
         return "cancel" in self.log
 
     def take(self) -> list[int]:
-        if not self.has_news or not self.batches:
+        if not self.has_update or not self.batches:
             return []
-        self.has_news = False
+        self.has_update = False
         return self.batches.pop(0)
 
     def enter(self) -> None:
@@ -53,7 +53,7 @@ class Script:
     def wait_update(self, seconds: float) -> None:
         assert seconds == WAIT_SECONDS
         self.log.append("wait")
-        self.has_news = True
+        self.has_update = True
         if self.interrupts:
             raise self.interrupts.pop()
 
@@ -111,7 +111,7 @@ def test_a_natural_end_stays_the_end() -> None:
     stream = streamed(script)
     assert list(stream) == [1]
     script.batches.append([2])
-    script.has_news = True
+    script.has_update = True
     assert list(stream) == []
     assert anyio.run(gathered, stream) == []
     assert not script.cancelled
@@ -203,7 +203,7 @@ def test_a_stream_that_is_never_empty_lets_other_tasks_run(backend: str) -> None
 
     async def read() -> None:
         async for chunk in streamed(script):
-            script.has_news = True  # before anybody waits for it
+            script.has_update = True  # before anybody waits for it
             seen.append(chunk)
 
     async def look() -> None:

@@ -1,4 +1,4 @@
-"""What adapters add to a network's products, as data: pairs of small matrices by site, and sets that requests wear."""
+"""What adapters add to a network's products, as data: pairs of small matrices by site, and sets that requests have."""
 
 from libc.stdint cimport int32_t, uint64_t
 
@@ -33,9 +33,9 @@ ctypedef struct ox_adapter:
     int32_t n_sites
     ox_adapter_site *sites
 
-# Adapters that a sequence wears together, in the order in which they are added.
+# Adapters that are applied to a sequence together, in the order in which they are added.
 cdef struct ox_adapter_set:
-    ox_atomic_i32 num_pins    # requests that wear it and have not ended, and who is just making one
+    ox_atomic_i32 num_pins    # requests that have it and have not ended, and who is just making one
     ox_atomic_i32 is_revoked  # they are to end
     uint64_t id               # what is cached with it; never 0
     int32_t n

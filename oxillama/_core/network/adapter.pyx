@@ -128,7 +128,7 @@ cdef class AdapterSet:
 
     @property
     def num_pins(self):
-        """Requests that wear it and have not ended."""
+        """Requests that it is applied to and that have not ended."""
         return ox_load_acquire_i32(&self.c.num_pins)
 
     def pin(self):
@@ -138,5 +138,5 @@ cdef class AdapterSet:
         set_unpin(&self.c)
 
     def revoke(self):
-        """Ends the requests that wear it, within a step of a worker that is woken."""
+        """Ends the requests that have it, within a step of a worker that is woken."""
         ox_store_relaxed_i32(&self.c.is_revoked, 1)

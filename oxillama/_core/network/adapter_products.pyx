@@ -46,7 +46,7 @@ cdef void adapt_batch(ox_program *program, ox_batch *batch) noexcept nogil:
         program.output_sets[row] = program.token_sets[batch.output_rows[row]]
 
 
-cdef bint site_is_worn(const ox_batch *batch, const ox_op *op) noexcept nogil:
+cdef bint site_is_adapted(const ox_batch *batch, const ox_op *op) noexcept nogil:
     cdef int32_t i
     for i in range(batch.n_sets):
         if set_width(batch.sets[i], op.site) > 0:
@@ -54,8 +54,8 @@ cdef bint site_is_worn(const ox_batch *batch, const ox_op *op) noexcept nogil:
     return False
 
 
-cdef ox_worn_rows worn_rows(const ox_program *program, const ox_op *op, const ox_batch *batch) noexcept nogil:
-    cdef ox_worn_rows rows
+cdef ox_adapted_rows adapted_rows(const ox_program *program, const ox_op *op, const ox_batch *batch) noexcept nogil:
+    cdef ox_adapted_rows rows
     rows.program = program
     rows.op = op
     rows.batch = batch
@@ -70,18 +70,18 @@ cdef ox_worn_rows worn_rows(const ox_program *program, const ox_op *op, const ox
     return rows
 
 
-cdef inline const ox_adapter_set *set_of(const ox_worn_rows *rows, int32_t row) noexcept nogil:
+cdef inline const ox_adapter_set *set_of(const ox_adapted_rows *rows, int32_t row) noexcept nogil:
     cdef int32_t base = rows.of[row] // rows.n_each if rows.of != NULL else row % rows.n_base
     if rows.op.space == OX_ROWS_TOKENS:
         return rows.program.token_sets[base]
     return rows.program.output_sets[base]
 
 
-cdef inline int32_t stretch_end(const ox_worn_rows *rows, int32_t first, int32_t end) noexcept nogil:
-    """Rows [first, this) wear the same."""
-    cdef const ox_adapter_set *worn = set_of(rows, first)
+cdef inline int32_t stretch_end(const ox_adapted_rows *rows, int32_t first, int32_t end) noexcept nogil:
+    """Rows [first, this) have the same."""
+    cdef const ox_adapter_set *applied = set_of(rows, first)
     cdef int32_t row = first + 1
-    while row < end and set_of(rows, row) == worn:
+    while row < end and set_of(rows, row) == applied:
         row += 1
     return row
 
@@ -102,8 +102,8 @@ cdef inline float *lanes_of(const ox_program *program, const ox_member *member) 
                      + 2 * program.max_tokens * OX_GROUP_ROWS * sizeof(float))
 
 
-cdef inline float factor_of(const ox_adapter_set *worn, int32_t i, const ox_adapter_pair *pair) noexcept nogil:
-    return <float>(worn.scales[i] * pair.gain)
+cdef inline float factor_of(const ox_adapter_set *applied, int32_t i, const ox_adapter_pair *pair) noexcept nogil:
+    return <float>(applied.scales[i] * pair.gain)
 
 
 cdef void multiply_stretches(const ox_program *program, const ox_adapter_pair *pair, int32_t index, int32_t block,
@@ -156,8 +156,8 @@ cdef void scale_values(float *values, int32_t n, float factor) noexcept nogil:
         values[j] *= factor
 
 
-cdef void shrink_pair(const ox_worn_rows *rows, const ox_adapter_set *worn, int32_t i, const ox_adapter_pair *pair,
-                      int32_t offset, int32_t index, int32_t first, int32_t end,
+cdef void shrink_pair(const ox_adapted_rows *rows, const ox_adapter_set *applied, int32_t i,
+                      const ox_adapter_pair *pair, int32_t offset, int32_t index, int32_t first, int32_t end,
                       const ox_member *member) noexcept nogil:
     """f A . x of at most OX_FEW_ROWS rows of one set, by this thread alone: stretch after stretch."""
     cdef const ox_program *program = rows.program
@@ -168,29 +168,29 @@ cdef void shrink_pair(const ox_worn_rows *rows, const ox_adapter_set *worn, int3
         multiply_stretches(program, pair, index, block, acts.values + <size_t>first * acts.value_stride,
                            acts.value_stride, end - first, to, rows.batch.adapted_width, 0, True, member)
     for row in range(first, end):
-        scale_values(values_of(rows.batch, row) + offset, pair.rank, factor_of(worn, i, pair))
+        scale_values(values_of(rows.batch, row) + offset, pair.rank, factor_of(applied, i, pair))
 
 
-cdef void shrink_rows(const ox_worn_rows *rows, int32_t index, int32_t first, int32_t end,
+cdef void shrink_rows(const ox_adapted_rows *rows, int32_t index, int32_t first, int32_t end,
                       const ox_member *member) noexcept nogil:
-    cdef const ox_adapter_set *worn
+    cdef const ox_adapter_set *applied
     cdef const ox_adapter_pair *pair
     cdef int32_t i, m, offset, last
     while first < end:
-        worn = set_of(rows, first)
+        applied = set_of(rows, first)
         last = min(stretch_end(rows, first, end), first + OX_FEW_ROWS)
         offset = 0
-        for i in range(worn.n if worn != NULL else 0):
+        for i in range(applied.n if applied != NULL else 0):
             for m in range(rows.op.n_mats):
-                pair = &worn.adapters[i].sites[rows.op.site].pairs[m]
+                pair = &applied.adapters[i].sites[rows.op.site].pairs[m]
                 if pair.rank > 0 and not pair.is_shared:
-                    shrink_pair(rows, worn, i, pair, offset + pair.offset, index, first, last, member)
-            offset += worn.adapters[i].sites[rows.op.site].width
+                    shrink_pair(rows, applied, i, pair, offset + pair.offset, index, first, last, member)
+            offset += applied.adapters[i].sites[rows.op.site].width
         first = last
 
 
-cdef void finish_parts(const ox_worn_rows *rows, const ox_adapter_pair *pair, float factor, int32_t first, int32_t end,
-                       int32_t offset, const float *parts) noexcept nogil:
+cdef void finish_parts(const ox_adapted_rows *rows, const ox_adapter_pair *pair, float factor, int32_t first,
+                       int32_t end, int32_t offset, const float *parts) noexcept nogil:
     """The same sum as shrink_pair's, of stretches that several threads have made."""
     cdef int32_t row, _s, j, n = pair.fold * pair.n_blocks
     cdef float *to
@@ -206,9 +206,9 @@ cdef void finish_parts(const ox_worn_rows *rows, const ox_adapter_pair *pair, fl
         scale_values(to, pair.rank, factor)
 
 
-cdef void shrink_divided(const ox_worn_rows *rows, const ox_adapter_set *worn, int32_t i, const ox_adapter_pair *pair,
-                         int32_t offset, int32_t first, int32_t end, float *parts, ox_atomic_i32 *done, int32_t turn,
-                         const ox_member *member) noexcept nogil:
+cdef void shrink_divided(const ox_adapted_rows *rows, const ox_adapter_set *applied, int32_t i,
+                         const ox_adapter_pair *pair, int32_t offset, int32_t first, int32_t end, float *parts,
+                         ox_atomic_i32 *done, int32_t turn, const ox_member *member) noexcept nogil:
     """The same for a plain product, of which this thread takes every so many-th block. turn: of the first of them."""
     cdef const ox_program *program = rows.program
     cdef const ox_activations *acts = &program.buffers[rows.op.src[0]].acts
@@ -222,47 +222,47 @@ cdef void shrink_divided(const ox_worn_rows *rows, const ox_adapter_set *worn, i
         # Whoever is last adds up, in the order of the input.
         if ox_fetch_add_acq_rel_i32(done, 1) == pair.n_blocks - 1:
             ox_store_relaxed_i32(done, 0)
-            finish_parts(rows, pair, factor_of(worn, i, pair), first, end, offset, parts)
+            finish_parts(rows, pair, factor_of(applied, i, pair), first, end, offset, parts)
 
 
 cdef void shrink_product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t n_rows,
                          const ox_member *member) noexcept nogil:
-    cdef ox_worn_rows rows = worn_rows(program, op, batch)
-    cdef const ox_adapter_set *worn
+    cdef ox_adapted_rows rows = adapted_rows(program, op, batch)
+    cdef const ox_adapter_set *applied
     cdef const ox_adapter_pair *pair
     cdef int32_t first = 0, last, i, m, offset, turn = 0, n_entries = 0
     cdef size_t used = 0, needed
     cdef bint is_divided
     # Every member counts alike, so they agree on whose turn it is.
     while first < n_rows:
-        worn = set_of(&rows, first)
+        applied = set_of(&rows, first)
         last = stretch_end(&rows, first, n_rows)
         is_divided = last - first <= OX_FEW_ROWS and member.size > 1
         last = min(last, first + OX_FEW_ROWS)
         offset = 0
-        for i in range(worn.n if worn != NULL else 0):
+        for i in range(applied.n if applied != NULL else 0):
             for m in range(op.n_mats):
-                pair = &worn.adapters[i].sites[op.site].pairs[m]
+                pair = &applied.adapters[i].sites[op.site].pairs[m]
                 if pair.rank == 0 or pair.is_shared:
                     continue
                 needed = <size_t>(last - first) * pair.fold * pair.n_blocks * pair.rank
                 if is_divided and n_entries < OX_ADAPTER_ENTRIES and used + needed <= OX_ADAPTER_PARTS:
-                    shrink_divided(&rows, worn, i, pair, offset + pair.offset, first, last, batch.room.parts + used,
+                    shrink_divided(&rows, applied, i, pair, offset + pair.offset, first, last, batch.room.parts + used,
                                    &batch.room.done[n_entries], turn, member)
                     used += needed
                     n_entries += 1
                     turn += pair.n_blocks
                 else:
                     if turn % member.size == member.index:
-                        shrink_pair(&rows, worn, i, pair, offset + pair.offset, 0, first, last, member)
+                        shrink_pair(&rows, applied, i, pair, offset + pair.offset, 0, first, last, member)
                     turn += 1
-            offset += worn.adapters[i].sites[op.site].width
+            offset += applied.adapters[i].sites[op.site].width
         first = last
 
 
-cdef void expand(const ox_worn_rows *rows, int32_t number, int32_t index, int32_t group, int32_t first, int32_t end,
+cdef void expand(const ox_adapted_rows *rows, int32_t number, int32_t index, int32_t group, int32_t first, int32_t end,
                  float *out, size_t out_stride, const ox_member *member) noexcept nogil:
-    cdef const ox_adapter_set *worn
+    cdef const ox_adapter_set *applied
     cdef const ox_adapter_pair *pair
     cdef ox_activations acts
     cdef ox_matrix b
@@ -272,11 +272,11 @@ cdef void expand(const ox_worn_rows *rows, int32_t number, int32_t index, int32_
     acts.rounded = NULL
     acts.value_stride = rows.batch.adapted_width
     while first < end:
-        worn = set_of(rows, first)
+        applied = set_of(rows, first)
         last = stretch_end(rows, first, end)
         offset = 0
-        for i in range(worn.n if worn != NULL else 0):
-            pair = &worn.adapters[i].sites[rows.op.site].pairs[number]
+        for i in range(applied.n if applied != NULL else 0):
+            pair = &applied.adapters[i].sites[rows.op.site].pairs[number]
             if pair.rank > 0:
                 acts.k = pair.rank
                 acts.max_rows = last - first
@@ -284,21 +284,21 @@ cdef void expand(const ox_worn_rows *rows, int32_t number, int32_t index, int32_
                 b = matrix_of(&pair.b, index, NULL)
                 rows.program.kernels.matmul_group(&b, group, &acts, last - first, out + (first - begin) * out_stride,
                                                   out_stride, 1, member.scratch)
-            offset += worn.adapters[i].sites[rows.op.site].width
+            offset += applied.adapters[i].sites[rows.op.site].width
         first = last
 
 
 cdef void embed_adapted(ox_program *program, const ox_op *op, const ox_batch *batch, int32_t row, int32_t index,
                         float *out) noexcept nogil:
     # A row operation: the thread has the row, and its place among the values, to itself.
-    cdef const ox_adapter_set *worn = program.token_sets[row]
+    cdef const ox_adapter_set *applied = program.token_sets[row]
     cdef const ox_adapter_pair *pair
     cdef ox_activations acts
     cdef float *values = values_of(batch, row)
     cdef int32_t i, group
     # One row of a product needs no panel, so this much is enough for any level.
     cdef double scratch[8]
-    if worn == NULL:
+    if applied == NULL:
         return
     acts.forms = 0
     acts.blocks = acts.blocks32 = NULL
@@ -306,12 +306,12 @@ cdef void embed_adapted(ox_program *program, const ox_op *op, const ox_batch *ba
     acts.max_rows = 1
     acts.value_stride = batch.adapted_width
     acts.values = values
-    for i in range(worn.n):
-        pair = &worn.adapters[i].sites[op.site].pairs[0]
+    for i in range(applied.n):
+        pair = &applied.adapters[i].sites[op.site].pairs[0]
         if pair.rank == 0:
             continue
         program.kernels.unpack_row(&pair.a, index, values)
-        scale_values(values, pair.rank, factor_of(worn, i, pair))
+        scale_values(values, pair.rank, factor_of(applied, i, pair))
         acts.k = pair.rank
         for group in range(groups_of(&pair.b)):
             program.kernels.matmul_group(&pair.b, group, &acts, 1, out + group * OX_GROUP_ROWS, 0, 1, scratch)

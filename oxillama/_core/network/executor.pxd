@@ -103,7 +103,7 @@ cdef struct ox_run:
     int32_t first_part     # and where the partial results of these lie
     const int32_t *blocks  # KV block of positions [32 i, 32 i + 32)
     const int32_t *window_blocks    # the same of windowed stores, as far back as they are seen
-    const ox_adapter_set *adapters  # what the sequence wears, or NULL
+    const ox_adapter_set *adapters  # what is applied to the sequence, or NULL
 
 # abandon(context) is asked by one thread at every checkpoint; nonzero ends the step without results.
 ctypedef bint (*ox_abandon)(void *context) noexcept nogil
@@ -115,7 +115,7 @@ cdef struct ox_batch:
     ox_run *runs                # [n_runs], in row order, covering all rows
     ox_abandon abandon          # or NULL
     void *context
-    int32_t n_sets              # set by the executor: different sets of adapters that runs wear; the rest only if any
+    int32_t n_sets              # set by the executor: different sets of adapters of the runs; the rest only if any
     const ox_adapter_set **sets  # [n_sets]
     int32_t adapted_width       # the widest
     ox_adapter_room *room
@@ -160,7 +160,7 @@ cdef struct ox_program:
     int32_t n_sites             # operations with matrices
     int32_t site_rows           # most rows of one of them
     const ox_adapter_set **sets         # [max_tokens], room for a batch's
-    const ox_adapter_set **token_sets   # [max_tokens]: what each row wears, set for steps with adapters
+    const ox_adapter_set **token_sets   # [max_tokens]: what each row has, set for steps with adapters
     const ox_adapter_set **output_sets  # [max_tokens or max_outputs]: the same of output rows
     ox_atomic_ptr adapter_room  # ox_adapter_room *, or NULL before there was a set
     ox_pages *weights           # the memory of all matrices, or NULL where there are none

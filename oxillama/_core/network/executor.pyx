@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from oxillama._core.atomics cimport ox_load_acquire_ptr, ox_load_relaxed_i32, ox_store_relaxed_i32
-from oxillama._core.network.adapter_products cimport adapt_batch, site_is_worn
+from oxillama._core.network.adapter_products cimport adapt_batch, site_is_adapted
 from oxillama._core.network.attention_items cimport plan_attention
 from oxillama._core.parking cimport ox_monotonic_ns
 from oxillama._core.scheduling.profile cimport profile_add, profile_lap
@@ -135,7 +135,7 @@ cdef void walk(ox_program *program, ox_batch *batch, const ox_member *member) no
         if n_rows == 0:
             continue
         n_rows *= op.fold
-        if batch.n_sets > 0 and op.operation.shrink != NULL and site_is_worn(batch, op):
+        if batch.n_sets > 0 and op.operation.shrink != NULL and site_is_adapted(batch, op):
             op.operation.shrink(program, op, batch, n_rows, member)
             ox_barrier_wait(&program.team.barrier, member.size)
         if op.operation.rows == NULL:

@@ -9,7 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
-from oxillama._core.network.adapter_products cimport expand, ox_worn_rows, shrink_rows, worn_rows
+from oxillama._core.network.adapter_products cimport adapted_rows, expand, ox_adapted_rows, shrink_rows
 from oxillama._core.network.executor cimport ox_batch, ox_buffer, ox_member, ox_op, ox_program, row_of
 from oxillama._core.network.kernels cimport (
     OX_EXP,
@@ -258,10 +258,10 @@ cdef size_t expert_product_scratch(const ox_program *program, const ox_op *op) n
     return program.kernels.matmul_scratch(program.max_tokens) + 2 * program.max_tokens * OX_GROUP_ROWS * sizeof(float)
 
 
-cdef ox_worn_rows worn_by_experts(const ox_program *program, const ox_op *op, const ox_batch *batch,
-                                  int32_t n_rows) noexcept nogil:
+cdef ox_adapted_rows adapted_by_experts(const ox_program *program, const ox_op *op, const ox_batch *batch,
+                                        int32_t n_rows) noexcept nogil:
     """The rows of a mixture, which are in the order of its experts."""
-    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    cdef ox_adapted_rows rows = adapted_rows(program, op, batch)
     rows.of = tokens_of(program, op.integers[0])
     rows.n_each = n_rows // rows.n_base
     return rows
@@ -269,7 +269,7 @@ cdef ox_worn_rows worn_by_experts(const ox_program *program, const ox_op *op, co
 
 cdef void shrink_experts(ox_program *program, const ox_op *op, ox_batch *batch, int32_t n_rows,
                          const ox_member *member) noexcept nogil:
-    cdef ox_worn_rows rows = worn_by_experts(program, op, batch, n_rows)
+    cdef ox_adapted_rows rows = adapted_by_experts(program, op, batch, n_rows)
     cdef const int32_t *starts = starts_of(program)
     cdef const int32_t *active = active_of(program, op.integers[0])
     cdef int32_t i = member.index
@@ -293,7 +293,7 @@ cdef void expert_product(ox_program *program, const ox_op *op, ox_batch *batch, 
     cdef ox_activations acts
     cdef ox_matrix matrix
     cdef int32_t item, expert, n, row, width
-    cdef ox_worn_rows rows = worn_by_experts(program, op, batch, n_rows)
+    cdef ox_adapted_rows rows = adapted_by_experts(program, op, batch, n_rows)
     while True:
         item = share_take(&share, counter)
         if item < 0:

@@ -7,7 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
-from oxillama._core.network.adapter_products cimport expand, ox_worn_rows, shrink_rows, worn_rows
+from oxillama._core.network.adapter_products cimport adapted_rows, expand, ox_adapted_rows, shrink_rows
 from oxillama._core.network.executor cimport (
     OX_ROWS_OUTPUTS,
     OX_ROWS_TOKENS,
@@ -48,7 +48,7 @@ cdef size_t head_product_scratch(const ox_program *program, const ox_op *op) noe
 
 cdef void shrink_heads(ox_program *program, const ox_op *op, ox_batch *batch, int32_t n_rows,
                        const ox_member *member) noexcept nogil:
-    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    cdef ox_adapted_rows rows = adapted_rows(program, op, batch)
     cdef int32_t head = member.index
     while head < op.integers[0]:
         shrink_rows(&rows, head, head * n_rows, (head + 1) * n_rows, member)
@@ -63,7 +63,7 @@ cdef void head_product(ox_program *program, const ox_op *op, ox_batch *batch, in
     cdef ox_buffer *out = &program.buffers[op.dst[0]]
     cdef ox_activations acts
     cdef ox_matrix matrix
-    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    cdef ox_adapted_rows rows = adapted_rows(program, op, batch)
     while True:
         item = share_take(&share, counter)
         if item < 0:

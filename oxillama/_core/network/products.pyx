@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 
-from oxillama._core.network.adapter_products cimport expand, ox_worn_rows, shrink_product, worn_rows
+from oxillama._core.network.adapter_products cimport expand, ox_adapted_rows, shrink_product, adapted_rows
 from oxillama._core.network.executor cimport ox_batch, ox_buffer, ox_member, ox_op, ox_program
 from oxillama._core.network.kernels cimport OX_GROUP_ROWS, ox_activation, ox_matrix
 from oxillama._core.network.operations cimport Operation, register_work
@@ -38,7 +38,7 @@ cdef void product(ox_program *program, const ox_op *op, ox_batch *batch, int32_t
     cdef int32_t m, item, total = 0
     cdef ox_buffer *out
     cdef ox_share share
-    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    cdef ox_adapted_rows rows = adapted_rows(program, op, batch)
     for m in range(op.n_mats):
         total += n_groups(&op.mats[m])
     share = share_of(total, program.shared, member)
@@ -70,7 +70,7 @@ cdef void gated_product(ox_program *program, const ox_op *op, ox_batch *batch, i
     cdef ox_buffer *out = &program.buffers[op.dst[0]]
     cdef ox_share share = share_of(n_groups(&op.mats[0]), program.shared, member)
     cdef int32_t item, row, width
-    cdef ox_worn_rows rows = worn_rows(program, op, batch)
+    cdef ox_adapted_rows rows = adapted_rows(program, op, batch)
     while True:
         item = share_take(&share, counter)
         if item < 0:

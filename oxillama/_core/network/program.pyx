@@ -288,7 +288,7 @@ cdef class Program:
         return self._rooms.needed(self.c.site_rows * width)
 
     def make_adapter_room(self, Py_ssize_t width):
-        """Makes room for steps whose rows wear sets of up to that width, which must be there before such a set is.
+        """Makes room for steps whose rows have sets of up to that width, which must be there before such a set is.
 
         From any thread; the steps that run see the new room or the old one. Returns it, or None if there was room
         already. Raises MemoryError."""
@@ -400,7 +400,7 @@ cdef class Program:
         cdef ox_batch batch
         cdef ox_run c_runs[256]
         cdef const int32_t[::1] blocks
-        cdef AdapterSet worn
+        cdef AdapterSet applied
         cdef int32_t i, n = 0
         if not self._sealed:
             raise ValueError("the program is not sealed")
@@ -440,10 +440,10 @@ cdef class Program:
             c_runs[i].slot = slot[0] if slot else i
             c_runs[i].restored = -1
             c_runs[i].second_start = INT32_MAX
-            worn = adapters[i] if adapters is not None else None
-            c_runs[i].adapters = &worn.c if worn is not None else NULL
-            if worn is not None:
-                self.make_adapter_room(worn.width)
+            applied = adapters[i] if adapters is not None else None
+            c_runs[i].adapters = &applied.c if applied is not None else NULL
+            if applied is not None:
+                self.make_adapter_room(applied.width)
             n += n_tokens
         if n != tokens.shape[0]:
             raise ValueError(f"the runs cover {n} of {tokens.shape[0]} tokens")

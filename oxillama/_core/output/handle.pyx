@@ -67,12 +67,12 @@ from oxillama._core.request cimport (
     request_unref,
 )
 from oxillama._core.ring cimport ring_submit, ring_submit_counted
-from oxillama._core.scheduling.room cimport ticket_use
+from oxillama._core.scheduling.capacity cimport waiter_use
 from oxillama._core.sampling.parameters cimport CompiledSampling, ox_sampling, ox_sampling_copy, ox_sampling_free
 from oxillama._core.scheduling.scheduler cimport scheduler_check
 from oxillama._core.status cimport OX_CLOSED, OX_NO_MEMORY, OX_OK, OX_QUEUE_FULL, OX_TOO_LONG, ox_status
 from oxillama._core.output.text_stream cimport TextStream
-from oxillama._core.scheduling.ticket cimport Ticket
+from oxillama._core.scheduling.waiter cimport Waiter
 
 FINISH_REASONS = {
     OX_FINISH_STOP: "stop",
@@ -138,7 +138,7 @@ cdef class Handle:
     keep_logits: an evaluation keeps the logits of its prompt. speculates: drafts are looked up in its own text.
     constraint: taken over; what every token of the output must agree with. prediction: int32 [n], tokens that the
     caller expects to be written.
-    adapters: what it wears; the worker must hold them, and the caller have pinned them until now."""
+    adapters: what is applied to it; the worker must hold them, and the caller have pinned them until now."""
 
     def __init__(self, Worker worker not None, const int32_t[::1] prompt not None, *, int32_t max_output=0,
                  CompiledSampling sampling=None, TextStream stream=None, int32_t n_logprobs=-1, int32_t min_tokens=0,
@@ -306,11 +306,11 @@ cdef class Handle:
             output_wait(self.output, self.request, self._num_taken, timeout_ns)
 
     def attach(self, Mailbox mailbox not None):
-        """Posts the mailbox too when there is something to take. Look for news afterwards."""
+        """Posts the mailbox too when there is something to take. Look for updates afterwards."""
         if not output_attach(self.output, mailbox.c):
             raise RuntimeError("the request is already awaited in another event loop")
 
-    def has_news(self):
+    def has_update(self):
         return (ox_load_acquire_i32(&self.output.num_published) > self._num_taken
                 or (not self._finish_taken and request_finish_reason(self.request) != OX_FINISH_NONE))
 
@@ -408,10 +408,10 @@ cdef tuple alternatives(const int32_t *ids, const float *logprobs, size_t row, i
     return tuple(found)
 
 
-def submit(Worker worker not None, list handles, Ticket ticket=None):
+def submit(Worker worker not None, list handles, Waiter waiter=None):
     """Hands all of them to the worker, or none: ACCEPTED, QUEUE_FULL or CLOSED.
 
-    With a ticket they wait in the line, and enter when it is granted, which uses it up."""
+    With a waiter they enter when it is granted, which uses it up."""
     cdef Py_ssize_t i, n = len(handles)
     cdef ox_status status
     cdef Handle handle
@@ -421,9 +421,9 @@ def submit(Worker worker not None, list handles, Ticket ticket=None):
     for i in range(n):
         handle = handles[i]
         requests[i] = request_ref(handle.request)
-    if ticket is None:
+    if waiter is None:
         status = ring_submit(worker.c.ring, requests, <int32_t>n)
-    elif ticket_use(&ticket.c):
+    elif waiter_use(&waiter.c):
         status = ring_submit_counted(worker.c.ring, requests, <int32_t>n)
     else:
         status = OX_CLOSED if ox_load_acquire_i32(&worker.c.ring.closed) else OX_QUEUE_FULL

@@ -57,7 +57,7 @@ ctypedef struct ox_output:
 
 # Takes the stream's memory. NULL when memory is short.
 cdef ox_output *output_create(int32_t max_output, int32_t n_logprobs, int32_t min_tokens, TextStream stream)
-# Reader: from now on the mailbox is posted as well. Look for news afterwards. False if another one is attached.
+# Reader: from now on the mailbox is posted as well. Look for updates afterwards. False if another one is attached.
 cdef bint output_attach(ox_output *output, ox_mailbox *mailbox) noexcept nogil
 # Room for the logits of a prompt. False when memory is short.
 cdef bint output_keep_logits(ox_output *output, int32_t n_prompt, int32_t n_vocab) noexcept nogil

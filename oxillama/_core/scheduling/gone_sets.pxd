@@ -1,4 +1,4 @@
-"""Sets of adapters that no request will wear again: whoever unloads pushes, the worker frees their cached blocks."""
+"""Sets of adapters that no request will have again: whoever unloads pushes, the worker frees their cached blocks."""
 
 from libc.stdint cimport uint64_t
 

@@ -62,7 +62,7 @@ cdef class Mailbox:
         return self.c.fd
 
     def clear(self):
-        """Drains the descriptor, then rearms. Look for news after this, not before."""
+        """Drains the descriptor, then rearms. Look for updates after this, not before."""
         cdef uint64_t count
         read(self.c.fd, &count, sizeof(count))
         # An exchange, not a store: it reads from a post that found the mailbox disarmed, and so sees what was posted.

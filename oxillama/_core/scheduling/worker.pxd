@@ -9,7 +9,7 @@ from oxillama._core.scheduling.kv_blocks cimport ox_kv_pool
 from oxillama._core.scheduling.kv_cache cimport ox_kv_arena
 from oxillama._core.network.program cimport Program
 from oxillama._core.ring cimport ox_ring
-from oxillama._core.scheduling.room cimport ox_room
+from oxillama._core.scheduling.capacity cimport ox_capacity
 from oxillama._core.scheduling.mask_thread cimport ox_mask_thread
 from oxillama._core.scheduling.draft_model cimport ox_draft_model
 from oxillama._core.scheduling.plan cimport ox_plan
@@ -28,7 +28,7 @@ ctypedef struct ox_worker_stats:
 
 ctypedef struct ox_worker:
     ox_ring *ring
-    ox_room at_rest                 # always full: who waits in its line is woken when the worker has nothing to do
+    ox_capacity at_rest                 # always full: who waits in its line is woken when the worker has nothing to do
     ox_kv_pool *pool
     ox_snapshots *snapshots         # NULL without recurrent state, or without a prefix cache
     ox_window_pool *windows         # NULL where no store gives blocks back
@@ -66,7 +66,7 @@ cdef class Worker:
     cdef Program _draft
     # What the outputs of requests borrow while the thread may still write to them.
     cdef object _vocabulary
-    # Sets of adapters that requests may wear, until the owner lets go of them or the thread has ended.
+    # Sets of adapters that requests may have, until the owner lets go of them or the thread has ended.
     cdef set _adapters
     # What its steps take turns by, or None.
     cdef Turns _turns

@@ -40,7 +40,7 @@ from oxillama._core.request cimport (
     request_unref,
 )
 from oxillama._core.scheduling.mask_thread cimport masks_begin, masks_finish, masks_start, masks_stop
-from oxillama._core.scheduling.room cimport room_destroy, room_init, room_take, room_wake_all
+from oxillama._core.scheduling.capacity cimport capacity_destroy, capacity_init, capacity_take, capacity_wake_all
 from oxillama._core.ring cimport (
     ring_close, ring_create, ring_destroy, ring_is_quiet, ring_left_queue, ring_sleep, ring_take, ring_wake,
 )
@@ -105,7 +105,7 @@ cdef void *worker_main(void *argument) noexcept nogil:
             rest(w)
     close_down(w)
     ox_store_release_i32(&w.is_running, 0)
-    room_wake_all(&w.at_rest)
+    capacity_wake_all(&w.at_rest)
     return NULL
 
 
@@ -128,8 +128,8 @@ cdef void rest(ox_worker *w) noexcept nogil:
     """Makes one more page of the weights large, or sleeps without using the processor when they all are. The team falls
     asleep by itself."""
     ox_store_relaxed_i64(&w.stats.heartbeat_ns, 0)
-    # The lock of the line orders this behind all that was written: who joins later sees that nothing is left to do.
-    room_wake_all(&w.at_rest)
+    # The lock of the waiters orders this behind all that was written: who joins later sees that nothing is left to do.
+    capacity_wake_all(&w.at_rest)
     # A request that comes now waits for one page, a few milliseconds.
     if w.program.weights == NULL or not pages_enlarge(w.program.weights):
         ring_sleep(w.ring, -1)
@@ -326,10 +326,10 @@ cdef class Worker:
         self.c.program = &program.c
         self.c.n_vocab = program.n_vocab
         self.c.n_threads = program.c.n_threads
-        if room_init(&self.c.at_rest, 1) != 0:
+        if capacity_init(&self.c.at_rest, 1) != 0:
             raise MemoryError("no memory for the worker")
         self._has_rest_line = True
-        room_take(&self.c.at_rest, 1)
+        capacity_take(&self.c.at_rest, 1)
         self.c.ring = ring_create(queue_size)
         self.c.pool = kv_pool_create(program.kv.n_blocks, <uint64_t>-1)
         if program.n_snapshots > 0 and prefix_cache and self.c.pool != NULL:
@@ -426,7 +426,7 @@ cdef class Worker:
         if self.c.pool != NULL:
             kv_pool_destroy(self.c.pool)
         if self._has_rest_line:
-            room_destroy(&self.c.at_rest)
+            capacity_destroy(&self.c.at_rest)
         snapshots_destroy(self.c.snapshots)
         window_pool_destroy(self.c.windows)
         draft_model_destroy(self.c.draft_model)
@@ -472,22 +472,22 @@ cdef class Worker:
         ring_wake(self.c.ring)
 
     def hold_adapters(self, AdapterSet adapters not None):
-        """Keeps what requests may wear from now on."""
+        """Keeps what may be applied to requests from now on."""
         self._adapters.add(adapters)
 
     def drop_adapters(self, AdapterSet adapters not None):
         """Lets go of a set that nobody has pinned or can pin any more, and frees the cached blocks of it soon."""
         if adapters.num_pins > 0:
-            raise ValueError(f"{adapters.num_pins} requests wear the adapters")
+            raise ValueError(f"{adapters.num_pins} requests have the adapters")
         self._adapters.discard(adapters)
         if self.is_running:
             gone_push(&self.c.gone_sets, adapters.c.id)
             ring_wake(self.c.ring)
 
     def wake_waiting(self):
-        """Makes those who wait for room in the queue look at the engine's state now."""
-        room_wake_all(&self.c.ring.room)
-        room_wake_all(&self.c.at_rest)
+        """Makes those who wait for the queue look at the engine's state now."""
+        capacity_wake_all(&self.c.ring.capacity)
+        capacity_wake_all(&self.c.at_rest)
 
     def stats(self):
         """Counters since the start and gauges of now, by name; see EngineStats. Never stops the worker."""
@@ -495,8 +495,8 @@ cdef class Worker:
         cdef KVCache kv = None if program is None else program.kv
         cdef dict found = {
             # First, and acquired: who is not queued any more is then seen to run, so the sum never misses anybody.
-            "queue_depth": ox_load_acquire_i32(&self.c.ring.room.num_taken),
-            "num_in_line": ox_load_relaxed_i32(&self.c.ring.room.num_waiting),
+            "queue_depth": ox_load_acquire_i32(&self.c.ring.capacity.num_taken),
+            "num_waiters": ox_load_relaxed_i32(&self.c.ring.capacity.num_waiting),
             "num_steps": ox_load_relaxed_i64(&self.c.stats.num_steps),
             "step_ns": ox_load_relaxed_i64(&self.c.stats.step_ns),
             "busy_ns": ox_load_relaxed_i64(&self.c.stats.busy_ns),

@@ -165,7 +165,7 @@ cdef class RequestRing:
 
     @property
     def num_queued(self):
-        return ox_load_relaxed_i32(&self.ring.room.num_taken)
+        return ox_load_relaxed_i32(&self.ring.capacity.num_taken)
 
     @property
     def closed(self):
@@ -232,7 +232,7 @@ def stress(RequestRing ring, int32_t n_producers, int64_t n_requests, *, int32_t
         while True:
             if close_after >= 0 and taken >= close_after and not ox_load_relaxed_i32(&ring.ring.closed):
                 ring_close(ring.ring)
-            most_queued = max(most_queued, <int64_t> ox_load_relaxed_i32(&ring.ring.room.num_taken))
+            most_queued = max(most_queued, <int64_t> ox_load_relaxed_i32(&ring.ring.capacity.num_taken))
             request = ring_take(ring.ring)
             if request == NULL:
                 if close_after < 0 and taken == expected:

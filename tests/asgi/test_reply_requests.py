@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from oxillama import CompletionChunk, DeadlineExceeded, Engine
 from oxillama.asgi import Limits, create_app
-from oxillama.asgi.generation import Generation
+from oxillama.asgi.reply_requests import ReplyRequests
 from oxillama.asgi.request_log import RequestRecord
 from tests.asgi.events import parse
 from tests.asgi.replies import error_of
@@ -256,7 +256,7 @@ def test_the_text_before_a_failure_is_delivered() -> None:
     found: list[list[tuple[int, CompletionChunk]]] = []
 
     async def read() -> None:
-        generation: Any = Generation([cast(Any, Failing())], RequestRecord(id="x", method="POST", path="/"))
+        generation: Any = ReplyRequests([cast(Any, Failing())], RequestRecord(id="x", method="POST", path="/"))
         async for ready in generation.chunks():
             found.append(ready)
 
@@ -271,7 +271,7 @@ def test_what_is_left_of_a_reply_is_cancelled(open_long: Callable[..., Engine]) 
     async def leave() -> None:
         handles = [engine.prepare("x", ignore_eos=True) for _ in range(2)]
         record = RequestRecord(id="x", method="POST", path="/")
-        generation: Any = Generation(handles, record)
+        generation: Any = ReplyRequests(handles, record)
         await generation.enter()
         async with contextlib.aclosing(generation.chunks()) as chunks:
             await anext(chunks)

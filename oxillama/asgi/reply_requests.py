@@ -33,7 +33,7 @@ Chunk = TypeVar("Chunk", bound=Piece)
 Whole = TypeVar("Whole")
 
 
-class Generation(Generic[Chunk, Whole]):
+class ReplyRequests(Generic[Chunk, Whole]):
     """One request per prompt. The first must get its place in the queue; the others wait for theirs beside the work,
     so a reply may have more prompts than the queue has places."""
 
@@ -163,7 +163,7 @@ class Generation(Generic[Chunk, Whole]):
             await self._updates.wait()
             return
         first = self._waiting[0]
-        ticket = first.join_queue()
+        waiter = first.join_queue()
         with anyio.move_on_after(first.queue_seconds):
-            await self._updates.wait(ticket.has_news)
-        ticket.clear()
+            await self._updates.wait(waiter.has_update)
+        waiter.clear()

@@ -14,7 +14,7 @@ import pytest
 
 from oxillama import DeadlineExceeded, Engine, EngineClosedError, QueueFullError, RequestCancelled, RequestHandle
 from oxillama._core.scheduling.mailbox import Mailbox
-from oxillama._core.scheduling.ticket import Ticket
+from oxillama._core.scheduling.waiter import Waiter
 from tests.patience import eventually, is_idle
 
 Open = Callable[..., Engine]
@@ -32,44 +32,44 @@ def start_of(handle: RequestHandle) -> float:
 
 
 def waiting_in(engine: Engine, n: int) -> None:
-    eventually(lambda: engine._worker.stats()["num_in_line"] == n)
+    eventually(lambda: engine._worker.stats()["num_waiters"] == n)
 
 
 def test_a_ticket_is_granted_while_there_is_room(open_long: Open) -> None:
     engine = open_long(queue_size=3)
-    first, second = Ticket(engine._worker, 2), Ticket(engine._worker, 2)
-    assert (first.has_news(), second.has_news()) == (True, False)
+    first, second = Waiter(engine._worker, 2), Waiter(engine._worker, 2)
+    assert (first.has_update(), second.has_update()) == (True, False)
     assert engine.stats().queue_depth == 2
     with pytest.raises(QueueFullError):
         engine.submit("x")  # one place is free, but somebody waits
     del first
-    assert second.has_news()
+    assert second.has_update()
     del second
     assert engine.stats().queue_depth == 0
-    with pytest.raises(ValueError, match="4 places in a queue of 3"):
-        Ticket(engine._worker, 4)
+    with pytest.raises(ValueError, match="4 requests in a queue of 3"):
+        Waiter(engine._worker, 4)
 
 
 def test_whoever_leaves_lets_the_next_in(open_long: Open) -> None:
     engine = open_long(queue_size=3)
-    taken = Ticket(engine._worker, 2)
-    large, small = Ticket(engine._worker, 3), Ticket(engine._worker, 1)
-    assert not large.has_news()
-    assert not small.has_news()
+    taken = Waiter(engine._worker, 2)
+    large, small = Waiter(engine._worker, 3), Waiter(engine._worker, 1)
+    assert not large.has_update()
+    assert not small.has_update()
     del large
-    assert small.has_news()
+    assert small.has_update()
     del taken, small
     assert engine.stats().queue_depth == 0
 
 
 def test_one_ticket_is_awaited_in_one_loop(open_long: Open) -> None:
     engine = open_long(queue_size=1)
-    ticket = Ticket(engine._worker, 1)
+    waiter = Waiter(engine._worker, 1)
     one, other = Mailbox(), Mailbox()
-    ticket.attach(one)
-    ticket.attach(one)
+    waiter.attach(one)
+    waiter.attach(one)
     with pytest.raises(RuntimeError, match="another event loop"):
-        ticket.attach(other)
+        waiter.attach(other)
 
 
 def test_threads_come_in_in_the_order_they_came(open_long: Open) -> None:
@@ -146,7 +146,7 @@ def test_tasks_come_in_in_the_order_they_came(open_long: Open, backend: str) -> 
             async with anyio.create_task_group() as tasks:
                 for i in range(8):
                     tasks.start_soon(ask, i)
-                    while engine._worker.stats()["num_in_line"] < i + 1:
+                    while engine._worker.stats()["num_waiters"] < i + 1:
                         await anyio.sleep(0.001)
                 keep.clear()
 
@@ -169,7 +169,7 @@ def test_a_wait_ends_with_its_task_its_time_or_its_deadline(open_long: Open, bac
             await engine.asubmit("y", deadline=0.05, queue_timeout=None)
 
     anyio.run(main, backend=backend)
-    assert engine._worker.stats()["num_in_line"] == 0
+    assert engine._worker.stats()["num_waiters"] == 0
     assert len(keep) == 2
 
 
@@ -201,7 +201,7 @@ def test_cancelling_draining_and_closing_wake_who_waits(open_long: Open) -> None
     for thread in threads:
         thread.join()
     assert caught[1:] == [EngineClosedError] * 2
-    assert engine._worker.stats()["num_in_line"] == 0
+    assert engine._worker.stats()["num_waiters"] == 0
     keep.clear()
     assert engine.drain(timeout=20)
 
@@ -226,7 +226,7 @@ def test_a_keyboard_interrupt_ends_the_wait(open_long: Open) -> None:
             engine.generate("y", queue_timeout=60)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert engine._worker.stats()["num_in_line"] == 0
+    assert engine._worker.stats()["num_waiters"] == 0
     del caught
     assert len(keep) == 2
 
@@ -238,19 +238,19 @@ def test_a_cancel_just_before_the_line_is_seen_in_it(
     engine = open_long(max_batch_size=1, queue_size=1)
     keep = fill(engine)
     handle = engine.prepare("y", queue_timeout=None)
-    join_line = engine._lifecycle.join_line
+    join_queue = engine._lifecycle.join_queue
 
-    def cancelled_meanwhile(n_places: int) -> Ticket:
+    def cancelled_meanwhile(n_requests: int) -> Waiter:
         handle.cancel()
-        return join_line(n_places)
+        return join_queue(n_requests)
 
     async def main() -> None:
         with anyio.fail_after(20), pytest.raises(RequestCancelled):
             await handle.aenter()
 
-    monkeypatch.setattr(engine._lifecycle, "join_line", cancelled_meanwhile)
+    monkeypatch.setattr(engine._lifecycle, "join_queue", cancelled_meanwhile)
     anyio.run(main, backend=backend)
-    assert engine._worker.stats()["num_in_line"] == 0
+    assert engine._worker.stats()["num_waiters"] == 0
     assert len(keep) == 2
 
 
@@ -269,7 +269,7 @@ def test_several_tasks_wait_for_the_place_of_one_request(open_long: Open, backen
             async with anyio.create_task_group() as tasks:
                 for _ in range(3):
                     tasks.start_soon(ask)
-                while engine._worker.stats()["num_in_line"] < 1:
+                while engine._worker.stats()["num_waiters"] < 1:
                     await anyio.sleep(0.001)
                 keep.clear()
 
@@ -286,11 +286,11 @@ def test_who_joins_for_a_request_that_has_entered_keeps_no_place(open_long: Open
     keep.clear()
     handle.enter()
     # As a thread does that looked before and joins after another one has entered.
-    assert handle._join_queue().has_news()
+    assert handle._join_queue().has_update()
     assert handle.try_enter()
     handle.result()
     eventually(lambda: engine.stats().queue_depth == 0)
-    assert engine._worker.stats()["num_in_line"] == 0
+    assert engine._worker.stats()["num_waiters"] == 0
 
 
 def test_a_crowd_of_threads_and_tasks_all_come_in_or_leave(open_long: Open) -> None:
@@ -345,4 +345,4 @@ def test_a_crowd_of_threads_and_tasks_all_come_in_or_leave(open_long: Open) -> N
     assert sum(counts.values()) == 8 * 30 + 2 * 8 * 30
     assert counts["done"] > 0
     eventually(lambda: is_idle(engine))
-    assert engine._worker.stats()["num_in_line"] == 0
+    assert engine._worker.stats()["num_waiters"] == 0

@@ -1,0 +1,1 @@
+"""The capacity of the queue; `waiter` is its Python side."""

@@ -1,1 +1,0 @@
-"""The room of the queue; `ticket` is its Python side."""
