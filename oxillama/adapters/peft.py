@@ -78,7 +78,10 @@ def read_peft(folder: str, sites: Sites) -> LowRankAdapter:
             what = "DoRA" if "magnitude" in name else "no half of a LoRA pair"
             raise _fault(folder, f"tensor {described(name)} is {what}, which is not supported")
         key = found["module"] + ("\n" if found["table"] else "")
-        halves.setdefault(key, {})[found["half"]] = factor
+        both = halves.setdefault(key, {})
+        if (first := both.get(found["half"])) is not None:
+            raise _fault(folder, f"tensors {first.shown} and {factor.shown} are the same half of one pair")
+        both[found["half"]] = factor
     pairs: dict[str, Pair] = {}
     experts: dict[str, dict[int, Pair]] = {}
     for key, both in halves.items():
@@ -95,6 +98,8 @@ def read_peft(folder: str, sites: Sites) -> LowRankAdapter:
             )
         tensor, expert = place
         pair = _pair(tensor, module, both["A"], both["B"], config, sites, is_table=key.endswith("\n"))
+        if tensor in pairs or (expert is not None and expert in experts.get(tensor, {})):
+            raise _fault(folder, f"tensor {both['A'].shown}: another one is for {described(tensor)}, too")
         if expert is None:
             pairs[tensor] = pair
         else:

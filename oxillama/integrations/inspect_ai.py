@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any, Unpack
 
 from inspect_ai.model import (
@@ -26,6 +27,7 @@ from inspect_ai.tool import ToolCall, ToolChoice, ToolFunction, ToolInfo
 from oxillama.demo import demo_path
 from oxillama.engine import Engine
 from oxillama.errors import ContextLengthError, InvalidRequestError
+from oxillama.requests.beside import beside_if_long
 from oxillama.requests.options import EngineOptions
 from oxillama.results.chat import ChatChoice, ChatCompletion
 from oxillama.results.chat import ToolCall as EngineCall
@@ -114,7 +116,7 @@ class OxillamaAPI(ModelAPI):
         return len(await self.tokenize(text))
 
     async def tokenize(self, text: str) -> list[int]:
-        return self.engine.tokenize(text, add_special=False)
+        return await beside_if_long(partial(self.engine.tokenize, text, add_special=False), size=len(text))
 
     async def generate(
         self,

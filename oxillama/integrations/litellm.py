@@ -32,7 +32,7 @@ class OxillamaLLM(CustomLLM):
     """litellm's calls, sync and async, whole and streamed, with tools, schemas and embeddings.
 
     engine_or_app: an Engine, several of them by name (the part of `model` after the provider), or the app itself. The
-    clients that carry the requests end with `close()` and `aclose()`; the engine stays its owner's."""
+    client that carries the sync requests ends with `close()`; the engine stays its owner's."""
 
     def __init__(self, engine_or_app: Engine | Mapping[str, Engine] | ASGIApp) -> None:
         super().__init__()

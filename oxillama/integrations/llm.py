@@ -205,12 +205,25 @@ def messages_of(prompt: llm.Prompt) -> list[dict[str, Any]]:
 # --- which models there are
 
 
+# llm asks for the list again with each model that it looks up; one file is one engine all the same.
+_files: dict[str, ModelFile] = {}
+_files_lock = threading.Lock()
+
+
 def listed() -> dict[str, ModelFile]:
     """The models by name: those that were added, and the embedded one."""
-    found = {DEMO: ModelFile(str(demo_path()), {"progress": False})}
+    found = {DEMO: _file(str(demo_path()), {})}
     for name, entry in _read().items():
-        found[name] = ModelFile(entry["path"], {"progress": False, **entry.get("options", {})})
+        found[name] = _file(entry["path"], entry.get("options", {}))
     return found
+
+
+def _file(path: str, options: Mapping[str, Any]) -> ModelFile:
+    key = json.dumps([path, options], sort_keys=True)
+    with _files_lock:
+        if key not in _files:
+            _files[key] = ModelFile(path, {"progress": False, **options})
+        return _files[key]
 
 
 def _book() -> Path:

@@ -8,6 +8,7 @@ cache does not have of its context, so the answers to one question read the ques
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -181,7 +182,11 @@ class OxillamaLM(TemplateLM):
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         works, untils = [], []
+        # A task that samples asks the same several times, for answers that differ: each has a seed of its own.
+        asked: Counter[str] = Counter()
         for context, given in (request.args for request in requests):
+            number = asked[repr((context, given))]
+            asked[repr((context, given))] += 1
             options = normalize_gen_kwargs(given, self.max_gen_toks)
             most, until = options.pop("max_gen_toks"), options.pop("until")
             if not options.pop("do_sample"):
@@ -194,7 +199,10 @@ class OxillamaLM(TemplateLM):
                 )
             # What a model thinks may well have in it what ends an answer.
             stop = [] if self._think_end else [text for text in until if text]
-            params = SamplingParams(max_tokens=most, stop=stop, lora=self._lora, **{"seed": self._seed, **options})
+            options = {"seed": self._seed, **options}
+            if options["seed"] is not None:
+                options["seed"] += number
+            params = SamplingParams(max_tokens=most, stop=stop, lora=self._lora, **options)
             works.append(_Work(self.tok_encode(context)[-room:], params))
             untils.append(until)
         found = []
@@ -205,7 +213,7 @@ class OxillamaLM(TemplateLM):
         return found
 
     def _run(self, works: list[_Work], label: str, disable_tqdm: bool) -> list[Completion]:
-        # The longest first, as lm-eval does it, and those that begin alike one after the other.
+        # The longest first, as lm-eval does it, and of equally long ones those that begin alike one after the other.
         order = sorted(range(len(works)), key=lambda place: (-len(works[place].ids), works[place].ids))
         batch: Batch[Completion] = Batch(
             [works[place] for place in order],

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from oxillama import Engine, SamplingParams
-from oxillama.asgi.completion_reply import CompletionReply, Prompt
+from oxillama.asgi.completion_reply import CompletionReply, GivenPrompt
 from oxillama.results.completion import CompletionChunk, Logprobs, TokenLogprob, Usage
 from tests.asgi import events
 
@@ -46,7 +46,7 @@ def streamed(demo: Engine, script: Script, **params: Any) -> list[dict[str, Any]
             demo,
             cast(Any, script),
             cast(Any, [script.handle]),
-            [Prompt("prompt", [1, 2], "Hello" if "prompt_logprobs" in params else None)],
+            [GivenPrompt("prompt", [1, 2], "Hello" if "prompt_logprobs" in params else None)],
             model="demo",
             params=SamplingParams(**params),
         )

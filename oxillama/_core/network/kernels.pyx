@@ -1,4 +1,4 @@
-"""Chooses the kernel table of this process, once, at import. The kernels themselves are C (csrc/levels/kernel_body.h)."""
+"""Chooses the kernel table of this process, once, at import. The kernels are C (csrc/levels/kernel_body.h)."""
 
 import os
 

@@ -33,7 +33,8 @@ ctypedef struct ox_thinking:
 cdef void thinking_start(const ox_thinking_marks *marks, bint is_open, ox_thinking *state) noexcept nogil
 cdef void thinking_symbol(const ox_thinking_marks *marks, ox_thinking *state, int32_t symbol) noexcept nogil
 cdef bint thinking_has(const ox_thinking_marks *marks, int32_t symbol) noexcept nogil
-# All symbols of a token; one that writes nothing is a symbol only where a marker has it. skip: flags of tokens that write nothing.
+# All symbols of a token; one that writes nothing is a symbol only where a marker has it. skip: flags of tokens that
+# write nothing.
 cdef void thinking_token(const ox_thinking_marks *marks, const TokenView *view, uint8_t skip, ox_thinking *state,
                          int32_t token) noexcept nogil
 # The token that goes on with the closing marker.

@@ -1,4 +1,5 @@
-"""Which candidate a draw looks at: the bound of csrc/sampling/gumbel.h leaves out nearly all, the rest get their exact score."""
+"""Which candidate a draw looks at: the bound of csrc/sampling/gumbel.h leaves out nearly all, the rest get their
+exact score."""
 
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY

@@ -45,7 +45,6 @@ cdef class KVCache:
 
     def __init__(self, str kv_dtype, *, list stores, Py_ssize_t n_blocks, windowed=frozenset(), int32_t window=0,
                  Py_ssize_t n_window_blocks=0):
-        cdef size_t offset
         cdef int i
         if kv_dtype not in KV_TYPES:
             raise ValueError(f"kv_dtype is {kv_dtype!r}, expected one of {sorted(KV_TYPES)}")

@@ -228,7 +228,7 @@ cdef class BlockPool:
 
     @property
     def window_lists(self):
-        """Blocks of windowed stores that are free, cached and cold, and cached and warm, those that go first in front."""
+        """Blocks of windowed stores: free, cached and cold, cached and warm; those that go first in front."""
         cdef int32_t i, place
         w = self._windows
         found = []
