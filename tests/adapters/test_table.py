@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import threading
@@ -148,6 +149,7 @@ def test_memory_is_promised_before_the_factors_are_decoded(
 def test_a_load_that_a_close_overtakes_leaves_no_promise(
     folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
+    gc.collect()  # engines of other tests end whenever it pleases the collector
     held = len(LEDGER.holders())
     engine = Engine(folder / "base.gguf", n_threads=1, progress=False)
     name = {"reading": "read_adapter", "packing": "pack"}[moment]
