@@ -283,7 +283,7 @@ def test_async_twins(engine: Engine, folder: Path) -> None:
     async def main() -> None:
         info = await engine.aload_lora("a", folder / "a.gguf")
         assert list(engine.loras) == [info]
-        done = await engine.agenerate(PROMPT, lora="a", max_tokens=4)
+        done = await engine.agenerate(PROMPT, lora="a", max_tokens=4, ignore_eos=True)
         assert done.usage.completion_tokens == 4
         await engine.aunload_lora("a", when_idle=True)
         assert not engine.loras
