@@ -18,24 +18,43 @@ from hypothesis import strategies as st
 
 from oxillama import ContextLengthError, Engine, InvalidRequestError
 from oxillama.gguf import GGUFFile
+from oxillama.gguf_writer import GGUFWriter
 from oxillama.sampling.params import Pooling
+from tests.network.models import tiny_t5
 from tests.patience import eventually, is_idle
 from tests.tiny_encoder import TinyEncoder
 
 Floats = npt.NDArray[np.float32]
 N_CTX = 256
-SHAPES = {
+
+
+class TinyT5:
+    """Attention with a learned bias for each distance."""
+
+    labels = None
+    n_vocab = tiny_t5.N_VOCAB
+
+    def write(self, path: Path) -> None:
+        with GGUFWriter(path) as writer:
+            for key, value in (tiny_t5.metadata() | {"t5encoder.context_length": N_CTX}).items():
+                writer.add(key, value)
+            for name, values in tiny_t5.weights(is_gated=True).items():
+                writer.add_tensor(f"{name}.weight", values)
+
+
+SHAPES: dict[str, TinyEncoder | TinyT5] = {
     "bert": TinyEncoder(),
     "bert q8_0": TinyEncoder(type_name="Q8_0", labels=1, has_pooler=True),
     "jina-bert-v2 f16": TinyEncoder("jina-bert-v2", type_name="F16"),
     "nomic-bert-moe": TinyEncoder("nomic-bert-moe", type_name="Q8_0"),
     "neo-bert": TinyEncoder("neo-bert", type_name="BF16"),
     "gemma-embedding": TinyEncoder("gemma-embedding", labels=0),
+    "t5encoder": TinyT5(),
 }
 _open: list[Engine] = []
 
 
-def written(shape: TinyEncoder, folder: Path) -> Path:
+def written(shape: TinyEncoder | TinyT5, folder: Path) -> Path:
     path = folder / "tiny.gguf"
     shape.write(path)
     return path
